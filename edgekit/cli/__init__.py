@@ -1,0 +1,67 @@
+"""The command line: one thin module a verb, loaded when it is called.
+
+`main` is the console script. It turns an `EdgekitError` into one line on standard error and exit 1;
+usage errors exit 2 (click's own); any other exception is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from edgekit._version import __version__
+from edgekit.errors import EdgekitError
+
+COMMANDS = {
+    "models": "edgekit.cli.models",
+    "inspect": "edgekit.cli.inspect",
+    "convert": "edgekit.cli.convert",
+    "calibrate": "edgekit.cli.calibrate",
+    "evaluate": "edgekit.cli.evaluate",
+    "run": "edgekit.cli.run",
+    "benchmark": "edgekit.cli.benchmark",
+    "report": "edgekit.cli.report",
+    "cameras": "edgekit.cli.cameras",
+}
+"""Command name → module whose attribute `command` is the click command."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[name]).command
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgekit")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Take a PyTorch MobileNet or MicroNet to a Raspberry Pi or a Jetson in int8."""
+    from edgekit.cli.settings import load_settings
+
+    ctx.default_map = load_settings()
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 could not, 2 usage, 130 interrupted."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("edgekit: interrupted", err=True)
+        sys.exit(130)
+    except EdgekitError as error:
+        click.echo(f"edgekit: {error}", err=True)
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,42 @@
+"""What the commands share: the `--json` flag, where a value came from, and how to print a document."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from edgekit.cli.settings import SETTINGS_FILE
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON document on standard output."
+)
+
+
+def print_json(document: Any) -> None:
+    """Write `document` (records, dicts, lists, numbers) as one JSON line on standard output."""
+    import msgspec
+
+    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """Tell a person something: standard error, so that standard output stays a document."""
+    click.echo(text, err=True)
+
+
+def origin(ctx: click.Context, parameter: str) -> str:
+    """Where a parameter's value came from, in words: the command line, edgekit.toml, or the demo."""
+    source = ctx.get_parameter_source(parameter)
+    if source is ParameterSource.DEFAULT_MAP:
+        return SETTINGS_FILE
+    if source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+        return "command line"
+    return "built-in demo"
+
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -1,0 +1,127 @@
+"""The vocabulary: immutable records that say what a model is and what it eats.
+
+They travel from the checkpoint to the bundle to the board as JSON, so this module depends on
+msgspec alone. Pixels are always RGB, 0-255; sizes are pixels; `(N, H, W, 3)` is the device's order.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from edgekit.errors import SettingsError
+
+Activation = Literal["relu", "relu6", "hardswish"]
+Padding = Literal["symmetric", "same"]
+Precision = Literal["int8", "fp16", "fp32"]
+Resize = Literal["crop", "stretch"]
+Target = Literal["pi", "jetson"]
+
+CROP_FRACTION = 0.875
+"""Share of the image's short side that the centre crop keeps (256 → 224, the ImageNet custom)."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the JSON records: immutable, keyword-only, unknown keys ignored on reading."""
+
+
+class Normalization(Record):
+    """x = (p - mean) / std for a pixel value p in 0-255, per RGB channel, in pixel units."""
+
+    name: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @classmethod
+    def parse(cls, text: str) -> Normalization:
+        """`imagenet`, `half`, `tf`, `none`, or `MEAN,STD` in pixel units (two or six numbers)."""
+        if text in NORMALIZATIONS:
+            return NORMALIZATIONS[text]
+        try:
+            numbers = [float(part) for part in text.split(",")]
+        except ValueError:
+            numbers = []
+        if len(numbers) == 2:
+            numbers = [numbers[0]] * 3 + [numbers[1]] * 3
+        if len(numbers) != 6 or min(numbers[3:]) <= 0:
+            raise SettingsError(
+                f"normalization {text!r} is not known: expected one of {', '.join(NORMALIZATIONS)},"
+                " or MEAN,STD in pixel units with STD > 0, as in --normalize 127,127.5"
+            )
+        return cls(name=text, mean=tuple(numbers[:3]), std=tuple(numbers[3:]))
+
+
+NORMALIZATIONS = {
+    "imagenet": Normalization(
+        name="imagenet",
+        mean=(0.485 * 255, 0.456 * 255, 0.406 * 255),
+        std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
+    ),
+    "half": Normalization(name="half", mean=(128.0,) * 3, std=(128.0,) * 3),
+    "tf": Normalization(name="tf", mean=(127.5,) * 3, std=(127.5,) * 3),
+    "none": Normalization(name="none", mean=(0.0,) * 3, std=(255.0,) * 3),
+}
+
+
+class InputSpec(Record):
+    """How a camera frame becomes the model's input.
+
+    `crop` takes the centre square that keeps `crop_fraction` of the short side and scales it to
+    the input; `stretch` scales the whole frame, whatever its aspect ratio.
+    """
+
+    height: int
+    width: int
+    resize: Resize = "crop"
+    crop_fraction: float = CROP_FRACTION
+    normalization: Normalization = NORMALIZATIONS["imagenet"]
+
+
+class ModelSpec(Record):
+    """A classifier as its checkpoint and the user's flags describe it.
+
+    `width` is the width multiplier (alpha). `activation` and `padding` are what tensors cannot
+    tell: `same` is TensorFlow's padding (stride 2 pads right and bottom only).
+    """
+
+    family: str
+    width: float
+    classes: int
+    input: InputSpec
+    activation: Activation
+    padding: Padding
+    batch_norm_eps: float
+    parameters: int
+    multiply_adds: int
+
+    @property
+    def input_size(self) -> int:
+        """The side of the (square) input in pixels."""
+        return self.input.height
+
+
+class ClassScore(Record):
+    """One class with its score: softmax probability, or the output as it is when the graph ends in one."""
+
+    label: str
+    class_index: int = msgspec.field(name="class")
+    score: float
+
+
+class Prediction(Record):
+    """What one image was taken for: `top` holds the best classes, best first."""
+
+    top: tuple[ClassScore, ...]
+
+    @property
+    def label(self) -> str:
+        return self.top[0].label
+
+    @property
+    def class_index(self) -> int:
+        return self.top[0].class_index
+
+    @property
+    def score(self) -> float:
+        return self.top[0].score
