@@ -1,6 +1,7 @@
 """Take a PyTorch MobileNet or MicroNet checkpoint to an edge board in int8 and run it on a camera.
 
-The front door of the device half; nothing here imports PyTorch, and heavy modules load on first use.
+The front door of the device half; nothing here imports PyTorch, and heavy
+modules load on first use.
 """
 
 from __future__ import annotations

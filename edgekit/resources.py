@@ -1,4 +1,4 @@
-"""Where the data that ships with edgekit lies: `edgekit/_data` in a wheel, `calibration/` in a checkout."""
+"""Where the data that ships with edgekit lies: `edgekit/_data` in a wheel, else the checkout."""
 
 from __future__ import annotations
 

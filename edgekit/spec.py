@@ -26,7 +26,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the JSON records: immutable, keyword-only, unknown keys ignored on reading."""
 
 
-class Normalization(Record):
+class Normalization(Record, frozen=True, kw_only=True):
     """x = (p - mean) / std for a pixel value p in 0-255, per RGB channel, in pixel units."""
 
     name: str
@@ -49,7 +49,8 @@ class Normalization(Record):
                 f"normalization {text!r} is not known: expected one of {', '.join(NORMALIZATIONS)},"
                 " or MEAN,STD in pixel units with STD > 0, as in --normalize 127,127.5"
             )
-        return cls(name=text, mean=tuple(numbers[:3]), std=tuple(numbers[3:]))
+        red, green, blue, *std = numbers
+        return cls(name=text, mean=(red, green, blue), std=(std[0], std[1], std[2]))
 
 
 NORMALIZATIONS = {
@@ -64,21 +65,23 @@ NORMALIZATIONS = {
 }
 
 
-class InputSpec(Record):
+class InputSpec(Record, frozen=True, kw_only=True):
     """How a camera frame becomes the model's input.
 
-    `crop` takes the centre square that keeps `crop_fraction` of the short side and scales it to
-    the input; `stretch` scales the whole frame, whatever its aspect ratio.
+    `crop` takes the centre that keeps `crop_fraction` of the short side and scales it to the input;
+    `stretch` scales the whole frame, whatever its aspect ratio. `antialias` averages before a large
+    reduction, bit-exactly; without it the frame is sampled bilinearly, as third-party samples do.
     """
 
     height: int
     width: int
     resize: Resize = "crop"
     crop_fraction: float = CROP_FRACTION
+    antialias: bool = True
     normalization: Normalization = NORMALIZATIONS["imagenet"]
 
 
-class ModelSpec(Record):
+class ModelSpec(Record, frozen=True, kw_only=True):
     """A classifier as its checkpoint and the user's flags describe it.
 
     `width` is the width multiplier (alpha). `activation` and `padding` are what tensors cannot
@@ -101,15 +104,15 @@ class ModelSpec(Record):
         return self.input.height
 
 
-class ClassScore(Record):
-    """One class with its score: softmax probability, or the output as it is when the graph ends in one."""
+class ClassScore(Record, frozen=True, kw_only=True):
+    """One class with its score: the softmax probability."""
 
     label: str
     class_index: int = msgspec.field(name="class")
     score: float
 
 
-class Prediction(Record):
+class Prediction(Record, frozen=True, kw_only=True):
     """What one image was taken for: `top` holds the best classes, best first."""
 
     top: tuple[ClassScore, ...]

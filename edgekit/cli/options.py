@@ -1,4 +1,4 @@
-"""What the commands share: the `--json` flag, where a value came from, and how to print a document."""
+"""What the commands share: the `--json` flag, where a value came from, printing a document."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def say(text: str) -> None:
 
 
 def origin(ctx: click.Context, parameter: str) -> str:
-    """Where a parameter's value came from, in words: the command line, edgekit.toml, or the demo."""
+    """Where a value came from, in words: the command line, edgekit.toml, or the demo."""
     source = ctx.get_parameter_source(parameter)
     if source is ParameterSource.DEFAULT_MAP:
         return SETTINGS_FILE

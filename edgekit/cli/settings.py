@@ -1,6 +1,6 @@
 """`edgekit.toml`: what a command takes when the command line does not say.
 
-One table a command, its keys the option names: `[run]` / `bundle = "digits.edgekit"` / `camera = 0`.
+One table a command, its keys the option names: `[run]`, below it `bundle = "digits.edgekit"`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SETTINGS_FILE = "edgekit.toml"
 
 
 def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
-    """Read `edgekit.toml` of `folder` (the working folder) as click's default map; {} without one."""
+    """Read `edgekit.toml` of `folder` (the working folder) as click's default map, else {}."""
     from edgekit.cli import COMMANDS
 
     path = (folder or Path.cwd()) / SETTINGS_FILE

@@ -1,0 +1,220 @@
+"""The bundle: the one file that goes to a device.
+
+`NAME.edgekit` is a zip whose members are stored uncompressed, so any unzip opens it and the model
+inside loads in stock tools. `manifest.json` holds the sha256 of every other member.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import BundleError
+from edgekit.files import write_atomic
+from edgekit.spec import ModelSpec, Precision, Record, Target
+
+SCHEMA_VERSION = 1
+SUFFIX = ".edgekit"
+MODEL_MEMBERS: dict[Target, str] = {"pi": "model.tflite", "jetson": "model.onnx"}
+REFERENCE_MEMBERS: dict[Target, str] = {"pi": "reference.tflite", "jetson": "reference.onnx"}
+
+
+class Parity(Record, frozen=True, kw_only=True):
+    """The artifact against the float original: percent of equal top classes, dB, image count."""
+
+    agreement: float
+    sqnr_db: float
+    images: int
+
+
+class Origin(Record, frozen=True, kw_only=True):
+    """What the bundle was made from and with."""
+
+    checkpoint_sha256: str
+    key_layout: str
+    tools: dict[str, str]
+    calibration_images: int
+    calibration_sha256: str | None = None
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """`manifest.json`: all that a device must know about the model beside it."""
+
+    schema: int
+    name: str
+    model: ModelSpec
+    target: Target
+    precision: Precision
+    recipe: dict[str, Any]
+    origin: Origin
+    parity: Parity | None
+    members: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Golden(Record, frozen=True, kw_only=True):
+    """A photograph, its pixels after preprocessing (both uint8 RGB), and its `(classes,)` logits."""
+
+    image: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8]
+    logits: npt.NDArray[np.float32]
+
+
+class Bundle:
+    """An opened bundle whose digests have been checked. Members are read when asked for."""
+
+    def __init__(self, path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._members = members
+
+    @property
+    def model(self) -> bytes:
+        """The artifact, as the target's runtime loads it."""
+        return self._members[MODEL_MEMBERS[self.manifest.target]]
+
+    @property
+    def reference(self) -> bytes | None:
+        """The float original in the target's format; None when it was left out."""
+        return self._members.get(REFERENCE_MEMBERS[self.manifest.target])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self._members["class_names.txt"].decode().splitlines())
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """`report.json`: what the conversion measured."""
+        report: dict[str, Any] = msgspec.json.decode(self._members["report.json"])
+        return report
+
+    @property
+    def size_bytes(self) -> int:
+        return self.path.stat().st_size
+
+    def golden(self) -> list[Golden]:
+        """The photographs that every runtime is checked with before it is trusted."""
+        import cv2
+
+        count = sum(name.startswith("golden/") and name.endswith(".png") for name in self._members)
+        examples = []
+        for index in range(count):
+            encoded = np.frombuffer(self._members[f"golden/{index}.png"], np.uint8)
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+            examples.append(
+                Golden(
+                    image=cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
+                    pixels=_load_array(self._members[f"golden/{index}.pixels.npy"]),
+                    logits=_load_array(self._members[f"golden/{index}.logits.npy"]),
+                )
+            )
+        return examples
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Open `path` and check every member against its digest.
+
+    Raises BundleError when it is missing, no bundle, written by a newer edgekit, or damaged.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+    except OSError as error:
+        raise BundleError(f"cannot read bundle {path}: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+        raise BundleError(
+            f"{path} is no edgekit bundle, or is damaged ({error}): copy it again"
+        ) from error
+    if "manifest.json" not in members:
+        raise BundleError(f"{path} is a zip without manifest.json: expected an edgekit bundle")
+    manifest = _read_manifest(path, members.pop("manifest.json"))
+    _check_members(path, manifest, members)
+    return Bundle(path, manifest, members)
+
+
+def _read_manifest(path: Path, content: bytes) -> Manifest:
+    try:
+        schema = msgspec.json.decode(content, type=dict).get("schema")
+        if schema != SCHEMA_VERSION:
+            raise BundleError(
+                f"{path} has bundle schema {schema}, this edgekit reads {SCHEMA_VERSION}:"
+                " install the edgekit that made it, or convert again"
+            )
+        return msgspec.json.decode(content, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{path} has a damaged manifest ({error}): copy it again") from error
+
+
+def _check_members(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
+    if missing := sorted(set(manifest.members) - set(members)):
+        raise BundleError(f"{path} lacks {', '.join(missing)}: copy it again")
+    for name, content in members.items():
+        expected = manifest.members.get(name)
+        seen = hashlib.sha256(content).hexdigest()
+        if seen != expected:
+            raise BundleError(
+                f"{path} is damaged: {name} has sha256 {seen[:12]}…,"
+                f" expected {expected[:12] + '…' if expected else 'no such member'}: copy it again"
+            )
+
+
+def write_bundle(
+    path: Path,
+    manifest: Manifest,
+    *,
+    model: bytes,
+    reference: bytes | None,
+    class_names: Sequence[str],
+    golden: Sequence[Golden],
+    report: Mapping[str, Any],
+) -> None:
+    """Write a bundle atomically; the same content gives the same bytes.
+
+    The manifest's `members` are filled in here. Raises OutputError when `path` cannot be written.
+    """
+    members = {
+        MODEL_MEMBERS[manifest.target]: model,
+        "class_names.txt": "".join(f"{name}\n" for name in class_names).encode(),
+        "report.json": msgspec.json.format(msgspec.json.encode(report), indent=2),
+    }
+    if reference is not None:
+        members[REFERENCE_MEMBERS[manifest.target]] = reference
+    for index, example in enumerate(golden):
+        members[f"golden/{index}.png"] = _encode_png(example.image)
+        members[f"golden/{index}.pixels.npy"] = _dump_array(example.pixels)
+        members[f"golden/{index}.logits.npy"] = _dump_array(example.logits)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    manifest = msgspec.structs.replace(manifest, members=digests)
+    head = {"manifest.json": msgspec.json.format(msgspec.json.encode(manifest), indent=2)}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in (head | members).items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    write_atomic(path, buffer.getvalue())
+
+
+def _encode_png(image: npt.NDArray[np.uint8]) -> bytes:
+    import cv2
+
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    content: bytes = encoded.tobytes()
+    return content
+
+
+def _dump_array(array: npt.NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _load_array(content: bytes) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    return array

@@ -1,0 +1,59 @@
+"""Writing files so that a reader sees the old one or the whole new one, never a part."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from edgekit.errors import OutputError
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write `content` to `path` through a temporary file in the same folder.
+
+    Raises OutputError when the folder is missing or not writable, or the disk is full; nothing is
+    left behind then, and an older file at `path` stays as it was.
+    """
+    folder = path.parent
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
+    except OSError as error:
+        raise OutputError(_explain(path, error, len(content))) from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(_explain(path, error, len(content))) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` and its parents; OutputError when that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(_explain(path, error, 0)) from error
+    return path
+
+
+def _explain(path: Path, error: OSError, size_bytes: int) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
+        return (
+            f"cannot write {path}: no space left ({size_bytes:,} bytes needed,"
+            f" {free:,} free): free some space or write elsewhere with -o"
+        )
+    if error.errno == errno.ENOENT:
+        return f"cannot write {path}: the folder {path.parent} does not exist: create it first"
+    return f"cannot write {path}: {error.strerror}: choose another place with -o"

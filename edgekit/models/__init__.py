@@ -1,0 +1,55 @@
+"""The network families, by name: `FAMILIES["mobilenet_v2"].build(width=0.5, classes=10)`.
+
+A new family is one file with a `Family` record and one line here. Needs PyTorch: without it the
+import raises `MissingPackageError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from edgekit.errors import MissingPackageError, SettingsError
+
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise MissingPackageError(
+        "PyTorch is not installed, and checkpoints need it: pip install 'edgekit[convert]'"
+    ) from error
+
+from edgekit.models.family import Family, PublishedAccuracy
+from edgekit.models.mobilenet_v1 import CONV_MOBILENET, MOBILENET_V1, SHALLOW_MOBILENET
+from edgekit.models.mobilenet_v2 import MOBILENET_V2
+from edgekit.models.mobilenet_v3 import (
+    MOBILENET_V3_LARGE,
+    MOBILENET_V3_LARGE_MINIMAL,
+    MOBILENET_V3_SMALL,
+    MOBILENET_V3_SMALL_MINIMAL,
+)
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        family.name: family
+        for family in (
+            MOBILENET_V1,
+            CONV_MOBILENET,
+            SHALLOW_MOBILENET,
+            MOBILENET_V2,
+            MOBILENET_V3_SMALL,
+            MOBILENET_V3_LARGE,
+            MOBILENET_V3_SMALL_MINIMAL,
+            MOBILENET_V3_LARGE_MINIMAL,
+        )
+    }
+)
+
+
+def find_family(name: str) -> Family:
+    """The family called `name`; SettingsError lists the names there are."""
+    if name not in FAMILIES:
+        raise SettingsError(f"no family is called {name!r}: expected one of {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+__all__ = ["FAMILIES", "Family", "PublishedAccuracy", "find_family"]

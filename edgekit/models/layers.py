@@ -1,0 +1,159 @@
+"""The layers that the families share: convolution + batch norm + activation, squeeze-and-excite.
+
+Everything here takes and gives `(N, C, H, W) float32` tensors and exports with `torch.export`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgekit.spec import Activation, Padding
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hardswish": nn.Hardswish,
+}
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """What every convolution of a network shares and no tensor of a checkpoint tells.
+
+    `activation` None is a linear layer. `padding` "symmetric" is k // 2 on every side, "same" is
+    TensorFlow's SAME (stride 2 on an even size pads right and bottom only).
+    """
+
+    activation: Activation | None = "relu"
+    padding: Padding = "symmetric"
+    batch_norm_eps: float = 1e-5
+
+    def with_activation(self, activation: Activation | None) -> LayerOptions:
+        """These options with another activation."""
+        return replace(self, activation=activation)
+
+    def linear(self) -> LayerOptions:
+        """These options without an activation (a linear bottleneck's projection)."""
+        return replace(self, activation=None)
+
+
+def make_divisible(channels: float, divisor: int = 8) -> int:
+    """Round to a multiple of `divisor`, never below 90 % of `channels` (MobileNetV2's own rule)."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * channels else rounded + divisor
+
+
+def same_padding(size: int, kernel_size: int, stride: int) -> tuple[int, int]:
+    """TensorFlow SAME padding of one axis: (before, after) in pixels; the odd one goes after."""
+    total = max((-(size // -stride) - 1) * stride + kernel_size - size, 0)
+    return total // 2, total - total // 2
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding, which depends on the input's height and width.
+
+    The sizes are static under `torch.export`: the exported graph holds a constant pad, or none
+    where the padding is the same on both sides and the convolution does it itself.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        top, bottom = same_padding(x.shape[2], self.kernel_size[0], self.stride[0])
+        left, right = same_padding(x.shape[3], self.kernel_size[1], self.stride[1])
+        padding = (top, left)
+        if (top, left) != (bottom, right):
+            x = F.pad(x, (left, right, top, bottom))
+            padding = (0, 0)
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
+
+
+def build_conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    padding: Padding,
+    stride: int = 1,
+    groups: int = 1,
+    bias: bool = False,
+) -> nn.Conv2d:
+    """A square convolution with symmetric or SAME padding."""
+    if padding == "same" and kernel_size > 1:
+        return SameConv2d(
+            in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias
+        )
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        padding=kernel_size // 2,
+        groups=groups,
+        bias=bias,
+    )
+
+
+def build_activation(activation: Activation | None) -> nn.Module:
+    """The activation's module; the identity for None."""
+    return nn.Identity() if activation is None else ACTIVATIONS[activation]()
+
+
+class ConvBN(nn.Module):
+    """Convolution without bias, batch norm, activation: the unit of every MobileNet."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        options: LayerOptions,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+    ) -> None:
+        super().__init__()
+        self.conv = build_conv(
+            in_channels,
+            out_channels,
+            kernel_size,
+            padding=options.padding,
+            stride=stride,
+            groups=groups,
+        )
+        self.bn = nn.BatchNorm2d(out_channels, eps=options.batch_norm_eps)
+        self.activation = build_activation(options.activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.bn(self.conv(x)))
+
+
+def build_depthwise(channels: int, kernel_size: int, options: LayerOptions, stride: int) -> ConvBN:
+    """A depthwise `ConvBN`: one filter a channel."""
+    return ConvBN(channels, channels, kernel_size, options, stride=stride, groups=channels)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel attention of MobileNetV3 (arXiv:1905.02244, 5.3): x · hardsigmoid(FC(ReLU(FC(mean x)))).
+
+    The squeeze has a quarter of the channels, rounded to a multiple of 8.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        squeezed = make_divisible(channels / 4)
+        self.reduce = nn.Conv2d(channels, squeezed, 1)
+        self.activation = nn.ReLU()
+        self.expand = nn.Conv2d(squeezed, channels, 1)
+        self.gate = nn.Hardsigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.activation(self.reduce(x.mean((2, 3), keepdim=True)))
+        return x * self.gate(self.expand(scale))
+
+
+def global_average(x: Tensor) -> Tensor:
+    """`(N, C, H, W)` → `(N, C)`: the mean over the image, in the form that exports without a transpose."""
+    return torch.flatten(x.mean((2, 3), keepdim=True), 1)

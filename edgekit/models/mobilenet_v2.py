@@ -1,0 +1,100 @@
+"""MobileNetV2 (arXiv:1801.04381, table 2): inverted residuals with linear bottlenecks.
+
+`stem` is the paper's first "conv2d", each of `blocks` a "bottleneck" (expansion, depthwise,
+projection), `last_conv` the "conv2d 1x1" to 1280 channels, `classifier` the last "conv2d 1x1".
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from edgekit.models.family import Family, PublishedAccuracy
+from edgekit.models.layers import (
+    ConvBN,
+    LayerOptions,
+    build_depthwise,
+    global_average,
+    make_divisible,
+)
+
+BOTTLENECKS = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+"""Table 2: (expansion factor t, output channels c at width 1, repeats n, stride s of the first)."""
+
+
+class Bottleneck(nn.Module):
+    """An inverted residual block (figure 4): expand, filter, project; added to its input if it fits."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        expansion_factor: int,
+        stride: int,
+        options: LayerOptions,
+    ) -> None:
+        super().__init__()
+        hidden = in_channels * expansion_factor
+        self.expansion: nn.Module = nn.Identity()
+        if expansion_factor != 1:
+            self.expansion = ConvBN(in_channels, hidden, 1, options)
+        self.depthwise = build_depthwise(hidden, 3, options, stride)
+        self.projection = ConvBN(hidden, out_channels, 1, options.linear())
+        self.residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.projection(self.depthwise(self.expansion(x)))
+        return x + y if self.residual else y
+
+
+class MobileNetV2(nn.Module):
+    """`(N, 3, H, W) float32` → `(N, classes)` logits. The last convolution never has fewer than 1280."""
+
+    def __init__(
+        self, width: float, classes: int, options: LayerOptions, scaling: str = "multiple of 8"
+    ) -> None:
+        super().__init__()
+        channels = make_divisible(32 * width)
+        self.stem = ConvBN(3, channels, 3, options, stride=2)
+        layers: list[nn.Module] = []
+        for expansion_factor, base, repeats, first_stride in BOTTLENECKS:
+            out_channels = make_divisible(base * width)
+            for index in range(repeats):
+                stride = first_stride if index == 0 else 1
+                layers.append(Bottleneck(channels, out_channels, expansion_factor, stride, options))
+                channels = out_channels
+        self.blocks = nn.Sequential(*layers)
+        last_channels = make_divisible(1280 * max(1.0, width))
+        self.last_conv = ConvBN(channels, last_channels, 1, options)
+        self.classifier = nn.Linear(last_channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(global_average(self.last_conv(self.blocks(self.stem(x)))))
+
+
+_PAPER = "arXiv:1801.04381, table 4"
+_SLIM = "TensorFlow-Slim, nets/mobilenet/README"
+
+MOBILENET_V2 = Family(
+    name="mobilenet_v2",
+    title="MobileNetV2",
+    paper="arXiv:1801.04381",
+    constructor=MobileNetV2,
+    activation="relu6",
+    estimate=("blocks.16.projection.conv", 320),
+    scalings=("multiple of 8",),
+    published=(
+        PublishedAccuracy(1.4, 224, 74.7, _PAPER),
+        PublishedAccuracy(1.0, 224, 72.0, _PAPER),
+        PublishedAccuracy(0.75, 224, 69.8, _SLIM),
+        PublishedAccuracy(0.5, 224, 65.4, _SLIM),
+        PublishedAccuracy(0.35, 224, 60.3, _SLIM),
+    ),
+)

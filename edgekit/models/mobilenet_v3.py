@@ -1,0 +1,216 @@
+"""MobileNetV3 Large and Small (arXiv:1905.02244, tables 1 and 2), and their minimal variants.
+
+`stem` is the paper's first "conv2d", each of `blocks` a "bneck", `last_conv` the "conv2d, 1x1"
+before the pool, `hidden` the "conv2d 1x1, NBN" after it, `classifier` the last "conv2d 1x1, NBN".
+The minimal variants (TensorFlow's) have neither squeeze-and-excite, hard-swish nor 5x5 filters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from torch import Tensor, nn
+
+from edgekit.models.family import Family, PublishedAccuracy
+from edgekit.models.layers import (
+    ConvBN,
+    LayerOptions,
+    SqueezeExcite,
+    build_activation,
+    build_depthwise,
+    global_average,
+    make_divisible,
+)
+
+
+@dataclass(frozen=True)
+class Bneck:
+    """One row of table 1 or 2: kernel size, expansion and output channels at width 1, SE, HS, stride."""
+
+    kernel_size: int
+    expansion: int
+    channels: int
+    squeeze_excite: bool
+    hard_swish: bool
+    stride: int
+
+
+LARGE = (
+    Bneck(3, 16, 16, False, False, 1),
+    Bneck(3, 64, 24, False, False, 2),
+    Bneck(3, 72, 24, False, False, 1),
+    Bneck(5, 72, 40, True, False, 2),
+    Bneck(5, 120, 40, True, False, 1),
+    Bneck(5, 120, 40, True, False, 1),
+    Bneck(3, 240, 80, False, True, 2),
+    Bneck(3, 200, 80, False, True, 1),
+    Bneck(3, 184, 80, False, True, 1),
+    Bneck(3, 184, 80, False, True, 1),
+    Bneck(3, 480, 112, True, True, 1),
+    Bneck(3, 672, 112, True, True, 1),
+    Bneck(5, 672, 160, True, True, 2),
+    Bneck(5, 960, 160, True, True, 1),
+    Bneck(5, 960, 160, True, True, 1),
+)
+
+SMALL = (
+    Bneck(3, 16, 16, True, False, 2),
+    Bneck(3, 72, 24, False, False, 2),
+    Bneck(3, 88, 24, False, False, 1),
+    Bneck(5, 96, 40, True, True, 2),
+    Bneck(5, 240, 40, True, True, 1),
+    Bneck(5, 240, 40, True, True, 1),
+    Bneck(5, 120, 48, True, True, 1),
+    Bneck(5, 144, 48, True, True, 1),
+    Bneck(5, 288, 96, True, True, 2),
+    Bneck(5, 576, 96, True, True, 1),
+    Bneck(5, 576, 96, True, True, 1),
+)
+
+
+def minimal(rows: tuple[Bneck, ...]) -> tuple[Bneck, ...]:
+    """The rows of the minimal variant: 3x3 filters, no squeeze-and-excite, no hard-swish."""
+    return tuple(
+        replace(row, kernel_size=3, squeeze_excite=False, hard_swish=False) for row in rows
+    )
+
+
+class Bottleneck(nn.Module):
+    """A bneck: expansion, depthwise, squeeze-and-excite, linear projection, residual if it fits."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden: int,
+        out_channels: int,
+        row: Bneck,
+        options: LayerOptions,
+        *,
+        expands: bool,
+    ) -> None:
+        super().__init__()
+        self.expansion: nn.Module = nn.Identity()
+        if expands:
+            self.expansion = ConvBN(in_channels, hidden, 1, options)
+        self.depthwise = build_depthwise(hidden, row.kernel_size, options, row.stride)
+        self.squeeze_excite: nn.Module = nn.Identity()
+        if row.squeeze_excite:
+            self.squeeze_excite = SqueezeExcite(hidden)
+        self.projection = ConvBN(hidden, out_channels, 1, options.linear())
+        self.residual = row.stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.projection(self.squeeze_excite(self.depthwise(self.expansion(x))))
+        return x + y if self.residual else y
+
+
+class MobileNetV3(nn.Module):
+    """`(N, 3, H, W) float32` → `(N, classes)` logits.
+
+    Scaling "torchvision" multiplies every layer by the width. "timm" (as TensorFlow) expands each
+    block by its table's ratio, and keeps the stem below width 0.75 and the hidden layer always.
+    """
+
+    def __init__(
+        self,
+        width: float,
+        classes: int,
+        options: LayerOptions,
+        scaling: str,
+        *,
+        rows: tuple[Bneck, ...],
+        hidden_channels: int,
+    ) -> None:
+        super().__init__()
+        by_ratio = scaling == "timm"
+        channels = make_divisible(16 if by_ratio and width < 0.75 else 16 * width)
+        self.stem = ConvBN(3, channels, 3, options, stride=2)
+        layers: list[nn.Module] = []
+        base_channels = 16
+        for row in rows:
+            expands = row.expansion != base_channels
+            hidden = make_divisible(row.expansion * width)
+            if by_ratio:
+                hidden = make_divisible(channels * row.expansion / base_channels)
+            out_channels = make_divisible(row.channels * width)
+            layers.append(
+                Bottleneck(
+                    channels,
+                    hidden if expands else channels,
+                    out_channels,
+                    row,
+                    options if row.hard_swish else _without_hard_swish(options),
+                    expands=expands,
+                )
+            )
+            channels, base_channels = out_channels, row.channels
+        self.blocks = nn.Sequential(*layers)
+        last_channels = make_divisible(6 * base_channels * width) if by_ratio else 6 * channels
+        self.last_conv = ConvBN(channels, last_channels, 1, options)
+        hidden_channels = hidden_channels if by_ratio else make_divisible(hidden_channels * width)
+        self.hidden = nn.Linear(last_channels, hidden_channels)
+        self.hidden_activation = build_activation(options.activation)
+        self.classifier = nn.Linear(hidden_channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = global_average(self.last_conv(self.blocks(self.stem(x))))
+        return self.classifier(self.hidden_activation(self.hidden(x)))
+
+
+def _without_hard_swish(options: LayerOptions) -> LayerOptions:
+    """The table's RE rows: ReLU where the network as a whole uses hard-swish."""
+    return options.with_activation("relu") if options.activation == "hardswish" else options
+
+
+_PAPER = "arXiv:1905.02244, table 3"
+_SLIM = "TensorFlow-Slim, nets/mobilenet/README"
+
+
+def _family(
+    name: str,
+    title: str,
+    rows: tuple[Bneck, ...],
+    hidden_channels: int,
+    *published: tuple[float, float],
+    is_minimal: bool = False,
+) -> Family:
+    return Family(
+        name=name,
+        title=title,
+        paper="arXiv:1905.02244",
+        constructor=partial(MobileNetV3, rows=rows, hidden_channels=hidden_channels),
+        activation="relu" if is_minimal else "hardswish",
+        activations=("relu", "relu6") if is_minimal else ("hardswish", "relu", "relu6"),
+        estimate=(f"blocks.{len(rows) - 1}.projection.conv", rows[-1].channels),
+        scalings=("torchvision", "timm"),
+        published=tuple(
+            PublishedAccuracy(width, 224, top1, _SLIM if is_minimal else _PAPER)
+            for width, top1 in published
+        ),
+        batch_norm_eps=1e-3,
+    )
+
+
+MOBILENET_V3_LARGE = _family(
+    "mobilenet_v3_large", "MobileNetV3-Large", LARGE, 1280, (1.0, 75.2), (0.75, 73.3)
+)
+MOBILENET_V3_SMALL = _family(
+    "mobilenet_v3_small", "MobileNetV3-Small", SMALL, 1024, (1.0, 67.4), (0.75, 65.4)
+)
+MOBILENET_V3_LARGE_MINIMAL = _family(
+    "mobilenet_v3_large_minimal",
+    "MobileNetV3-Large minimal",
+    minimal(LARGE),
+    1280,
+    (1.0, 72.3),
+    is_minimal=True,
+)
+MOBILENET_V3_SMALL_MINIMAL = _family(
+    "mobilenet_v3_small_minimal",
+    "MobileNetV3-Small minimal",
+    minimal(SMALL),
+    1024,
+    (1.0, 61.9),
+    is_minimal=True,
+)

@@ -1,0 +1,1 @@
+"""The device half at work: engines, preprocessing, sources, and the stream loop."""

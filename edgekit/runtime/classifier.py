@@ -1,0 +1,96 @@
+"""A bundle or a plain model file, ready to classify frames: the device half's front door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgekit.bundle import SUFFIX, Bundle, open_bundle
+from edgekit.errors import ModelFileError
+from edgekit.runtime.engine import Engine, Kernels, Scores, open_engine, probabilities
+from edgekit.runtime.preprocess import Pixels, preprocess
+from edgekit.spec import ClassScore, InputSpec, Prediction, Resize
+
+TOP_CLASSES = 5
+
+
+class Classifier:
+    """Classifies `(H, W, 3) uint8` RGB frames. Used by one thread at a time."""
+
+    def __init__(
+        self, bundle: Bundle | str | Path, *, threads: int = 1, kernels: Kernels = "default"
+    ) -> None:
+        if not isinstance(bundle, Bundle):
+            bundle = open_bundle(bundle)
+        self.input = bundle.manifest.model.input
+        self.class_names: Sequence[str] = bundle.class_names
+        self.engine: Engine = open_engine(
+            bundle.model, threads=threads, kernels=kernels, name=str(bundle.path)
+        )
+
+    @classmethod
+    def from_model(
+        cls,
+        model: bytes,
+        *,
+        class_names: Sequence[str] | None = None,
+        resize: Resize = "stretch",
+        threads: int = 1,
+        name: str = "model",
+    ) -> Classifier:
+        """A plain third-party model: stretched bilinearly to its input unless `resize` is `crop`.
+
+        Raises ModelFileError when the names do not fit the model's classes.
+        """
+        engine = open_engine(model, threads=threads, name=name)
+        names = class_names or [f"class {index}" for index in range(engine.classes)]
+        if len(names) != engine.classes:
+            raise ModelFileError(
+                f"{len(names)} class names were given for {name}, which has {engine.classes}"
+                " classes: expected one name a line for each class"
+            )
+        self = cls.__new__(cls)
+        self.engine = engine
+        self.class_names = names
+        self.input = InputSpec(
+            height=engine.input_height,
+            width=engine.input_width,
+            resize=resize,
+            antialias=resize == "crop",
+        )
+        return self
+
+    def classify(self, frame: Pixels) -> Prediction:
+        """The best classes of one `(H, W, 3) uint8` RGB frame."""
+        return self.interpret(self.engine.infer(preprocess(frame, self.input)))
+
+    def interpret(self, scores: Scores, top: int = TOP_CLASSES) -> Prediction:
+        """`(classes,)` engine output → the `top` best classes; ties go to the lower index."""
+        shares = probabilities(scores, already=self.engine.output_is_probability)
+        best = np.argsort(-shares, kind="stable")[:top]
+        return Prediction(
+            top=tuple(
+                ClassScore(
+                    label=self.class_names[index],
+                    class_index=int(index),
+                    score=round(float(shares[index]), 6),
+                )
+                for index in best
+            )
+        )
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether `path` is spelled, or begins, like a bundle rather than a plain model file."""
+    if path.suffix == SUFFIX:
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False

@@ -1,0 +1,95 @@
+"""What every inference runtime looks like to the rest of edgekit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import ImageError, ModelFileError
+from edgekit.runtime.preprocess import Pixels
+from edgekit.spec import Record
+
+Scores = npt.NDArray[np.float32]
+Kernels = Literal["default", "reference"]
+
+
+class EngineDescription(Record, frozen=True, kw_only=True):
+    """What runs the model, and what it could not speed up.
+
+    `delegate` names the accelerator that runs `delegated_partitions` parts of the graph;
+    `operators_outside` counts the operators left to the runtime's own kernels.
+    """
+
+    runtime: str
+    version: str
+    threads: int
+    delegate: str | None
+    delegated_partitions: int
+    operators_outside: dict[str, int]
+
+
+class Engine(ABC):
+    """A loaded classifier. `infer` checks its input; a runtime implements `_infer` and `close`.
+
+    An engine is used by one thread at a time; open one engine a thread to run several.
+    """
+
+    description: EngineDescription
+    input_height: int
+    input_width: int
+    classes: int
+    output_is_probability: bool
+    output_quantum: float
+    """The step between neighbouring output values; 0 for a float output."""
+
+    def infer(self, pixels: Pixels) -> Scores:
+        """Run the network on `(input_height, input_width, 3) uint8` RGB pixels.
+
+        Returns `(classes,) float32`: logits, or probabilities when `output_is_probability`.
+        Raises ImageError for pixels of another shape or dtype.
+        """
+        expected = (self.input_height, self.input_width, 3)
+        if pixels.shape != expected or pixels.dtype != np.uint8:
+            raise ImageError(
+                f"the engine got pixels of shape {pixels.shape} and type {pixels.dtype}:"
+                f" expected {expected} uint8"
+            )
+        return self._infer(pixels)
+
+    @abstractmethod
+    def _infer(self, pixels: Pixels) -> Scores:
+        """Run the network on pixels that have been checked."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the runtime holds."""
+
+
+def probabilities(scores: Scores, *, already: bool) -> Scores:
+    """Softmax of `(classes,)` logits; `scores` itself when it is `already` a softmax."""
+    if already:
+        return scores
+    exponentials = np.exp(scores - scores.max())
+    softmax: Scores = exponentials / exponentials.sum()
+    return softmax
+
+
+def open_engine(
+    model: bytes, *, threads: int = 1, kernels: Kernels = "default", name: str = "model"
+) -> Engine:
+    """Load a model file by its content (today: a TFLite flatbuffer).
+
+    `kernels="reference"` runs the runtime's plain kernels without a delegate. Raises
+    ModelFileError when `model` is none of the known formats.
+    """
+    if model[4:8] == b"TFL3":
+        from edgekit.runtime.litert import LiteRTEngine
+
+        return LiteRTEngine(model, threads=threads, kernels=kernels, name=name)
+    raise ModelFileError(
+        f"{name} begins with {model[:8]!r}, so it is no TFLite model:"
+        " expected a .tflite file or a bundle"
+    )

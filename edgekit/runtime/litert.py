@@ -1,0 +1,160 @@
+"""TFLite models on LiteRT (ai-edge-litert), or on tflite-runtime where LiteRT has no wheel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
+from edgekit.runtime.engine import Engine, EngineDescription, Kernels, Scores
+from edgekit.runtime.preprocess import Pixels
+from edgekit.spec import Normalization
+
+
+def _import_runtime() -> tuple[Any, str]:
+    """The interpreter module and the name of the package that brought it."""
+    try:
+        from ai_edge_litert import interpreter
+
+        return interpreter, "ai-edge-litert"
+    except ImportError:
+        pass
+    try:
+        from tflite_runtime import interpreter
+    except ImportError as error:
+        raise MissingPackageError(
+            f"no TFLite runtime can be imported ({error}): pip install ai-edge-litert, or on 32-bit"
+            " Arm pip install tflite-runtime 'numpy<2'"
+        ) from error
+    return interpreter, "tflite-runtime"
+
+
+class LiteRTEngine(Engine):
+    """A TFLite classifier with one image input (uint8, int8 or float32) and one score output."""
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        threads: int = 1,
+        kernels: Kernels = "default",
+        normalization: Normalization | None = None,
+        name: str = "model",
+    ) -> None:
+        if threads < 1:
+            raise SettingsError(f"--threads is {threads}: expected 1 or more")
+        runtime, package = _import_runtime()
+        resolver = runtime.OpResolverType
+        try:
+            self._interpreter = runtime.Interpreter(
+                model_content=model,
+                num_threads=threads,
+                experimental_op_resolver_type=(
+                    resolver.BUILTIN_REF if kernels == "reference" else resolver.AUTO
+                ),
+            )
+            operators = [op["op_name"] for op in self._interpreter._get_ops_details()]
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ModelFileError(f"{name} cannot be loaded by {package}: {reason}") from error
+        self._read_tensors(name)
+        self._encode = self._encoder(normalization)
+        self.output_is_probability = _ends_in_softmax(operators)
+        after = self._interpreter._get_ops_details()
+        delegates = [op for op in after if op["op_name"] == "DELEGATE"]
+        self.description = EngineDescription(
+            runtime=package,
+            version=version(package),
+            threads=threads,
+            delegate="XNNPACK" if delegates else None,
+            delegated_partitions=len(delegates),
+            operators_outside=_outside(after, self._output),
+        )
+
+    def _read_tensors(self, name: str) -> None:
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        shape = tuple(int(side) for side in inputs[0]["shape"])
+        if len(inputs) != 1 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
+            raise ModelFileError(
+                f"{name} has {len(inputs)} inputs, the first of shape {shape}:"
+                " expected one image input (1, height, width, 3)"
+            )
+        if len(outputs) != 1:
+            raise ModelFileError(f"{name} has {len(outputs)} outputs: expected one, class scores")
+        self.input_height, self.input_width = shape[1], shape[2]
+        self.classes = int(np.prod(outputs[0]["shape"]))
+        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+        self._input_type = np.dtype(inputs[0]["dtype"])
+        self._input_scale, self._input_zero = inputs[0]["quantization"]
+        self._input_shape = shape
+        scale, zero = outputs[0]["quantization"]
+        kind = np.dtype(outputs[0]["dtype"])
+        self.output_quantum = float(scale) if kind != np.float32 else 0.0
+        self._dequantize: Scores | None = None
+        if kind in (np.dtype(np.int8), np.dtype(np.uint8)):
+            codes = np.arange(256, dtype=np.uint8).view(kind).astype(np.float32)
+            self._dequantize = (codes - np.float32(zero)) * np.float32(scale)
+        elif kind != np.float32:
+            raise ModelFileError(f"{name} gives {kind} scores: expected int8, uint8 or float32")
+        if self._input_type not in (np.dtype(np.int8), np.dtype(np.uint8), np.dtype(np.float32)):
+            raise ModelFileError(
+                f"{name} has an input of type {self._input_type}: expected uint8, int8 or float32"
+            )
+
+    def _encoder(self, normalization: Normalization | None) -> Any:
+        """How `(H, W, 3) uint8` pixels become the input tensor's own values."""
+        shape = self._input_shape
+        if self._input_type == np.uint8:
+            return lambda pixels: pixels.reshape(shape)
+        if self._input_type == np.int8:
+            return lambda pixels: (pixels ^ np.uint8(0x80)).view(np.int8).reshape(shape)
+        spec = normalization or Normalization.parse("tf")
+        mean = np.asarray(spec.mean, np.float32)
+        factor = 1 / np.asarray(spec.std, np.float32)
+        return lambda pixels: ((pixels - mean) * factor).reshape(shape)
+
+    @property
+    def takes_float(self) -> bool:
+        """Whether the input is float32, so that the host must normalize."""
+        return bool(self._input_type == np.float32)
+
+    def _infer(self, pixels: Pixels) -> Scores:
+        self._interpreter.set_tensor(self._input, self._encode(pixels))
+        self._interpreter.invoke()
+        output = self._interpreter.get_tensor(self._output).reshape(-1)
+        if self._dequantize is not None:
+            output = self._dequantize[output.view(np.uint8)]
+        scores: Scores = output
+        return scores
+
+    def close(self) -> None:
+        self._interpreter = None
+
+
+def _ends_in_softmax(operators: list[str]) -> bool:
+    rounding = {"QUANTIZE", "DEQUANTIZE", "RESHAPE"}
+    last = next((name for name in reversed(operators) if name not in rounding), "")
+    return last in ("SOFTMAX", "LOGISTIC")
+
+
+def _outside(operators: list[dict[str, Any]], output: int) -> dict[str, int]:
+    """Count the operators that no delegate took.
+
+    After delegation the runtime lists the delegate nodes behind the original ones. Walking back
+    from the graph's output, an original operator still runs when its result is needed and no
+    delegate makes it.
+    """
+    delegates = [op for op in operators if op["op_name"] == "DELEGATE"]
+    made = {int(tensor) for op in delegates for tensor in op["outputs"]}
+    needed = {int(tensor) for op in delegates for tensor in op["inputs"]} | {output}
+    outside: Counter[str] = Counter()
+    for op in reversed([op for op in operators if op["op_name"] != "DELEGATE"]):
+        if {int(tensor) for tensor in op["outputs"]} & needed - made:
+            outside[op["op_name"]] += 1
+            needed |= {int(tensor) for tensor in op["inputs"]}
+    return dict(outside)
