@@ -60,7 +60,7 @@ class Manifest(Record, frozen=True, kw_only=True):
 
 
 class Golden(Record, frozen=True, kw_only=True):
-    """A photograph, its pixels after preprocessing (both uint8 RGB), and its `(classes,)` logits."""
+    """A photograph, its preprocessed pixels (both uint8 RGB), and its `(classes,)` logits."""
 
     image: npt.NDArray[np.uint8]
     pixels: npt.NDArray[np.uint8]

@@ -52,3 +52,7 @@ class SettingsError(EdgekitError, ValueError):
 
 class MissingPackageError(EdgekitError, ImportError):
     """A package that this command needs is not installed."""
+
+
+class ReportError(EdgekitError, ValueError):
+    """A measurement record that is missing, damaged, of another version, or not comparable."""

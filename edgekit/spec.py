@@ -69,8 +69,8 @@ class InputSpec(Record, frozen=True, kw_only=True):
     """How a camera frame becomes the model's input.
 
     `crop` takes the centre that keeps `crop_fraction` of the short side and scales it to the input;
-    `stretch` scales the whole frame, whatever its aspect ratio. `antialias` averages before a large
-    reduction, bit-exactly; without it the frame is sampled bilinearly, as third-party samples do.
+    `stretch` scales the whole frame, whatever its aspect ratio. `antialias` filters as
+    networks' training does; without it the frame is sampled bilinearly, as third-party samples do.
     """
 
     height: int

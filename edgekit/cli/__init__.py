@@ -18,7 +18,6 @@ COMMANDS = {
     "models": "edgekit.cli.models",
     "inspect": "edgekit.cli.inspect",
     "convert": "edgekit.cli.convert",
-    "calibrate": "edgekit.cli.calibrate",
     "evaluate": "edgekit.cli.evaluate",
     "run": "edgekit.cli.run",
     "benchmark": "edgekit.cli.benchmark",

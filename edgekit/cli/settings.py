@@ -5,16 +5,11 @@ One table a command, its keys the option names: `[run]`, below it `bundle = "dig
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from edgekit.errors import SettingsError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edgekit.toml import TOMLDecodeError, read_toml
 
 SETTINGS_FILE = "edgekit.toml"
 
@@ -27,8 +22,8 @@ def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = read_toml(path)
+    except (TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path.name} is not valid TOML: {error}") from error
     settings = {}
     for name, table in tables.items():

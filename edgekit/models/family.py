@@ -56,7 +56,7 @@ class Family:
         batch_norm_eps: float | None = None,
         scaling: str | None = None,
     ) -> nn.Module:
-        """The network with PyTorch's initial weights: `(N, 3, H, W) float32` → `(N, classes)` logits.
+        """The network, newly initialised: `(N, 3, H, W) float32` → `(N, classes)` logits.
 
         None takes the family's default. Raises SettingsError for a width or an activation that
         the family does not have.

@@ -136,7 +136,7 @@ def build_depthwise(channels: int, kernel_size: int, options: LayerOptions, stri
 
 
 class SqueezeExcite(nn.Module):
-    """Channel attention of MobileNetV3 (arXiv:1905.02244, 5.3): x · hardsigmoid(FC(ReLU(FC(mean x)))).
+    """Channel attention of MobileNetV3 (arXiv:1905.02244, 5.3): x·hardsigmoid(W₂ ReLU(W₁ mean(x))).
 
     The squeeze has a quarter of the channels, rounded to a multiple of 8.
     """
@@ -155,5 +155,5 @@ class SqueezeExcite(nn.Module):
 
 
 def global_average(x: Tensor) -> Tensor:
-    """`(N, C, H, W)` → `(N, C)`: the mean over the image, in the form that exports without a transpose."""
+    """`(N, C, H, W)` → `(N, C)`: the mean over the image, in the form that adds no transpose."""
     return torch.flatten(x.mean((2, 3), keepdim=True), 1)

@@ -30,7 +30,7 @@ BOTTLENECKS = (
 
 
 class Bottleneck(nn.Module):
-    """An inverted residual block (figure 4): expand, filter, project; added to its input if it fits."""
+    """An inverted residual (figure 4): expand, filter, project; added to its input if it fits."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Bottleneck(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """`(N, 3, H, W) float32` → `(N, classes)` logits. The last convolution never has fewer than 1280."""
+    """`(N, 3, H, W) float32` → `(N, classes)` logits. `last_conv` has at least 1280 channels."""
 
     def __init__(
         self, width: float, classes: int, options: LayerOptions, scaling: str = "multiple of 8"

@@ -26,7 +26,7 @@ from edgekit.models.layers import (
 
 @dataclass(frozen=True)
 class Bneck:
-    """One row of table 1 or 2: kernel size, expansion and output channels at width 1, SE, HS, stride."""
+    """One row of table 1 or 2; `expansion` and `channels` (its output) are those at width 1."""
 
     kernel_size: int
     expansion: int
@@ -108,8 +108,8 @@ class Bottleneck(nn.Module):
 class MobileNetV3(nn.Module):
     """`(N, 3, H, W) float32` → `(N, classes)` logits.
 
-    Scaling "torchvision" multiplies every layer by the width. "timm" (as TensorFlow) expands each
-    block by its table's ratio, and keeps the stem below width 0.75 and the hidden layer always.
+    Scaling "tensorflow" (the authors' code, and timm) expands each block by its table's ratio and
+    keeps the hidden layer, and below width 0.75 the stem. "torchvision" multiplies every layer.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class MobileNetV3(nn.Module):
         hidden_channels: int,
     ) -> None:
         super().__init__()
-        by_ratio = scaling == "timm"
+        by_ratio = scaling == "tensorflow"
         channels = make_divisible(16 if by_ratio and width < 0.75 else 16 * width)
         self.stem = ConvBN(3, channels, 3, options, stride=2)
         layers: list[nn.Module] = []
@@ -183,7 +183,7 @@ def _family(
         activation="relu" if is_minimal else "hardswish",
         activations=("relu", "relu6") if is_minimal else ("hardswish", "relu", "relu6"),
         estimate=(f"blocks.{len(rows) - 1}.projection.conv", rows[-1].channels),
-        scalings=("torchvision", "timm"),
+        scalings=("tensorflow", "torchvision"),
         published=tuple(
             PublishedAccuracy(width, 224, top1, _SLIM if is_minimal else _PAPER)
             for width, top1 in published

@@ -11,7 +11,7 @@ from edgekit.bundle import SUFFIX, Bundle, open_bundle
 from edgekit.errors import ModelFileError
 from edgekit.runtime.engine import Engine, Kernels, Scores, open_engine, probabilities
 from edgekit.runtime.preprocess import Pixels, preprocess
-from edgekit.spec import ClassScore, InputSpec, Prediction, Resize
+from edgekit.spec import ClassScore, InputSpec, Normalization, Prediction, Resize
 
 TOP_CLASSES = 5
 
@@ -37,14 +37,16 @@ class Classifier:
         *,
         class_names: Sequence[str] | None = None,
         resize: Resize = "stretch",
+        normalization: Normalization | None = None,
         threads: int = 1,
         name: str = "model",
     ) -> Classifier:
         """A plain third-party model: stretched bilinearly to its input unless `resize` is `crop`.
 
+        `normalization` is what a float input wants, `tf` unless given; other inputs need none.
         Raises ModelFileError when the names do not fit the model's classes.
         """
-        engine = open_engine(model, threads=threads, name=name)
+        engine = open_engine(model, threads=threads, normalization=normalization, name=name)
         names = class_names or [f"class {index}" for index in range(engine.classes)]
         if len(names) != engine.classes:
             raise ModelFileError(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgekit.errors import ImageError, ModelFileError
 from edgekit.runtime.preprocess import Pixels
-from edgekit.spec import Record
+from edgekit.spec import Normalization, Record
 
 Scores = npt.NDArray[np.float32]
 Kernels = Literal["default", "reference"]
@@ -42,6 +42,8 @@ class Engine(ABC):
     input_width: int
     classes: int
     output_is_probability: bool
+    takes_float: bool
+    """Whether the input is float32, so that the engine normalizes before it."""
     output_quantum: float
     """The step between neighbouring output values; 0 for a float output."""
 
@@ -78,17 +80,25 @@ def probabilities(scores: Scores, *, already: bool) -> Scores:
 
 
 def open_engine(
-    model: bytes, *, threads: int = 1, kernels: Kernels = "default", name: str = "model"
+    model: bytes,
+    *,
+    threads: int = 1,
+    kernels: Kernels = "default",
+    normalization: Normalization | None = None,
+    name: str = "model",
 ) -> Engine:
     """Load a model file by its content (today: a TFLite flatbuffer).
 
-    `kernels="reference"` runs the runtime's plain kernels without a delegate. Raises
+    `kernels="reference"` runs the runtime's plain kernels without a delegate; `normalization` is
+    what the host does for a model with a float input, `tf` unless given. Raises
     ModelFileError when `model` is none of the known formats.
     """
     if model[4:8] == b"TFL3":
         from edgekit.runtime.litert import LiteRTEngine
 
-        return LiteRTEngine(model, threads=threads, kernels=kernels, name=name)
+        return LiteRTEngine(
+            model, threads=threads, kernels=kernels, normalization=normalization, name=name
+        )
     raise ModelFileError(
         f"{name} begins with {model[:8]!r}, so it is no TFLite model:"
         " expected a .tflite file or a bundle"

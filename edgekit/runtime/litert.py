@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +17,8 @@ from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
 from edgekit.runtime.engine import Engine, EngineDescription, Kernels, Scores
 from edgekit.runtime.preprocess import Pixels
 from edgekit.spec import Normalization
+
+_STANDARD_ERROR = threading.Lock()
 
 
 def _import_runtime() -> tuple[Any, str]:
@@ -32,6 +39,26 @@ def _import_runtime() -> tuple[Any, str]:
     return interpreter, "tflite-runtime"
 
 
+@contextmanager
+def _hide_notices() -> Iterator[None]:
+    """Keep the runtime's INFO lines, written by its C++ code, off standard error; pass on the rest.
+
+    They say which delegate was made, which `EngineDescription` tells better.
+    """
+    with _STANDARD_ERROR:
+        sys.stderr.flush()
+        kept, saved = os.memfd_create("edgekit-stderr"), os.dup(2)
+        os.dup2(kept, 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            with os.fdopen(kept, "rb") as lines:
+                lines.seek(0)
+                os.write(2, b"".join(line for line in lines if not line.startswith(b"INFO:")))
+
+
 class LiteRTEngine(Engine):
     """A TFLite classifier with one image input (uint8, int8 or float32) and one score output."""
 
@@ -49,15 +76,16 @@ class LiteRTEngine(Engine):
         runtime, package = _import_runtime()
         resolver = runtime.OpResolverType
         try:
-            self._interpreter = runtime.Interpreter(
-                model_content=model,
-                num_threads=threads,
-                experimental_op_resolver_type=(
-                    resolver.BUILTIN_REF if kernels == "reference" else resolver.AUTO
-                ),
-            )
-            operators = [op["op_name"] for op in self._interpreter._get_ops_details()]
-            self._interpreter.allocate_tensors()
+            with _hide_notices():
+                self._interpreter = runtime.Interpreter(
+                    model_content=model,
+                    num_threads=threads,
+                    experimental_op_resolver_type=(
+                        resolver.BUILTIN_REF if kernels == "reference" else resolver.AUTO
+                    ),
+                )
+                operators = [op["op_name"] for op in self._interpreter._get_ops_details()]
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise ModelFileError(f"{name} cannot be loaded by {package}: {reason}") from error
@@ -92,6 +120,7 @@ class LiteRTEngine(Engine):
         self._input_type = np.dtype(inputs[0]["dtype"])
         self._input_scale, self._input_zero = inputs[0]["quantization"]
         self._input_shape = shape
+        self.takes_float = bool(self._input_type == np.float32)
         scale, zero = outputs[0]["quantization"]
         kind = np.dtype(outputs[0]["dtype"])
         self.output_quantum = float(scale) if kind != np.float32 else 0.0
@@ -117,11 +146,6 @@ class LiteRTEngine(Engine):
         mean = np.asarray(spec.mean, np.float32)
         factor = 1 / np.asarray(spec.std, np.float32)
         return lambda pixels: ((pixels - mean) * factor).reshape(shape)
-
-    @property
-    def takes_float(self) -> bool:
-        """Whether the input is float32, so that the host must normalize."""
-        return bool(self._input_type == np.float32)
 
     def _infer(self, pixels: Pixels) -> Scores:
         self._interpreter.set_tensor(self._input, self._encode(pixels))

@@ -9,11 +9,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from edgekit.errors import ImageError
 from edgekit.spec import InputSpec
 
 Pixels = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom edge in pixels; pixel i covers i to i + 1."""
 
 
 def preprocess(
@@ -29,8 +32,10 @@ def preprocess(
     Returns:
         `(spec.height, spec.width, 3) uint8` RGB, contiguous.
 
-    With `spec.antialias` every step is exact integer arithmetic (2x2 means, then OpenCV's bit-exact
-    bilinear resize), so boards and workstations get the same bytes.
+    With `spec.antialias` the frame is halved (2x2 means) while it is at least twice as large as
+    needed, then resampled by Pillow's bilinear filter from the exact, fractional crop: what
+    networks are trained on, in integer arithmetic, so boards and workstations get the same bytes.
+    Without, it is OpenCV's plain bilinear resize.
 
     Raises ImageError for a frame of another shape or dtype.
     """
@@ -39,21 +44,18 @@ def preprocess(
             f"a frame of shape {frame.shape} and type {frame.dtype} cannot be classified:"
             " expected (height, width, 3) uint8"
         )
-    region = _centre(frame, spec) if spec.resize == "crop" else frame
-    if spec.antialias:
-        region = _halve(region, spec)
-        interpolation = cv2.INTER_LINEAR_EXACT
-    else:
-        interpolation = cv2.INTER_LINEAR
-    size = (spec.width, spec.height)
-    if not bgr:
-        resized = cv2.resize(region, size, dst=out, interpolation=interpolation)
-        return _into(resized, out)
-    resized = cv2.resize(region, size, interpolation=interpolation)
-    return _into(cv2.cvtColor(resized, cv2.COLOR_BGR2RGB, dst=out), out)
+    box = _centre(frame, spec) if spec.resize == "crop" else (0.0, 0.0, *frame.shape[1::-1])
+    resized = _resample(frame, box, spec) if spec.antialias else _sample(frame, box, spec)
+    if bgr:
+        rgb: Pixels = cv2.cvtColor(resized, cv2.COLOR_BGR2RGB, dst=out)
+        return rgb
+    if out is None:
+        return resized
+    np.copyto(out, resized)
+    return out
 
 
-def _centre(frame: Pixels, spec: InputSpec) -> Pixels:
+def _centre(frame: Pixels, spec: InputSpec) -> Box:
     """The centre of `frame` with the input's aspect ratio and `crop_fraction` of the fitting side.
 
     The same geometry as scaling the short side to size / crop_fraction and cropping the centre,
@@ -61,35 +63,50 @@ def _centre(frame: Pixels, spec: InputSpec) -> Pixels:
     """
     height, width = frame.shape[:2]
     scale = min(height / spec.height, width / spec.width) * spec.crop_fraction
-    halvings = _halvings(spec.height * scale, spec.width * scale, spec) if spec.antialias else 0
-    step = 1 << halvings
-    crop_height = min(max(step, round(spec.height * scale / step) * step), height)
-    crop_width = min(max(step, round(spec.width * scale / step) * step), width)
-    top, left = (height - crop_height) // 2, (width - crop_width) // 2
-    return frame[top : top + crop_height, left : left + crop_width]
+    half_width, half_height = spec.width * scale / 2, spec.height * scale / 2
+    return (
+        width / 2 - half_width,
+        height / 2 - half_height,
+        width / 2 + half_width,
+        height / 2 + half_height,
+    )
 
 
-def _halvings(height: float, width: float, spec: InputSpec) -> int:
-    """How often a region can be halved and still be at least as large as the input."""
-    count = 0
-    while height >= 2 * spec.height and width >= 2 * spec.width:
-        height, width, count = height / 2, width / 2, count + 1
-    return count
+def _sample(frame: Pixels, box: Box, spec: InputSpec) -> Pixels:
+    """OpenCV's bilinear resize of the box, rounded to whole pixels."""
+    left, top, right, bottom = (round(edge) for edge in box)
+    region = frame[top : max(bottom, top + 1), left : max(right, left + 1)]
+    size = (spec.width, spec.height)
+    sampled: Pixels = cv2.resize(region, size, interpolation=cv2.INTER_LINEAR)
+    return sampled
 
 
-def _halve(region: Pixels, spec: InputSpec) -> Pixels:
-    """Average 2x2 blocks while the region is at least twice the input: no aliasing, little work."""
-    for _ in range(_halvings(region.shape[0], region.shape[1], spec)):
+def _resample(frame: Pixels, box: Box, spec: InputSpec) -> Pixels:
+    """Halve while twice as large as needed, then Pillow's antialiased bilinear filter."""
+    left, top, right, bottom = box
+    halvings = 0
+    while min((bottom - top) / spec.height, (right - left) / spec.width) >= 2 << halvings:
+        halvings += 1
+    block = 1 << halvings
+    # Whole blocks around the box, with two more for the filter's reach.
+    first_row = max(0, int(top) // block - 2) * block
+    first_column = max(0, int(left) // block - 2) * block
+    rows = min(frame.shape[0] - first_row, (int(bottom - first_row) // block + 3) * block)
+    columns = min(frame.shape[1] - first_column, (int(right - first_column) // block + 3) * block)
+    region = frame[first_row : first_row + rows, first_column : first_column + columns]
+    for _ in range(halvings):
         height, width = region.shape[0] // 2, region.shape[1] // 2
         even = region[: 2 * height, : 2 * width]
         region = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
-    return region
-
-
-def _into(result: Pixels, out: Pixels | None) -> Pixels:
-    """OpenCV writes into `out` where it can; copy where it could not."""
-    if out is None or result is out:
-        return np.ascontiguousarray(result)
-    if not np.shares_memory(result, out):
-        np.copyto(out, result)
-    return out
+    image = Image.fromarray(np.ascontiguousarray(region))
+    resized = image.resize(
+        (spec.width, spec.height),
+        Image.Resampling.BILINEAR,
+        box=(
+            (left - first_column) / block,
+            (top - first_row) / block,
+            min((right - first_column) / block, image.width),
+            min((bottom - first_row) / block, image.height),
+        ),
+    )
+    return np.array(resized)

@@ -1,0 +1,67 @@
+# `make` alone lists the targets. Nothing but `system-deps` touches the system: all else stays in
+# $(VENV), build/ and dist/.
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.edgekit-installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--root-user-action=ignore $(PIP_ARGS)
+TORCH := torch==2.13.0
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup test demo wheel system-deps clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables: PYTHON ($(PYTHON); 3.10 or newer), VENV ($(VENV)), PYTEST_ARGS, and PIP_ARGS for"
+	@echo "pip: on x86-64 give the options that lead pip to the CPU build of PyTorch, several GB smaller."
+
+setup: $(STAMP) ## make the virtual environment with edgekit and all that develops it
+
+$(STAMP): pyproject.toml | $(BIN)/python
+	@echo "setup: installing PyTorch ($(TORCH)) into $(VENV)"
+	@$(PIP) "$(TORCH)" "hatchling>=1.25" "editables>=0.5"
+	@echo "setup: installing edgekit and its development tools into $(VENV)"
+	@$(PIP) --no-build-isolation -e ".[dev]"
+	@touch $@
+	@echo "setup: done, $$($(BIN)/edgekit --version)"
+
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null \
+		|| { echo "setup: there is no $(PYTHON): install Python 3.10 or newer, or name one, as in make setup PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "setup: $(PYTHON) is $$("$(PYTHON)" --version 2>&1), edgekit needs 3.10 or newer: name another, as in make setup PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "setup: $(PYTHON) cannot make virtual environments (no venv or ensurepip): apt-get install python3-venv" >&2; exit 1; }
+	@echo "setup: making $(VENV) with $$("$(PYTHON)" --version)"
+	@"$(PYTHON)" -m venv "$(VENV)"
+
+test: setup ## lint, types and tests
+	$(BIN)/ruff check --extend-exclude build .
+	$(BIN)/ruff format --check --extend-exclude build .
+	$(BIN)/mypy
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+demo: setup ## convert, evaluate and run the built-in demo model
+	@mkdir -p build/demo
+	$(BIN)/edgekit convert --target pi -o build/demo/digits.edgekit
+	$(BIN)/edgekit evaluate build/demo/digits.edgekit --images calibration/demo/test
+	$(BIN)/edgekit run build/demo/digits.edgekit --source calibration/demo/digits.mp4 --on-change
+
+wheel: setup ## build the wheel into dist/
+	@$(BIN)/python -m build -qq --wheel --no-isolation --outdir dist
+	@ls -l dist/*.whl
+
+system-deps: ## (root, Debian or Ubuntu) what the tests need from the system: qemu, OpenCV, …
+	@tests/emulated_pi/install_system_deps.sh
+
+clean: ## delete what was built, except the virtual environment
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
+	find . -path "./$(VENV)" -prune -o -name __pycache__ -type d -exec rm -rf {} +

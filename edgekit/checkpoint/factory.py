@@ -1,0 +1,89 @@
+"""A network of the user's own code: `--arch package.module:factory`.
+
+The factory is called without arguments and returns the float module; the checkpoint's weights must
+then fit under the module's own names, every one of them. The code is the user's and is run: the
+checkpoint itself still is not.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from edgekit.checkpoint.defaults import Defaults
+from edgekit.errors import CheckpointError
+from edgekit.spec import Activation
+
+
+def build_from_factory(
+    arch: str, tensors: Mapping[str, Tensor], name: str
+) -> tuple[nn.Module, Defaults]:
+    """Call `package.module:factory` and load `tensors` into its module; `name` is the file's.
+
+    Modules of the working folder can be named. Raises CheckpointError when the factory cannot be
+    found, returns no module, or the weights do not fit.
+    """
+    module = _call(arch)
+    _check_shapes(module, tensors, arch, name)
+    missing, unexpected = module.load_state_dict(dict(tensors), strict=False)
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{name} does not fit --arch {arch}: {len(missing)} keys missing"
+            f" ({', '.join(missing[:3]) or 'none'}), {len(unexpected)} unknown"
+            f" ({', '.join(unexpected[:3]) or 'none'})"
+        )
+    return module, Defaults(
+        activation=_find_activation(module),
+        padding="symmetric",
+        batch_norm_eps=_find_eps(module),
+        normalize="imagenet",
+        input_size=224,
+    )
+
+
+def _call(arch: str) -> nn.Module:
+    module_name, _, factory_name = arch.partition(":")
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        factory = getattr(import_module(module_name), factory_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CheckpointError(
+            f"--arch {arch} cannot be imported ({error}): expected package.module:factory,"
+            " importable from the working folder"
+        ) from error
+    module = factory() if callable(factory) else factory
+    if not isinstance(module, nn.Module):
+        raise CheckpointError(
+            f"--arch {arch} gave a {type(module).__name__}: expected a torch.nn.Module"
+        )
+    return module
+
+
+def _check_shapes(module: nn.Module, tensors: Mapping[str, Tensor], arch: str, name: str) -> None:
+    shapes = {key: tensor.shape for key, tensor in module.state_dict().items()}
+    for key, tensor in tensors.items():
+        if key in shapes and shapes[key] != tensor.shape:
+            raise CheckpointError(
+                f"{name} does not fit --arch {arch}: {key} has shape {list(tensor.shape)},"
+                f" expected {list(shapes[key])}"
+            )
+
+
+def _find_activation(module: nn.Module) -> Activation:
+    """The activation the module mostly uses, as far as its layers tell."""
+    kinds = {type(layer) for layer in module.modules()}
+    if nn.Hardswish in kinds:
+        return "hardswish"
+    return "relu6" if nn.ReLU6 in kinds else "relu"
+
+
+def _find_eps(module: nn.Module) -> float:
+    found = [layer.eps for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+    return float(found[0]) if found else 1e-5

@@ -1,0 +1,199 @@
+"""How other implementations name a family's layers: one explicit table a layout.
+
+A table maps our module path to theirs, for every convolution, batch norm and linear layer:
+`{"stem.conv": "features.0.0", "stem.bn": "features.0.1", …}`. The parameter names behind the path
+(`weight`, `running_mean`, …) are PyTorch's own on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgekit.models import mobilenet_v1, mobilenet_v2, mobilenet_v3
+
+Paths = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One naming of one family: `name` as users know it, `paths` ours → theirs."""
+
+    name: str
+    family: str
+    paths: Paths
+
+
+def conv_bn(ours: str, conv: str, bn: str) -> dict[str, str]:
+    """The two paths of one `ConvBN`."""
+    return {f"{ours}.conv": conv, f"{ours}.bn": bn}
+
+
+def number_in_stages(stage_sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(stage, index in it) of the blocks in order."""
+    for stage, size in enumerate(stage_sizes):
+        for index in range(size):
+            yield stage, index
+
+
+# --- MobileNetV1 ---------------------------------------------------------------------------------
+
+
+def v1_features(blocks: int) -> dict[str, str]:
+    """`features.N.conv`, `features.N.bn`, `classifier`: every convolution numbered."""
+    paths = conv_bn("stem", "features.0.conv", "features.0.bn")
+    for block in range(blocks):
+        for offset, part in ((1, "depthwise"), (2, "pointwise")):
+            theirs = f"features.{2 * block + offset}"
+            paths |= conv_bn(f"blocks.{block}.{part}", f"{theirs}.conv", f"{theirs}.bn")
+    return paths | {"classifier": "classifier"}
+
+
+def _v1_sequential(units: Iterator[str]) -> dict[str, str]:
+    """Stem and blocks as `Sequential(conv, bn, relu, …)` at the given paths, then `fc`."""
+    stem = next(units)
+    paths = conv_bn("stem", f"{stem}.0", f"{stem}.1")
+    for block, unit in enumerate(units):
+        paths |= conv_bn(f"blocks.{block}.depthwise", f"{unit}.0", f"{unit}.1")
+        paths |= conv_bn(f"blocks.{block}.pointwise", f"{unit}.3", f"{unit}.4")
+    return paths | {"classifier": "fc"}
+
+
+def v1_stages() -> dict[str, str]:
+    """`stage1.0.0 …`, `fc`: three stages of 6 (stem included), 6 and 2 units."""
+    return _v1_sequential(
+        f"stage{stage + 1}.{index}" for stage, index in number_in_stages((6, 6, 2))
+    )
+
+
+def v1_model(blocks: int) -> dict[str, str]:
+    """`model.0.0 …`, `fc`: one sequence of stem and blocks (the pytorch-mobilenet layout)."""
+    return _v1_sequential(f"model.{index}" for index in range(blocks + 1))
+
+
+def v1_timm() -> dict[str, str]:
+    """timm's `mobilenetv1_*`: stages of 1, 2, 2, 6 and 2 blocks."""
+    paths = conv_bn("stem", "conv_stem", "bn1")
+    for block, (stage, index) in enumerate(number_in_stages((1, 2, 2, 6, 2))):
+        theirs = f"blocks.{stage}.{index}"
+        paths |= conv_bn(f"blocks.{block}.depthwise", f"{theirs}.conv_dw", f"{theirs}.bn1")
+        paths |= conv_bn(f"blocks.{block}.pointwise", f"{theirs}.conv_pw", f"{theirs}.bn2")
+    return paths | {"classifier": "classifier"}
+
+
+# --- MobileNetV2 ---------------------------------------------------------------------------------
+
+V2_STAGES = tuple(repeats for _, _, repeats, _ in mobilenet_v2.BOTTLENECKS)
+
+
+def v2_torchvision() -> dict[str, str]:
+    """torchvision's `mobilenet_v2`: `features.0` … `features.18`, `classifier.1`."""
+    paths = conv_bn("stem", "features.0.0", "features.0.1")
+    blocks = sum(V2_STAGES)
+    for block in range(blocks):
+        ours, theirs, parts = f"blocks.{block}", f"features.{block + 1}.conv", 0
+        for part in ("expansion", "depthwise")[block == 0 :]:
+            paths |= conv_bn(f"{ours}.{part}", f"{theirs}.{parts}.0", f"{theirs}.{parts}.1")
+            parts += 1
+        paths |= conv_bn(f"{ours}.projection", f"{theirs}.{parts}", f"{theirs}.{parts + 1}")
+    last = f"features.{blocks + 1}"
+    return paths | conv_bn("last_conv", f"{last}.0", f"{last}.1") | {"classifier": "classifier.1"}
+
+
+def _timm_inverted_residual(ours: str, theirs: str, *, expands: bool) -> dict[str, str]:
+    """A timm block: `conv_pw`, `conv_dw`, `conv_pwl`; without expansion `conv_dw`, `conv_pw`."""
+    parts = [("depthwise", "conv_dw"), ("projection", "conv_pw")]
+    if expands:
+        parts = [("expansion", "conv_pw"), ("depthwise", "conv_dw"), ("projection", "conv_pwl")]
+    paths: dict[str, str] = {}
+    for index, (part, conv) in enumerate(parts, start=1):
+        paths |= conv_bn(f"{ours}.{part}", f"{theirs}.{conv}", f"{theirs}.bn{index}")
+    return paths
+
+
+def v2_timm() -> dict[str, str]:
+    """timm's `mobilenetv2_*`: `conv_stem`, `blocks.S.B`, `conv_head`, `classifier`."""
+    paths = conv_bn("stem", "conv_stem", "bn1")
+    for block, (stage, index) in enumerate(number_in_stages(V2_STAGES)):
+        paths |= _timm_inverted_residual(
+            f"blocks.{block}", f"blocks.{stage}.{index}", expands=block > 0
+        )
+    return paths | conv_bn("last_conv", "conv_head", "bn2") | {"classifier": "classifier"}
+
+
+# --- MobileNetV3 ---------------------------------------------------------------------------------
+
+V3_LARGE_STAGES = (1, 2, 3, 4, 2, 3)
+V3_SMALL_STAGES = (1, 2, 3, 2, 3)
+
+
+def _v3_expands(rows: Sequence[mobilenet_v3.Bneck]) -> list[bool]:
+    """Whether each block has an expansion: only the first one has none."""
+    inputs = [16, *(row.channels for row in rows)]
+    return [row.expansion != channels for row, channels in zip(rows, inputs, strict=False)]
+
+
+def _squeeze_excite(ours: str, reduce: str, expand: str) -> dict[str, str]:
+    return {f"{ours}.squeeze_excite.reduce": reduce, f"{ours}.squeeze_excite.expand": expand}
+
+
+def v3_torchvision(rows: Sequence[mobilenet_v3.Bneck]) -> dict[str, str]:
+    """torchvision's `mobilenet_v3_*`: `features.N.block.M`, `classifier.0` and `.3`."""
+    paths = conv_bn("stem", "features.0.0", "features.0.1")
+    for block, (row, expands) in enumerate(zip(rows, _v3_expands(rows), strict=True)):
+        ours = f"blocks.{block}"
+        parts = ["expansion"] * expands + ["depthwise"]
+        parts += ["squeeze_excite"] * row.squeeze_excite + ["projection"]
+        for index, part in enumerate(parts):
+            theirs = f"features.{block + 1}.block.{index}"
+            if part == "squeeze_excite":
+                paths |= _squeeze_excite(ours, f"{theirs}.fc1", f"{theirs}.fc2")
+            else:
+                paths |= conv_bn(f"{ours}.{part}", f"{theirs}.0", f"{theirs}.1")
+    last = f"features.{len(rows) + 1}"
+    paths |= conv_bn("last_conv", f"{last}.0", f"{last}.1")
+    return paths | {"hidden": "classifier.0", "classifier": "classifier.3"}
+
+
+def v3_timm(rows: Sequence[mobilenet_v3.Bneck], stage_sizes: Sequence[int]) -> dict[str, str]:
+    """timm's `mobilenetv3_*` and `tf_mobilenetv3_*`: the last convolution is a stage of its own."""
+    paths = conv_bn("stem", "conv_stem", "bn1")
+    expansions = _v3_expands(rows)
+    for block, (stage, index) in enumerate(number_in_stages(stage_sizes)):
+        ours, theirs = f"blocks.{block}", f"blocks.{stage}.{index}"
+        paths |= _timm_inverted_residual(ours, theirs, expands=expansions[block])
+        if rows[block].squeeze_excite:
+            paths |= _squeeze_excite(ours, f"{theirs}.se.conv_reduce", f"{theirs}.se.conv_expand")
+    last = f"blocks.{len(stage_sizes)}.0"
+    paths |= conv_bn("last_conv", f"{last}.conv", f"{last}.bn1")
+    return paths | {"hidden": "conv_head", "classifier": "classifier"}
+
+
+def _v3_layouts(
+    family: str, rows: Sequence[mobilenet_v3.Bneck], stage_sizes: Sequence[int]
+) -> tuple[Layout, ...]:
+    torchvision = Layout("torchvision", family, v3_torchvision(rows))
+    return torchvision, Layout("timm", family, v3_timm(rows, stage_sizes))
+
+
+# --- The table of tables -------------------------------------------------------------------------
+
+LAYOUTS: tuple[Layout, ...] = (
+    Layout("features", "mobilenet_v1", v1_features(len(mobilenet_v1.BLOCKS))),
+    Layout("stages", "mobilenet_v1", v1_stages()),
+    Layout("model", "mobilenet_v1", v1_model(len(mobilenet_v1.BLOCKS))),
+    Layout("timm", "mobilenet_v1", v1_timm()),
+    Layout("features", "shallow_mobilenet", v1_features(len(mobilenet_v1.SHALLOW_BLOCKS))),
+    Layout("model", "shallow_mobilenet", v1_model(len(mobilenet_v1.SHALLOW_BLOCKS))),
+    Layout("torchvision", "mobilenet_v2", v2_torchvision()),
+    Layout("timm", "mobilenet_v2", v2_timm()),
+    *_v3_layouts("mobilenet_v3_large", mobilenet_v3.LARGE, V3_LARGE_STAGES),
+    *_v3_layouts("mobilenet_v3_small", mobilenet_v3.SMALL, V3_SMALL_STAGES),
+    *_v3_layouts(
+        "mobilenet_v3_large_minimal", mobilenet_v3.minimal(mobilenet_v3.LARGE), V3_LARGE_STAGES
+    ),
+    *_v3_layouts(
+        "mobilenet_v3_small_minimal", mobilenet_v3.minimal(mobilenet_v3.SMALL), V3_SMALL_STAGES
+    ),
+)
+"""Every foreign layout; edgekit's own names come from its modules (`recognise.own_layout`)."""

@@ -1,0 +1,215 @@
+"""`load_checkpoint`: a file or a state dict → the float network and what it is.
+
+Tensors tell family, width and classes (`recognise`); flags, else the layout's defaults
+(`defaults`), tell the rest. `Checkpoint.origins` says which value came from where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from torch import nn
+
+from edgekit.checkpoint.containers import StateDict, find_state_dict
+from edgekit.checkpoint.defaults import Defaults, find_defaults
+from edgekit.checkpoint.factory import build_from_factory
+from edgekit.checkpoint.open import open_checkpoint
+from edgekit.checkpoint.recognise import Recognition, recognise
+from edgekit.errors import CheckpointError, SettingsError
+from edgekit.models.cost import Cost, count_cost
+from edgekit.spec import Activation, InputSpec, ModelSpec, Normalization, Padding, Resize
+
+Origin = Literal["flag", "tensors", "default"]
+SMALLEST_INPUT, LARGEST_INPUT = 32, 1024
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A float classifier, ready to run, and where it came from.
+
+    `module` is in eval mode: normalized `(N, 3, H, W) float32` RGB in, `(N, classes)` logits out.
+    `origins` maps each value of the spec that a user may set to where it came from. `path`,
+    `sha256` (hexadecimal, of the file) are None for a state dict that was passed in memory.
+    """
+
+    module: nn.Module
+    spec: ModelSpec
+    origins: Mapping[str, Origin]
+    layout: str
+    container: str
+    file_kind: str
+    path: Path | None = None
+    sha256: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the user said about the checkpoint; None where nothing was said."""
+
+    input_size: int | None
+    normalize: str | Normalization | None
+    activation: Activation | None
+    padding: Padding | None
+    resize: Resize | None
+
+
+def load_checkpoint(
+    path_or_state_dict: str | Path | Mapping[str, Any],
+    arch: str | None = None,
+    input_size: int | None = None,
+    normalize: str | Normalization | None = None,
+    activation: Activation | None = None,
+    padding: Padding | None = None,
+    width: float | None = None,
+    resize: Resize | None = None,
+) -> Checkpoint:
+    """Open, recognise and build a checkpoint.
+
+    `arch` names a family, or `package.module:factory` whose module then takes the weights under
+    its own names. `input_size` in pixels, `normalize` as `Normalization.parse` takes it, `width`
+    the width multiplier that the tensors must have. Raises CheckpointError for a file that is not
+    safe, not a checkpoint or not a known network, SettingsError for a wrong flag.
+    """
+    flags = Flags(input_size, normalize, activation, padding, resize)
+    _check_flags(flags)
+    opened = open_checkpoint(path_or_state_dict)
+    weights = find_state_dict(opened.content, opened.name)
+    if arch is not None and ":" in arch:
+        network = _build_from_factory(arch, weights, opened.name, flags, width)
+    else:
+        found = recognise(weights.tensors, opened.name, arch, width)
+        network = _build(found, flags)
+    return Checkpoint(
+        module=network.module,
+        spec=_describe(network, flags),
+        origins=_find_origins(flags),
+        layout=network.layout,
+        container=weights.container,
+        file_kind=opened.kind,
+        path=opened.path,
+        sha256=opened.sha256,
+        notes=weights.notes,
+    )
+
+
+def _check_flags(flags: Flags) -> None:
+    """Refuse values that no network has before anything is opened."""
+    size = flags.input_size
+    if size is not None and not SMALLEST_INPUT <= size <= LARGEST_INPUT:
+        raise SettingsError(
+            f"input size {size} is out of range:"
+            f" expected {SMALLEST_INPUT} to {LARGEST_INPUT} pixels"
+        )
+    for name, value, choices in (
+        ("activation", flags.activation, get_args(Activation)),
+        ("padding", flags.padding, get_args(Padding)),
+        ("resize", flags.resize, get_args(Resize)),
+    ):
+        if value is not None and value not in choices:
+            raise SettingsError(
+                f"{name} {value!r} is not known: expected one of {', '.join(choices)}"
+            )
+
+
+@dataclass(frozen=True)
+class _Network:
+    """The float module with its weights, and the values that flags did not give."""
+
+    module: nn.Module
+    family: str
+    width: float
+    layout: str
+    defaults: Defaults
+
+
+def _build(found: Recognition, flags: Flags) -> _Network:
+    defaults = find_defaults(found.family, found.layout, flags.padding)
+    module = found.family.build(
+        width=found.width,
+        classes=found.classes,
+        activation=flags.activation or defaults.activation,
+        padding=defaults.padding,
+        batch_norm_eps=defaults.batch_norm_eps,
+        scaling=found.scaling,
+    )
+    module.load_state_dict(dict(found.tensors), strict=False)  # recognise checked every key
+    return _Network(_freeze(module), found.family.name, found.width, found.layout, defaults)
+
+
+def _build_from_factory(
+    arch: str, weights: StateDict, name: str, flags: Flags, width: float | None
+) -> _Network:
+    """A network of the user's own code: it fixes its width, activations and padding itself."""
+    for flag, value in (
+        ("width", width),
+        ("activation", flags.activation),
+        ("padding", flags.padding),
+    ):
+        if value is not None:
+            raise SettingsError(
+                f"--{flag} {value} does not go with --arch {arch}: leave it out, its code says it"
+            )
+    module, defaults = build_from_factory(arch, weights.tensors, name)
+    return _Network(_freeze(module), arch, 1.0, layout=arch, defaults=defaults)
+
+
+def _freeze(module: nn.Module) -> nn.Module:
+    return module.eval().requires_grad_(False)
+
+
+def _describe(network: _Network, flags: Flags) -> ModelSpec:
+    """The spec; parameters, multiply-adds and classes are counted at the chosen input size."""
+    defaults = network.defaults
+    size = flags.input_size or defaults.input_size
+    normalization = flags.normalize or defaults.normalize
+    if isinstance(normalization, str):
+        normalization = Normalization.parse(normalization)
+    cost = _count_classifier(network, size)
+    return ModelSpec(
+        family=network.family,
+        width=network.width,
+        classes=cost.output_shape[1],
+        input=InputSpec(
+            height=size,
+            width=size,
+            resize=flags.resize or defaults.resize,
+            normalization=normalization,
+        ),
+        activation=flags.activation or defaults.activation,
+        padding=flags.padding or defaults.padding,
+        batch_norm_eps=defaults.batch_norm_eps,
+        parameters=cost.parameters,
+        multiply_adds=cost.multiply_adds,
+    )
+
+
+def _count_classifier(network: _Network, input_size: int) -> Cost:
+    """The cost; a network of the user's own may turn out not to run, or not to be a classifier."""
+    try:
+        cost = count_cost(network.module, input_size)
+    except Exception as error:  # whatever the user's own code raises
+        raise CheckpointError(
+            f"{network.family} does not run on a (1, 3, {input_size}, {input_size}) image:"
+            f" {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
+    if len(cost.output_shape) != 2:
+        raise CheckpointError(
+            f"{network.family} gives an output of shape {list(cost.output_shape)}:"
+            " expected the logits of a classifier, (N, classes)"
+        )
+    return cost
+
+
+def _find_origins(flags: Flags) -> Mapping[str, Origin]:
+    """Where each value came from; the batch norm eps follows layout and padding, so: default."""
+    origins: dict[str, Origin] = dict.fromkeys(("family", "width", "classes"), "tensors")
+    for name in ("input_size", "normalization", "activation", "padding", "resize"):
+        value = getattr(flags, "normalize" if name == "normalization" else name)
+        origins[name] = "default" if value is None else "flag"
+    origins["batch_norm_eps"] = "default"
+    return MappingProxyType(origins)

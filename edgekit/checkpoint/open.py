@@ -1,0 +1,227 @@
+"""Open a checkpoint file without running anything in it.
+
+In: a path. Out: what was saved, as dicts, lists, numbers, strings and tensors. Two readers and no
+other: `torch.load(weights_only=True)` and safetensors. Settings that training scripts save beside
+the weights (argparse.Namespace, numpy scalars, paths) become `Discarded`: they are named, so that
+the file opens, but nothing of them is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import struct
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgekit.errors import CheckpointError, MissingPackageError
+
+
+class Discarded:
+    """Stands in for an object that is no weight: takes any arguments and state, keeps nothing."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Discarded:
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Accept and forget."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Forget the state: no attribute of the original is ever set."""
+
+
+def discard_default(*args: Any) -> dict[Any, Any]:
+    """Stands in for defaultdict: a plain dict, its default factory discarded."""
+    return {}
+
+
+DISCARDED_NAMES = (
+    "argparse.Namespace",
+    "types.SimpleNamespace",
+    "builtins.dict",
+    "builtins.list",
+    "builtins.int",
+    "builtins.float",
+    "datetime.datetime",
+    "datetime.timedelta",
+    "pathlib.Path",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "pathlib._local.PosixPath",
+    "pathlib._local.WindowsPath",
+    "numpy.dtype",
+    "numpy.ndarray",
+    "numpy.core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+    *(
+        f"numpy.dtypes.{kind}DType"
+        for kind in ("Bool", "Int32", "Int64", "UInt8", "Float16", "Float32", "Float64", "Str")
+    ),
+)
+"""Inert types that training scripts save beside the weights."""
+
+BAD_ZIP = (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError, struct.error)
+"""What `ZipFile` raises for a damaged directory, bad UTF-8 in a name included."""
+
+STATE_DICT_ADVICE = (
+    "save the weights alone, torch.save(model.state_dict(), 'weights.pth'), and give that file"
+)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What was saved, and in what. `path` and `sha256` are None for a dict passed in memory."""
+
+    content: Any
+    name: str
+    kind: str
+    path: Path | None = None
+    sha256: str | None = None
+
+
+def open_checkpoint(path_or_state_dict: str | Path | Mapping[str, Any]) -> Opened:
+    """Read a file safely, or take a dict as it is.
+
+    Raises CheckpointError, one line, for anything that is no checkpoint.
+    """
+    if isinstance(path_or_state_dict, Mapping):
+        return Opened(path_or_state_dict, name="the state dict", kind="state dict in memory")
+    path = Path(path_or_state_dict)
+    head = _read_head(path)
+    if _is_safetensors(head):
+        content, kind = _load_safetensors(path), "safetensors"
+    elif head.startswith(b"PK"):
+        _check_zip(path)
+        content, kind = _load_pickle(path), "PyTorch zip"
+    elif head.startswith(b"\x80"):
+        content, kind = _load_pickle(path), "PyTorch legacy pickle"
+    else:
+        raise CheckpointError(
+            f"{path} is {_name_content(head)}, not a PyTorch checkpoint:"
+            " expected a file that torch.save or safetensors wrote"
+        )
+    return Opened(content, name=str(path), kind=kind, path=path, sha256=_digest(path))
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_head(path: Path) -> bytes:
+    """The first bytes of a regular, non-empty file."""
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder: expected a checkpoint file such as model.pth")
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is a device or pipe: expected a checkpoint file")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist: expected a checkpoint file") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if not head:
+        raise CheckpointError(f"{path} is empty (0 bytes): copy or download it again")
+    return head
+
+
+def _is_safetensors(head: bytes) -> bool:
+    return len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30
+
+
+def _name_content(head: bytes) -> str:
+    """What a file that is no checkpoint seems to be, for the error message."""
+    text = head.lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
+        return "a web page (a failed download?)"
+    if text.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer (run git lfs pull)"
+    if head[4:8] == b"TFL3":
+        return "a TFLite model"
+    if head.startswith(b"\x89HDF"):
+        return "an HDF5 file (Keras?)"
+    if head.startswith(b"\x1f\x8b"):
+        return "gzip-compressed (unpack it first)"
+    return f"an unknown kind of file (first bytes {head[:8].hex(' ')})"
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse truncated archives and the zips that are programs rather than weights."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[2] or name for name in archive.namelist()}
+    except BAD_ZIP as error:
+        raise CheckpointError(
+            f"{path} is a damaged or truncated checkpoint ({path.stat().st_size} bytes,"
+            " its zip directory is missing or wrong): copy or download it again"
+        ) from error
+    if "constants.pkl" in names:
+        raise CheckpointError(
+            f"{path} is a TorchScript program, not a checkpoint: {STATE_DICT_ADVICE}"
+        )
+    if "data.pkl" not in names:
+        raise CheckpointError(
+            f"{path} is a zip without PyTorch weights (no data.pkl, first member"
+            f" {min(names, default='none')!r}): expected a file that torch.save wrote"
+        )
+
+
+def _load_pickle(path: Path) -> Any:
+    """`torch.load(weights_only=True)`; every failure becomes one line."""
+    stand_ins: list[Any] = [(Discarded, name) for name in DISCARDED_NAMES]
+    stand_ins.append((discard_default, "collections.defaultdict"))
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
+            warnings.simplefilter("ignore")  # an old pickle protocol either loads or is refused
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(_explain_refusal(path, str(error))) from error
+    except Exception as error:  # a damaged pickle fails in any way there is
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise CheckpointError(
+            f"{path} is a damaged or truncated checkpoint ({reason}): copy or download it again"
+        ) from error
+
+
+def _explain_refusal(path: Path, message: str) -> str:
+    refused = re.search(r"GLOBAL (\S+)", message)
+    if refused:
+        return (
+            f"{path} holds the Python object {refused[1]}, which could run code when it is loaded"
+            f" and is refused: {STATE_DICT_ADVICE}"
+        )
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    reason = next((line for line in lines if "WeightsUnpickler error" in line), lines[-1])
+    return (
+        f"{path} is not a plain weight file ({reason[:200]}):"
+        f" if it is not damaged, {STATE_DICT_ADVICE}"
+    )
+
+
+def _load_safetensors(path: Path) -> Any:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"{path} needs safetensors, which is not installed: pip install 'edgekit[convert]'"
+        ) from error
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is a damaged safetensors file ({error}): copy or download it again"
+        ) from error

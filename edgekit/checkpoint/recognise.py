@@ -1,0 +1,227 @@
+"""Recognise family, key layout, width and classes from the names and shapes of tensors alone.
+
+In: tensors by key. Out: a `Recognition`: the same tensors under our names, every shape checked
+against the family's network. Nothing is guessed: keys that do not match are listed and refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from edgekit.checkpoint.layouts import LAYOUTS, Layout
+from edgekit.errors import CheckpointError
+from edgekit.models import FAMILIES, Family
+
+COMMON_WIDTHS = (1.0, 0.75, 0.5, 0.25, 1.4, 1.3, 0.35, 0.125, 1.1, 1.2, 1.25, 1.5, 2.0, 0.6, 0.8)
+"""Widths that people train; preferred where rounding gives two widths the same channels."""
+
+WIDEST = 10.0
+ALIKE = 0.5
+"""A state dict that shares this part of a layout's layers is called a damaged copy of it."""
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What the tensors say, and the tensors under our names."""
+
+    family: Family
+    layout: str
+    width: float
+    scaling: str
+    classes: int
+    tensors: Mapping[str, Tensor]
+
+
+def recognise(
+    tensors: Mapping[str, Tensor], name: str, arch: str | None = None, width: float | None = None
+) -> Recognition:
+    """Find the family, layout and width that fit `tensors` exactly.
+
+    `arch` names the family and `width` the width that the tensors must have; `name` is the file's,
+    for messages. Raises CheckpointError that says what did not fit.
+    """
+    layout = _find_layout(tensors, name, arch)
+    family = FAMILIES[layout.family]
+    ours = {theirs: path for path, theirs in layout.paths.items()}
+    renamed = {_rename(key, ours): tensor for key, tensor in tensors.items()}
+    label = f"{name} has the layers of {family.name} ({layout.name} names)"
+    _check_keys(family, renamed, label)
+    return _fit_width(family, layout.name, renamed, label, width)
+
+
+@cache
+def own_layout(family: str) -> Layout:
+    """edgekit's own names of a family, read from its module."""
+    paths = {_path(key) for key in _expected_shapes(FAMILIES[family], 1.0, 1000)}
+    return Layout("edgekit", family, {path: path for path in paths})
+
+
+def _path(key: str) -> str:
+    """A parameter's module path: the key without its last part."""
+    return key.rpartition(".")[0]
+
+
+def _rename(key: str, ours: Mapping[str, str]) -> str:
+    path, _, parameter = key.rpartition(".")
+    return f"{ours[path]}.{parameter}"
+
+
+def _expected_shapes(
+    family: Family, width: float, classes: int, scaling: str | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Key → shape of the family's network, built on the meta device."""
+    with torch.device("meta"):
+        module = family.build(width, classes, scaling=scaling)
+    return {
+        key: tuple(tensor.shape)
+        for key, tensor in module.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+
+
+# --- Which layout --------------------------------------------------------------------------------
+
+
+def _find_layout(tensors: Mapping[str, Tensor], name: str, arch: str | None) -> Layout:
+    """The layout whose layers are exactly those of `tensors`, of the family `arch` if given."""
+    if arch is not None and arch not in FAMILIES:
+        raise CheckpointError(
+            f"--arch {arch!r} is no family edgekit knows: expected one of {', '.join(FAMILIES)},"
+            " or package.module:factory"
+        )
+    seen = {_path(key) for key in tensors}
+    layouts = [*map(own_layout, FAMILIES), *LAYOUTS]
+    fitting = [layout for layout in layouts if set(layout.paths.values()) == seen]
+    chosen = [layout for layout in fitting if arch in (None, layout.family)]
+    if chosen:
+        return chosen[0]
+    if fitting:
+        raise CheckpointError(
+            f"{name} holds {fitting[0].family} ({fitting[0].name} names), not --arch {arch}:"
+            " leave --arch out"
+        )
+    candidates = [layout for layout in layouts if arch in (None, layout.family)]
+    raise CheckpointError(_explain_misfit(tensors, seen, name, candidates, arch))
+
+
+def _explain_misfit(
+    tensors: Mapping[str, Tensor],
+    seen: set[str],
+    name: str,
+    candidates: Sequence[Layout],
+    arch: str | None,
+) -> str:
+    nearest = max(candidates, key=lambda layout: _overlap(layout, seen))
+    if arch is None and _overlap(nearest, seen) < ALIKE:
+        return (
+            f"{name} is not a network edgekit knows: {len(tensors)} tensors, the first"
+            f" {_describe(tensors)}; name its family with --arch ({', '.join(FAMILIES)})"
+            " or give --arch package.module:factory"
+        )
+    expected = set(nearest.paths.values())
+    return (
+        f"{name} does not fit {nearest.family} ({nearest.name} names):"
+        f" {_count(expected - seen, 'missing')}; {_count(seen - expected, 'unknown')};"
+        " name another family, or your own package.module:factory, with --arch"
+    )
+
+
+def _overlap(layout: Layout, seen: set[str]) -> float:
+    expected = set(layout.paths.values())
+    return len(expected & seen) / len(expected | seen)
+
+
+def _describe(tensors: Mapping[str, Tensor], count: int = 3) -> str:
+    return ", ".join(f"{key} {list(tensors[key].shape)}" for key in list(tensors)[:count])
+
+
+def _count(names: Collection[str], what: str, noun: str = "layer", shown: int = 3) -> str:
+    """`2 layers missing (a, b)`, the first few by name."""
+    if not names:
+        return f"no {noun} {what}"
+    plural = "" if len(names) == 1 else "s"
+    more = ", …" if len(names) > shown else ""
+    return f"{len(names)} {noun}{plural} {what} ({', '.join(sorted(names)[:shown])}{more})"
+
+
+# --- Which width ---------------------------------------------------------------------------------
+
+
+def _check_keys(family: Family, renamed: Mapping[str, Tensor], label: str) -> None:
+    """Every parameter and batch norm statistic of the family, and nothing else."""
+    expected = set(_expected_shapes(family, 1.0, 1000))
+    missing, unknown = expected - set(renamed), set(renamed) - expected
+    if missing or unknown:
+        raise CheckpointError(
+            f"{label}, but {_count(missing, 'missing', 'tensor')} and"
+            f" {_count(unknown, 'unknown', 'tensor')}: expected convolutions without bias, batch"
+            " norms not folded"
+        )
+
+
+def _fit_width(
+    family: Family,
+    layout: str,
+    renamed: Mapping[str, Tensor],
+    label: str,
+    width: float | None,
+) -> Recognition:
+    """Try the likely widths until every shape agrees."""
+    classes = _channels(renamed["classifier.weight"]) or 1
+    complaints: list[str] = []
+    for candidate in [width] if width is not None else _likely_widths(family, renamed):
+        for scaling in family.scalings:
+            expected = _expected_shapes(family, candidate, classes, scaling)
+            mismatch = _find_mismatch(expected, renamed)
+            if mismatch is None:
+                fitted = {key: renamed[key].reshape(shape) for key, shape in expected.items()}
+                return Recognition(family, layout, candidate, scaling, classes, fitted)
+            complaints.append(f"at width {candidate:g}, {mismatch}")
+    advice = "a pruned network? give its own code with --arch package.module:factory"
+    raise CheckpointError(
+        f"{label} but not its shapes: {complaints[0] if complaints else 'no width fits'}"
+        f" ({advice if width is None else 'leave --width out: the tensors tell it'})"
+    )
+
+
+def _channels(tensor: Tensor) -> int:
+    return int(tensor.shape[0]) if tensor.ndim else 0
+
+
+def _likely_widths(family: Family, renamed: Mapping[str, Tensor]) -> list[float]:
+    """Widths near the channel ratio of one layer: common ones, hundredths, the ratio itself."""
+    if family.fixed_width:
+        return [1.0]
+    path, base = family.estimate
+    ratio = _channels(renamed[f"{path}.weight"]) / base
+    reach = max(0.05, 0.15 * ratio)
+    common = [width for width in COMMON_WIDTHS if abs(width - ratio) <= reach]
+    hundredths = [
+        count / 100 for count in range(int(100 * (ratio - reach)), int(100 * (ratio + reach)) + 1)
+    ]
+    widths = [
+        *sorted(common, key=lambda width: abs(width - ratio)),
+        *sorted(hundredths, key=lambda width: abs(width - ratio)),
+        ratio,
+    ]
+    return [width for width in dict.fromkeys(widths) if 0 < width <= WIDEST]
+
+
+def _find_mismatch(
+    expected: Mapping[str, tuple[int, ...]], renamed: Mapping[str, Tensor]
+) -> str | None:
+    for key, shape in expected.items():
+        actual = tuple(renamed[key].shape)
+        if _squeeze(actual) != _squeeze(shape):
+            return f"{key} has shape {list(actual)}, expected {list(shape)}"
+    return None
+
+
+def _squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A linear layer saved as a 1x1 convolution, and the other way round, is the same weights."""
+    return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape

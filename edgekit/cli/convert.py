@@ -1,0 +1,137 @@
+"""`edgekit convert`: a checkpoint becomes a bundle, with a parity report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgekit.cli.checkpoint_options import checkpoint_options, load
+from edgekit.cli.options import json_option, origin, print_json, say
+
+if TYPE_CHECKING:
+    from edgekit.cli.progress import Steps
+    from edgekit.conversion import Conversion
+
+
+@click.command()
+@click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--target", type=click.Choice(["pi"]), default="pi", help="The board.", show_default=True
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["int8", "fp16", "fp32"]),
+    default="int8",
+    show_default=True,
+    help="int8 weights and activations, float16 weights, or float32.",
+)
+@click.option(
+    "--calibration",
+    metavar="DIR|CSV",
+    type=click.Path(path_type=Path),
+    help="Images like those the camera will see: a folder, or a CSV with a column 'file'.",
+)
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    default="balanced",
+    show_default=True,
+    help="How to quantize: balanced, fast, or a TOML file.",
+)
+@click.option(
+    "--class-names", type=click.Path(path_type=Path), help="Text file, one class name a line."
+)
+@click.option("--no-reference", is_flag=True, help="Leave the float original out of the bundle.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The bundle to write [default: NAME-pi.edgekit here].",
+)
+@checkpoint_options
+@json_option
+@click.pass_context
+def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+    """Convert CHECKPOINT (PyTorch weights) into a bundle for the board.
+
+    Without CHECKPOINT the built-in demo is converted: handwritten digits.
+    """
+    from edgekit.cli.progress import Steps
+
+    if options["checkpoint"] is None:
+        from edgekit.cli.demo import demo_checkpoint
+
+        options = demo_checkpoint(options)
+    if not as_json:
+        say(f"checkpoint {options['checkpoint']} ({origin(ctx, 'checkpoint')})")
+    with Steps(quiet=as_json) as steps:
+        conversion = _convert(options, steps)
+    if as_json:
+        from edgekit.conversion import describe
+
+        print_json(describe(conversion))
+    else:
+        _print(conversion)
+
+
+def _convert(options: Mapping[str, Any], steps: Steps) -> Conversion:
+    from edgekit.errors import CalibrationError
+
+    path: Path = options["checkpoint"]
+    if options["precision"] == "int8" and options["calibration"] is None:
+        raise CalibrationError(
+            f"int8 needs images to calibrate on, and none were given for {path}: add"
+            " --calibration DIR with 200 or so photographs of what the camera will see"
+        )
+    steps("loading PyTorch and the checkpoint")
+    checkpoint = load(path, options)
+    from edgekit.cli.demo import demo_images
+    from edgekit.conversion import convert, default_class_names, limit_threads
+    from edgekit.images import read_class_names
+    from edgekit.quantize.calibration import CalibrationImages
+    from edgekit.quantize.recipe import load_recipe
+
+    limit_threads()
+    names = options["class_names"]
+    return convert(
+        checkpoint,
+        options["output"] or Path(f"{path.name.partition('.')[0]}-{options['target']}.edgekit"),
+        CalibrationImages(options["calibration"] or demo_images(), checkpoint.spec.input),
+        precision=options["precision"],
+        recipe=load_recipe(options["recipe"]),
+        class_names=read_class_names(names) if names else default_class_names(checkpoint.spec),
+        keep_reference=not options["no_reference"],
+        say=steps,
+    )
+
+
+def _print(conversion: Conversion) -> None:
+    """The parity report, for a person."""
+    from rich.console import Console
+    from rich.table import Table
+
+    parity, engine = conversion.parity, conversion.engine
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_row("bundle", f"[bold]{conversion.bundle}[/]  {conversion.size_bytes / 1e6:.2f} MB")
+    table.add_row(
+        "model", f"{conversion.precision}, {conversion.model_bytes / 1e6:.2f} MB, int8 pixels in"
+    )
+    table.add_row(
+        "parity",
+        f"{parity.agreement:.1f} % of {parity.images} held-out images get the float original's"
+        f" class; logits {parity.sqnr_db:.1f} dB",
+    )
+    outside = ", ".join(f"{count} {name}" for name, count in engine.operators_outside.items())
+    table.add_row(
+        "runs on",
+        f"{engine.runtime} {engine.version}, {engine.delegate or 'no delegate'},"
+        f" {engine.delegated_partitions} partition(s); outside: {outside or 'nothing'}",
+    )
+    if conversion.left_float:
+        table.add_row("left in float", ", ".join(conversion.left_float))
+    table.add_row("time", f"{conversion.seconds:.1f} s")
+    table.add_row("next", f"edgekit run {conversion.bundle} --camera 0")
+    Console(highlight=False).print(table, soft_wrap=True)

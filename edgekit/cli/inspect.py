@@ -1,0 +1,121 @@
+"""`edgekit inspect FILE`: what a checkpoint, bundle, .tflite or .onnx is."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgekit.cli.checkpoint_options import checkpoint_options, load
+from edgekit.cli.options import json_option, print_json
+from edgekit.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from edgekit.checkpoint import Checkpoint
+
+UNITS = {"input_size": "px"}
+MODEL_SUFFIXES = (".edgekit", ".onnx", ".tflite")
+WIDTH = 120
+"""Columns of the table: a digest or a sentence is not cut on a narrow or absent terminal."""
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@checkpoint_options
+@json_option
+def command(file: Path, as_json: bool, **options: Any) -> None:
+    """Say what FILE is: a checkpoint, a bundle, a .tflite or a .onnx.
+
+    For a checkpoint, values that its tensors cannot tell and no option gave are marked (default).
+    """
+    if not file.exists():
+        raise ModelFileError(
+            f"{file} does not exist: expected a checkpoint, a bundle, a .tflite or a .onnx file"
+        )
+    if is_model_file(file):
+        from edgekit.inspection import inspect_model_file
+
+        facts: dict[str, Any] = inspect_model_file(file)
+        defaults: list[str] = []
+    else:
+        facts = describe_checkpoint(load(file, options))
+        defaults = facts["defaults"]
+    if as_json:
+        print_json(facts)
+    else:
+        print_facts(facts, defaults)
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether `path` is a bundle, a .tflite or a .onnx, by its name or else its content."""
+    if path.is_dir():
+        return False
+    if path.suffix.lower() in MODEL_SUFFIXES:
+        return True
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    if not head.startswith(b"PK"):
+        return head[4:8] == b"TFL3"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "manifest.json" in archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False  # the checkpoint reader says what is wrong with it
+
+
+def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The facts of a checkpoint under their JSON keys; `defaults` lists those that are defaults."""
+    spec = checkpoint.spec
+    return {
+        "kind": "checkpoint",
+        "family": spec.family,
+        "width": spec.width,
+        "input_size": spec.input_size,
+        "classes": spec.classes,
+        "parameters": spec.parameters,
+        "multiply_adds": spec.multiply_adds,
+        "normalization": spec.input.normalization.name,
+        "resize": spec.input.resize,
+        "activation": spec.activation,
+        "padding": spec.padding,
+        "batch_norm_eps": spec.batch_norm_eps,
+        "layout": checkpoint.layout,
+        "container": checkpoint.container,
+        "file_kind": checkpoint.file_kind,
+        "sha256": checkpoint.sha256,
+        "defaults": [name for name, origin in checkpoint.origins.items() if origin == "default"],
+        "notes": list(checkpoint.notes),
+    }
+
+
+def print_facts(facts: dict[str, Any], defaults: list[str]) -> None:
+    """An aligned two-column table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2), pad_edge=False)
+    for name, value in facts.items():
+        if name == "defaults" or value is None or value == []:
+            continue
+        mark = " (default)" if name in defaults else ""
+        table.add_row(name.replace("_", " "), format_fact(name, value) + mark)
+    Console(highlight=False, markup=False, width=WIDTH).print(table)
+
+
+def format_fact(name: str, value: Any) -> str:
+    """A fact as people read it: thousands separated, units named, lists joined."""
+    if isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, int):
+        text = f"{value:,}"
+    elif isinstance(value, float):
+        text = f"{value:g}"
+    elif isinstance(value, dict):
+        text = ", ".join(f"{key} {format_fact(key, entry)}" for key, entry in value.items())
+    elif isinstance(value, list):
+        text = "; ".join(format_fact("", entry) for entry in value)
+    else:
+        text = str(value)
+    return f"{text} {UNITS[name]}" if name in UNITS else text

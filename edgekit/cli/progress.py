@@ -1,0 +1,51 @@
+"""Progress of long work: a live line on a terminal, plain lines in a log, nothing with `--json`."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.status import Status
+
+
+class Steps:
+    """Call it with what begins now; the step before is then reported with its seconds.
+
+    Writes to standard error. A context manager: the last step ends with it.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._status: Status | None = None
+        self._text = ""
+        self._began = 0.0
+
+    def __call__(self, text: str) -> None:
+        self._end(done=True)
+        self._text, self._began = text, time.monotonic()
+        if self._console.is_terminal:
+            self._status = self._console.status(f"{text} …")
+            self._status.start()
+
+    def _end(self, *, done: bool) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+        if self._text and done:
+            seconds = time.monotonic() - self._began
+            self._console.print(
+                f"  [green]✓[/] {self._text} [dim]{seconds:.1f} s[/]", soft_wrap=True
+            )
+        self._text = ""
+
+    def __enter__(self) -> Steps:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end(done=error is None)

@@ -1,0 +1,183 @@
+"""`edgekit run`: classify a stream and print what is seen."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgekit.cli.options import json_option, origin, say
+
+if TYPE_CHECKING:
+    from edgekit.runtime.loading import LoadedModel
+    from edgekit.runtime.sinks import Sink
+    from edgekit.runtime.stream import Stream
+
+DEMO_BUNDLE = "calibration/demo/digits-pi.edgekit"
+MOST_WORKERS = 8
+MOST_THREADS = 4
+
+
+@click.command("run")
+@click.argument("bundle", required=False, metavar="[BUNDLE|FILE.tflite]")
+@click.option("--camera", metavar="N|PATH", help="A camera by number or device.")
+@click.option("--source", metavar="URI", help="A video, image, folder, rtsp:// or http:// URL.")
+@click.option(
+    "--class-names",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What the classes of a plain .tflite are called, one name a line.",
+)
+@click.option(
+    "--resize",
+    type=click.Choice(["crop", "stretch"]),
+    help="How a frame is fitted to a plain .tflite's input.  [default: stretch]",
+)
+@click.option(
+    "--normalize",
+    metavar="NAME|MEAN,STD",
+    help="imagenet, half, tf, none, or pixel units, for a plain .tflite with a float input."
+    "  [default: tf]",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Cores to use: workers for files, inference threads for live sources.",
+)
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="K")
+@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N results.")
+@click.option("--show", is_flag=True, help="Show the frames in a window.")
+@click.option("--on-change", is_flag=True, help="Only results with another class than before.")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> None:
+    """Classify a camera, a stream, a video or images.
+
+    Files: every frame, in order. Cameras and streams: always the newest frame; the frames passed
+    over are counted. Ctrl-C ends it with a summary.
+    """
+    if _given(ctx, "camera") and _given(ctx, "source"):
+        raise click.UsageError("--camera and --source were both given: expected one of them")
+    from edgekit.runtime.stop import stop_on_signals
+
+    with stop_on_signals() as stop:
+        _run(ctx, stop, options)
+    _leave_hanging_threads()
+
+
+def _given(ctx: click.Context, parameter: str) -> bool:
+    return origin(ctx, parameter) == "command line"
+
+
+def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> None:
+    import cv2
+
+    from edgekit.errors import EdgekitError
+    from edgekit.runtime.sources import make_source
+    from edgekit.runtime.stream import Stream
+    from edgekit.runtime.summary import print_summary
+
+    if options["show"]:
+        from edgekit.runtime.window import check_window
+
+        check_window()
+    cv2.setNumThreads(1)  # frames are small, and the cores busy with inference
+    source = make_source(_pick_source(ctx, options))
+    loaded = _load_model(ctx, options, source.is_live)
+    stream = Stream(
+        source, loaded.classifiers, top=options["top"], keep_pixels=options["show"], stop=stop
+    )
+    if not stream.open():
+        return
+    say("\n".join([*loaded.notes, f"source: {stream.description}"]))
+    try:
+        _pump(stream, _make_sinks(stream, options), options["frames"])
+    except EdgekitError:
+        if stream.summary().frames:
+            print_summary(stream.summary())
+        raise
+    print_summary(stream.summary())
+
+
+def _pick_source(ctx: click.Context, options: dict[str, Any]) -> str:
+    """The source in words: what the command line says wins over edgekit.toml, else camera 0."""
+    camera, source = options["camera"], options["source"]
+    if source is None or (camera is not None and _given(ctx, "camera")):
+        return str(camera) if camera is not None else "0"
+    return str(source)
+
+
+def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> LoadedModel:
+    """A worker a core for files, one engine with several threads for a live source."""
+    from edgekit.resources import resource
+    from edgekit.runtime.loading import ModelChoice, load_model
+
+    named, threads = options["bundle"], options["threads"]
+    path = Path(named) if named is not None else resource(DEMO_BUNDLE)
+    choice = ModelChoice(path, options["class_names"], options["resize"], options["normalize"])
+    cores = len(os.sched_getaffinity(0))
+    if is_live:
+        loaded = load_model(choice, threads=threads or min(cores, MOST_THREADS))
+    else:
+        loaded = load_model(choice, workers=threads or min(cores, MOST_WORKERS))
+    engine = loaded.classifiers[0].engine.description
+    loaded.notes.append(
+        f"model: {path} ({origin(ctx, 'bundle')}) on {engine.runtime} {engine.version},"
+        f" {engine.delegate or 'without a delegate, so slowly'},"
+        f" workers: {len(loaded.classifiers)}, threads: {engine.threads}"
+    )
+    return loaded
+
+
+def _make_sinks(stream: Stream, options: dict[str, Any]) -> list[Sink]:
+    """Lines for programs, a panel for a person at a terminal, plain lines for a log."""
+    from edgekit.runtime.sinks import JsonLines, LivePanel, OnChange, PlainLines
+
+    sink: Sink
+    if options["as_json"]:
+        sink = JsonLines(sys.stdout.buffer, at_once=stream.is_live)
+    elif sys.stdout.isatty() and not options["on_change"]:
+        sink = LivePanel()
+    else:
+        sink = PlainLines(sys.stdout.buffer, at_once=stream.is_live or sys.stdout.isatty())
+    sinks: list[Sink] = [OnChange(sink) if options["on_change"] else sink]
+    if options["show"]:
+        from edgekit.runtime.window import Window
+
+        sinks.append(Window(stream.stop))
+    return sinks
+
+
+def _pump(stream: Stream, sinks: Sequence[Sink], frames: int | None) -> None:
+    """Hand results to the sinks until the stream ends, `frames` were written, or nobody reads."""
+    try:
+        try:
+            for result in islice(stream, frames):
+                for sink in sinks:
+                    sink.write(result)
+        finally:
+            for sink in sinks:
+                sink.close()
+    except BrokenPipeError:
+        _forget_output()
+
+
+def _forget_output() -> None:
+    """Nobody reads any more (`| head`): nothing must be written there when Python exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _leave_hanging_threads() -> None:
+    """Exit without a capture thread that hangs in a driver: Python would crash waking it."""
+    from edgekit.runtime.background import Background
+
+    if any(isinstance(thread, Background) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

@@ -1,0 +1,213 @@
+"""From a checkpoint to a bundle: the order of the steps, and what is measured on the way."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+from torch.fx import GraphModule
+
+from edgekit._version import __version__
+from edgekit.bundle import SCHEMA_VERSION, Golden, Manifest, Origin, Parity, write_bundle
+from edgekit.checkpoint import Checkpoint
+from edgekit.errors import ConversionError
+from edgekit.images import read_image
+from edgekit.parity import Logits, ParityMeter
+from edgekit.quantize.calibration import CalibrationImages
+from edgekit.quantize.pipeline import quantize
+from edgekit.quantize.program import export_program, take_pixels
+from edgekit.quantize.recipe import Recipe
+from edgekit.runtime.engine import Engine, EngineDescription, open_engine
+from edgekit.runtime.preprocess import Pixels, preprocess
+from edgekit.spec import InputSpec, ModelSpec, Precision, Target
+from edgekit.targets.pi import PIXEL_OFFSET, TFLiteWriter
+
+Say = Callable[[str], None]
+GOLDEN_IMAGES = 3
+TOOLS = ("torch", "torchao", "litert-torch", "ai-edge-litert")
+
+
+class Conversion(NamedTuple):
+    """What `convert` made and measured. `left_float` names operators without an int8 form."""
+
+    bundle: Path
+    target: Target
+    precision: Precision
+    size_bytes: int
+    model_bytes: int
+    parity: Parity
+    engine: EngineDescription
+    left_float: tuple[str, ...]
+    seconds: float
+
+
+def convert(
+    checkpoint: Checkpoint,
+    output: Path,
+    images: CalibrationImages,
+    *,
+    precision: Precision,
+    recipe: Recipe,
+    class_names: Sequence[str],
+    keep_reference: bool = True,
+    say: Say = lambda text: None,
+) -> Conversion:
+    """Convert `checkpoint` for the Pi and write the bundle `output`.
+
+    `images` are calibrated on (int8) and, the part held out of calibration, compared on: the
+    artifact as LiteRT runs it against the float module. Raises ConversionError when a step cannot
+    be done, CalibrationError for unfit images, OutputError when `output` cannot be written.
+    """
+    started = time.monotonic()
+    spec = checkpoint.spec
+    if len(class_names) != spec.classes:
+        raise ConversionError(
+            f"{len(class_names)} class names do not fit the {spec.classes} classes of the"
+            " checkpoint: expected one name a line for each class"
+        )
+    artifact = _write(checkpoint, images, precision, recipe, keep_reference, say)
+    say(f"comparing with the float original on {len(images.held_out)} other images")
+    engine = open_engine(artifact.model, name=str(output))
+    open_engine(artifact.model, kernels="reference", name=str(output)).close()
+    parity = measure_parity(checkpoint, engine, images.held_out_batches())
+    golden = _make_golden(engine, images.held_out[:GOLDEN_IMAGES], spec.input)
+    manifest = Manifest(
+        schema=SCHEMA_VERSION,
+        name=output.stem,
+        model=spec,
+        target="pi",
+        precision=precision,
+        recipe=msgspec.to_builtins(recipe) if precision == "int8" else {},
+        origin=Origin(
+            checkpoint_sha256=checkpoint.sha256 or "",
+            key_layout=checkpoint.layout,
+            tools={"edgekit": __version__} | {name: version(name) for name in TOOLS},
+            calibration_images=len(images.used) if precision == "int8" else 0,
+            calibration_sha256=images.digest() if precision == "int8" else None,
+        ),
+        parity=parity,
+    )
+    report = {
+        "parity": parity,
+        "engine": engine.description,
+        "left_float": artifact.left_float,
+        "spec_origins": dict(checkpoint.origins),
+    }
+    say(f"writing {output}")
+    write_bundle(
+        output,
+        manifest,
+        model=artifact.model,
+        reference=artifact.reference,
+        class_names=class_names,
+        golden=golden,
+        report=report,
+    )
+    return Conversion(
+        bundle=output,
+        target="pi",
+        precision=precision,
+        size_bytes=output.stat().st_size,
+        model_bytes=len(artifact.model),
+        parity=parity,
+        engine=engine.description,
+        left_float=artifact.left_float,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+class _Artifact(NamedTuple):
+    model: bytes
+    reference: bytes | None
+    left_float: tuple[str, ...]
+
+
+def _write(
+    checkpoint: Checkpoint,
+    images: CalibrationImages,
+    precision: Precision,
+    recipe: Recipe,
+    keep_reference: bool,
+    say: Say,
+) -> _Artifact:
+    """The flatbuffers. The reference is written by one worker while calibration runs here."""
+    size = checkpoint.spec.input
+    needs_float = keep_reference or precision == "fp32"
+    with TFLiteWriter() as writer, TFLiteWriter() as reference_writer:
+        say(f"exporting {checkpoint.spec.family}")
+        program = export_program(checkpoint.module, size)
+        exact = _exact_program(program, size)
+        if needs_float:
+            reference_writer.start(exact, size.height, size.width)
+        left_float: tuple[str, ...] = ()
+        if precision == "int8":
+            quantized = quantize(
+                program, size.normalization, images, recipe, symmetric=False, say=say
+            )
+            left_float = quantized.left_float
+            writer.start(quantized.program, size.height, size.width)
+        elif precision == "fp16":
+            writer.start(exact, size.height, size.width, half=True)
+        say("writing TFLite with litert-torch")
+        reference = reference_writer.result() if needs_float else None
+        model = reference if precision == "fp32" else writer.result()
+    assert model is not None
+    return _Artifact(model, reference if keep_reference else None, left_float)
+
+
+def _exact_program(program: GraphModule, size: InputSpec) -> GraphModule:
+    exact = copy.deepcopy(program)
+    take_pixels(exact, size.normalization, PIXEL_OFFSET, fold_mean=False)
+    return exact
+
+
+def run_float(checkpoint: Checkpoint, batch: Pixels) -> Logits:
+    """The float module's logits `(N, classes)` for `(N, H, W, 3) uint8` RGB pixels."""
+    normalization = checkpoint.spec.input.normalization
+    mean = torch.tensor(normalization.mean)
+    std = torch.tensor(normalization.std)
+    with torch.inference_mode():
+        normalized = (torch.from_numpy(batch).float() - mean) / std
+        logits: Logits = checkpoint.module(normalized.permute(0, 3, 1, 2)).numpy()
+    return logits
+
+
+def measure_parity(checkpoint: Checkpoint, engine: Engine, batches: Iterator[Pixels]) -> Parity:
+    """The artifact, as `engine` runs it, against the float module on `(N, H, W, 3)` batches."""
+    meter = ParityMeter()
+    for batch in batches:
+        artifact = np.stack([engine.infer(pixels) for pixels in batch])
+        meter.add(run_float(checkpoint, batch), artifact)
+    return meter.result()
+
+
+def _make_golden(engine: Engine, files: Sequence[Path], spec: InputSpec) -> list[Golden]:
+    examples = []
+    for path in files:
+        image = read_image(path)
+        pixels = preprocess(image, spec)
+        examples.append(Golden(image=image, pixels=pixels, logits=engine.infer(pixels)))
+    return examples
+
+
+def describe(conversion: Conversion) -> dict[str, Any]:
+    """The JSON document of `edgekit convert --json`."""
+    return conversion._asdict() | {"bundle": str(conversion.bundle)}
+
+
+def limit_threads() -> None:
+    """Leave one core to the workers: more threads than cores make PyTorch many times slower."""
+    torch.set_num_threads(max(1, min(4, len(os.sched_getaffinity(0)) - 1)))
+
+
+def default_class_names(spec: ModelSpec) -> tuple[str, ...]:
+    """Names for a checkpoint whose user gave none."""
+    return tuple(f"class {index}" for index in range(spec.classes))

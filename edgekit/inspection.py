@@ -1,0 +1,78 @@
+"""What a model file is: a bundle or a plain TFLite model, as `edgekit inspect` shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgekit.bundle import open_bundle
+from edgekit.errors import ModelFileError
+from edgekit.runtime.classifier import is_bundle
+from edgekit.runtime.engine import open_engine
+
+
+def inspect_model_file(path: Path) -> dict[str, Any]:
+    """The JSON document of `edgekit inspect` for a bundle or a .tflite file.
+
+    Raises BundleError or ModelFileError when it is damaged or of another kind.
+    """
+    if is_bundle(path):
+        return _bundle(path)
+    if path.suffix == ".onnx":
+        raise ModelFileError(f"{path} is ONNX, which this edgekit cannot inspect yet")
+    return _tflite(path)
+
+
+def _bundle(path: Path) -> dict[str, Any]:
+    bundle = open_bundle(path)
+    manifest, model = bundle.manifest, bundle.manifest.model
+    parity = manifest.parity
+    return {
+        "kind": "bundle",
+        "target": manifest.target,
+        "precision": manifest.precision,
+        "family": model.family,
+        "width": model.width,
+        "input_size": model.input_size,
+        "classes": model.classes,
+        "parameters": model.parameters,
+        "multiply_adds": model.multiply_adds,
+        "normalization": model.input.normalization.name,
+        "activation": model.activation,
+        "padding": model.padding,
+        "resize": model.input.resize,
+        "model_bytes": len(bundle.model),
+        "size_bytes": bundle.size_bytes,
+        "reference": bundle.reference is not None,
+        "parity": None
+        if parity is None
+        else {
+            "agreement": parity.agreement,
+            "sqnr_db": parity.sqnr_db,
+            "images": parity.images,
+        },
+        "tools": manifest.origin.tools,
+    }
+
+
+def _tflite(path: Path) -> dict[str, Any]:
+    """A plain .tflite says nothing of its family; the runtime tells its input and classes."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
+    engine = open_engine(content, name=str(path))
+    return {
+        "kind": "tflite",
+        "family": None,
+        "width": None,
+        "input_size": engine.input_height,
+        "classes": engine.classes,
+        "parameters": None,
+        "multiply_adds": None,
+        "normalization": None,
+        "input": [engine.input_height, engine.input_width, 3],
+        "model_bytes": len(content),
+        "delegated_partitions": engine.description.delegated_partitions,
+        "operators_outside": engine.description.operators_outside,
+    }

@@ -1,0 +1,182 @@
+"""What a network costs: parameters and multiply-adds, layer by layer, exact for any module.
+
+Counted by running the module on the meta device: no arithmetic is done and no weight is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Kind = Literal["conv", "depthwise", "pointwise", "grouped", "linear"]
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One convolution or linear layer for one image. Shapes are (C, H, W), or (C,) when linear.
+
+    `parameters` counts weights, biases, and gamma and beta of the batch norm behind it.
+    """
+
+    name: str
+    kind: Kind
+    kernel_size: tuple[int, int]
+    stride: int
+    groups: int
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Totals for one image: the module's parameters, its convs' and linears' multiply-adds."""
+
+    parameters: int
+    multiply_adds: int
+    output_shape: tuple[int, ...]
+    layers: tuple[LayerCost, ...]
+
+
+def count_cost(module: nn.Module, input_size: int) -> Cost:
+    """Count `module` at `(1, 3, input_size, input_size)`.
+
+    A convolution costs D_K·D_K·(M/groups)·N·D_F·D_F multiply-adds (arXiv:1704.04861, equation 2);
+    with groups = M that is the depthwise D_K·D_K·M·D_F·D_F (equation 4), and a depthwise separable
+    block is the sum of that and M·N·D_F·D_F (equation 5), where the width multiplier alpha scales M
+    and N (equation 6) and the resolution multiplier scales D_F (equation 7). A linear layer costs
+    its inputs times its outputs. Biases, batch norm, activations and sums are not counted.
+    """
+    weights = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    meta = {name: tensor.to("meta") for name, tensor in weights.items()}
+    recorder = _Recorder()
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad(), _named_calls(module, recorder), recorder:
+            image = torch.empty(1, 3, input_size, input_size, device="meta")
+            output = functional_call(module, meta, (image,))
+    finally:
+        module.train(training)
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        multiply_adds=sum(layer.multiply_adds for layer in recorder.layers),
+        output_shape=tuple(output.shape),
+        layers=tuple(recorder.layers),
+    )
+
+
+def conv_multiply_adds(weight_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
+    """D_K·D_K·(M/groups) per output value: weights (N, M/groups, D_K, D_K), output (C, H, W)."""
+    return prod(weight_shape[1:]) * prod(output_shape)
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes down every convolution and matrix product that PyTorch dispatches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers: list[LayerCost] = []
+        self.calls: list[str] = []
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        record = _RECORDERS.get(func._overloadpacket.__name__)
+        if record is not None:
+            record(self, args, result)
+        return result
+
+    def add_conv(self, args: tuple[Any, ...], result: Tensor) -> None:
+        x, weight, bias, stride, groups = args[0], args[1], args[2], args[3], args[8]
+        kernel = (int(weight.shape[2]), int(weight.shape[3]))
+        output_shape = tuple(result.shape[1:])
+        self.layers.append(
+            LayerCost(
+                name=self.calls[-1] if self.calls else "",
+                kind=_name_kind(kernel, groups, int(x.shape[1])),
+                kernel_size=kernel,
+                stride=int(stride[0]),
+                groups=groups,
+                input_shape=tuple(x.shape[1:]),
+                output_shape=output_shape,
+                parameters=weight.numel() + (0 if bias is None else bias.numel()),
+                multiply_adds=conv_multiply_adds(tuple(weight.shape), output_shape),
+            )
+        )
+
+    def add_linear(self, args: tuple[Any, ...], result: Tensor) -> None:
+        *bias, x, weight = args[:3] if len(args) > 2 else args
+        self.layers.append(
+            LayerCost(
+                name=self.calls[-1] if self.calls else "",
+                kind="linear",
+                kernel_size=(1, 1),
+                stride=1,
+                groups=1,
+                input_shape=tuple(x.shape[1:]),
+                output_shape=tuple(result.shape[1:]),
+                parameters=weight.numel() + sum(tensor.numel() for tensor in bias),
+                multiply_adds=x.numel() * int(weight.shape[-1]),
+            )
+        )
+
+    def add_batch_norm(self, args: tuple[Any, ...], result: Any) -> None:
+        if self.layers and args[1] is not None:
+            last = self.layers.pop()
+            added = int(args[1].numel() + args[2].numel())
+            self.layers.append(_with_parameters(last, last.parameters + added))
+
+
+def _with_parameters(layer: LayerCost, parameters: int) -> LayerCost:
+    return replace(layer, parameters=parameters)
+
+
+def _name_kind(kernel: tuple[int, int], groups: int, channels: int) -> Kind:
+    if groups > 1:
+        return "depthwise" if groups == channels else "grouped"
+    return "pointwise" if kernel == (1, 1) else "conv"
+
+
+_RECORDERS: dict[str, Callable[[_Recorder, tuple[Any, ...], Any], None]] = {
+    "convolution": _Recorder.add_conv,
+    "addmm": _Recorder.add_linear,
+    "mm": _Recorder.add_linear,
+    "native_batch_norm": _Recorder.add_batch_norm,
+    "_native_batch_norm_legit_no_training": _Recorder.add_batch_norm,
+    "batch_norm": _Recorder.add_batch_norm,
+}
+
+
+@contextmanager
+def _named_calls(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
+    """Keep the path of the module that is running on `recorder.calls`."""
+    handles = []
+    for name, child in module.named_modules():
+
+        def enter(_: nn.Module, __: Any, name: str = name) -> None:
+            recorder.calls.append(name)
+
+        def leave(_: nn.Module, __: Any, ___: Any) -> None:
+            recorder.calls.pop()
+
+        handles += [child.register_forward_pre_hook(enter), child.register_forward_hook(leave)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,1 @@
+"""Measuring on the board: the stage clock, the board's sensors, and the measurement record."""

@@ -1,0 +1,101 @@
+"""From the turns of a measured model to its `Result`: every figure of the report is made here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgekit.profile.measured_process import MeasuredProcess
+from edgekit.profile.messages import Timed
+from edgekit.profile.record import Chunk, Result, ThreadPoint, WarmUp
+from edgekit.profile.stage_clock import StageClock, StageSummary
+from edgekit.profile.statistics import Distribution, Latencies, median_drift, summarize
+
+_KEPT_SAMPLES = 20_000
+_MODEL = "model"
+
+
+class Turns:
+    """One model while it is measured: its process, and what each of its turns gave."""
+
+    def __init__(self, process: MeasuredProcess, cold_starts_s: Sequence[float]) -> None:
+        self.process = process
+        self.cold_starts_s = tuple(cold_starts_s)
+        self.warmup: WarmUp
+        self.model: list[Timed] = []
+        self.loop: list[Timed] = []
+        self.peak_bytes = 0
+        self.threads: list[ThreadPoint] = []
+
+    @property
+    def name(self) -> str:
+        return self.process.loaded.model.name
+
+
+def conclude(turns: Turns, origin_ns: int) -> Result:
+    """All figures of one model; `origin_ns` is when the run began, on the monotonic clock."""
+    loaded = turns.process.loaded
+    models_ms = [_to_ms(turn.laps_ns[_MODEL]) for turn in turns.model]
+    frames_ms = [_to_ms(np.sum(list(turn.laps_ns.values()), axis=0)) for turn in turns.loop]
+    model_ms, frame_ms = np.concatenate(models_ms), np.concatenate(frames_ms)
+    distribution = summarize(model_ms)
+    multiply_adds = loaded.model.multiply_adds
+    return Result(
+        model=loaded.model,
+        engine=loaded.engine,
+        warmup=turns.warmup,
+        model_ms=distribution,
+        model_drift=round(median_drift(model_ms), 4),
+        model_samples=_keep_samples(turns.model, models_ms, origin_ns),
+        stages_ms=_summarize_stages(turns.loop),
+        frame_ms=summarize(frame_ms),
+        frame_samples=_keep_samples(turns.loop, frames_ms, origin_ns),
+        throughput_fps=round(len(frame_ms) / sum(_duration_s(turn) for turn in turns.loop), 3),
+        cold_start_s=round(float(np.median(turns.cold_starts_s)), 4),
+        cold_starts_s=turns.cold_starts_s,
+        memory_peak_bytes=turns.peak_bytes,
+        threads=tuple(turns.threads),
+        multiply_adds_per_s=round(multiply_adds / distribution.p50 * 1e3)
+        if multiply_adds
+        else None,
+    )
+
+
+def distribution_of(turn: Timed) -> Distribution:
+    """The latencies of one turn of the model alone."""
+    return summarize(_to_ms(turn.laps_ns[_MODEL]))
+
+
+def _summarize_stages(turns: Sequence[Timed]) -> dict[str, StageSummary]:
+    clock = StageClock(kept=sys.maxsize)
+    for turn in turns:
+        for stage, laps_ns in turn.laps_ns.items():
+            for lap_ns in laps_ns:
+                clock.add(stage, lap_ns)
+    return clock.summary()
+
+
+def _keep_samples(
+    turns: Sequence[Timed], latencies_ms: Sequence[Latencies], origin_ns: int
+) -> tuple[Chunk, ...]:
+    """The samples for the plots and for comparisons: every n-th when there are very many."""
+    stride = -(-sum(map(len, latencies_ms)) // _KEPT_SAMPLES)
+    return tuple(
+        Chunk(
+            start_s=round((turn.began_ns - origin_ns) / 1e9, 3),
+            duration_s=round(_duration_s(turn), 3),
+            stride=stride,
+            latency_ms=tuple(np.round(series[::stride], 4).tolist()),
+        )
+        for turn, series in zip(turns, latencies_ms, strict=True)
+    )
+
+
+def _duration_s(turn: Timed) -> float:
+    return (turn.ended_ns - turn.began_ns) / 1e9
+
+
+def _to_ms(laps_ns: Sequence[int] | Latencies) -> Latencies:
+    return np.asarray(laps_ns, np.float64) / 1e6

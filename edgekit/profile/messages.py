@@ -1,0 +1,97 @@
+"""What the benchmark and the process it measures say to each other: one JSON line each way."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edgekit.profile.record import MeasuredEngine, MeasuredModel, WarmUp
+from edgekit.spec import Record
+
+
+class Load(Record, frozen=True, kw_only=True, tag="load"):
+    """Open the model and the source, and classify one frame. Answered by `Loaded`."""
+
+    model: str
+    source: str
+    threads: int
+
+
+class Settle(Record, frozen=True, kw_only=True, tag="settle"):
+    """Run the model alone until its latency is stable. Answered by `Settled`."""
+
+    limit_s: float
+
+
+class TimeModel(Record, frozen=True, kw_only=True, tag="time_model"):
+    """Run the model alone; with `threads`, on an engine of its own. Answered by `Timed`."""
+
+    seconds: float
+    threads: int | None = None
+
+
+class TimeLoop(Record, frozen=True, kw_only=True, tag="time_loop"):
+    """Run the loop over the source, one thread, stage after stage. Answered by `Timed`."""
+
+    seconds: float
+
+
+class AskMemory(Record, frozen=True, kw_only=True, tag="ask_memory"):
+    """How much memory the process has held at most. Answered by `Memory`."""
+
+
+class Loaded(Record, frozen=True, kw_only=True, tag="loaded"):
+    """The first result is out. `source` describes where the frames come from."""
+
+    model: MeasuredModel
+    engine: MeasuredEngine
+    source: str
+    packages: dict[str, str]
+
+
+class Settled(Record, frozen=True, kw_only=True, tag="settled"):
+    warmup: WarmUp
+
+
+class Timed(Record, frozen=True, kw_only=True, tag="timed"):
+    """Laps in ns, in the order they were run: of the model, or of each stage of the loop.
+
+    `began_ns` and `ended_ns` are readings of the monotonic clock, which processes share. `cpu_s` is
+    the CPU time spent since the last answer; `waited_s` how long the main thread was ready to run
+    and had no core, where the kernel tells.
+    """
+
+    began_ns: int
+    ended_ns: int
+    laps_ns: dict[str, list[int]]
+    cpu_s: float
+    waited_s: float | None
+
+
+class Memory(Record, frozen=True, kw_only=True, tag="memory"):
+    peak_bytes: int
+
+
+class Failed(Record, frozen=True, kw_only=True, tag="failed"):
+    """An EdgekitError: its class name and its one line."""
+
+    error: str
+    message: str
+
+
+Request = Load | Settle | TimeModel | TimeLoop | AskMemory
+Reply = Loaded | Settled | Timed | Memory | Failed
+
+_REQUESTS = msgspec.json.Decoder(Request)
+_REPLIES = msgspec.json.Decoder(Reply)
+
+encode = msgspec.json.encode
+
+
+def decode_request(line: bytes) -> Request:
+    request: Request = _REQUESTS.decode(line)
+    return request
+
+
+def decode_reply(line: bytes) -> Reply:
+    reply: Reply = _REPLIES.decode(line)
+    return reply

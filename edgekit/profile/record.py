@@ -1,0 +1,186 @@
+"""The record of a benchmark: what `report.json` holds, and what every report is drawn from.
+
+`Report` is versioned by `schema`. Keys are only ever added within a version; unknown keys are
+ignored on reading, so an older edgekit opens a newer record of its version. Times named `_ms` are
+milliseconds, `_s` seconds since the run began unless they are durations.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from edgekit.errors import ReportError
+from edgekit.profile.board import Device, Timer
+from edgekit.profile.conditions import CpuShare, Snapshot
+from edgekit.profile.stage_clock import StageSummary
+from edgekit.profile.statistics import Distribution
+from edgekit.spec import Record
+
+SCHEMA_VERSION = 1
+RECORD_NAME = "report.json"
+_FILLED = msgspec.Meta(min_length=1)
+
+
+class MeasuredModel(Record, frozen=True, kw_only=True):
+    """Which model ran. `sha256` is that of the model itself, not of the bundle around it."""
+
+    name: str
+    file: str
+    sha256: str
+    size_bytes: int
+    input_height: int
+    input_width: int
+    classes: int
+    family: str | None = None
+    precision: str | None = None
+    multiply_adds: int | None = None
+
+
+class MeasuredEngine(Record, frozen=True, kw_only=True):
+    """What ran it, and the operators that no delegate took."""
+
+    runtime: str
+    version: str
+    threads: int
+    delegate: str | None
+    delegated_partitions: int
+    operators_outside: dict[str, int]
+
+
+class WarmUp(Record, frozen=True, kw_only=True):
+    """The runs before the measured ones, kept apart. `stable` says whether the rule was met."""
+
+    rule: str
+    runs: int
+    seconds: float
+    stable: bool
+
+
+class Chunk(Record, frozen=True, kw_only=True):
+    """Latencies measured in one go: every `stride`-th is kept, the first began at `start_s`."""
+
+    start_s: float
+    duration_s: float
+    stride: int
+    latency_ms: Annotated[tuple[float, ...], _FILLED]
+
+
+class ThreadPoint(Record, frozen=True, kw_only=True):
+    """The model alone with another number of threads."""
+
+    threads: int
+    latency_ms: Distribution
+
+
+class Result(Record, frozen=True, kw_only=True):
+    """What was measured of one model.
+
+    `model_ms` is the model alone; `frame_ms` the loop over all stages, frame by frame.
+    """
+
+    model: MeasuredModel
+    engine: MeasuredEngine
+    warmup: WarmUp
+    model_ms: Distribution
+    model_drift: float
+    model_samples: Annotated[tuple[Chunk, ...], _FILLED]
+    stages_ms: Annotated[dict[str, StageSummary], _FILLED]
+    frame_ms: Distribution
+    frame_samples: Annotated[tuple[Chunk, ...], _FILLED]
+    throughput_fps: float
+    cold_start_s: float
+    cold_starts_s: tuple[float, ...]
+    memory_peak_bytes: int
+    threads: tuple[ThreadPoint, ...]
+    multiply_adds_per_s: float | None = None
+
+
+class Conditions(Record, frozen=True, kw_only=True):
+    """The sensors before, during and after, and how the cores were shared while measuring."""
+
+    before: Snapshot
+    during: tuple[Snapshot, ...]
+    after: Snapshot
+    cpu: CpuShare
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        return (self.before, *self.during, self.after)
+
+
+class Settings(Record, frozen=True, kw_only=True):
+    """What was asked for. `duration_s` holds for the model alone and again for the loop."""
+
+    duration_s: float
+    threads: int
+    rounds: int
+    source: str
+    timer: Timer
+
+
+class Report(Record, frozen=True, kw_only=True):
+    """One benchmark: the machine, its conditions, one result a model, and whether to believe it."""
+
+    schema: int = SCHEMA_VERSION
+    created: str
+    device: Device
+    conditions: Conditions
+    settings: Settings
+    results: Annotated[tuple[Result, ...], _FILLED]
+    trusted: bool
+    reasons: tuple[str, ...]
+
+
+def to_document(report: Report) -> dict[str, Any]:
+    """The JSON document: the record, with the first model's headline figures also at the top."""
+    document: dict[str, Any] = msgspec.to_builtins(report)
+    first = document["results"][0]
+    for key in ("stages_ms", "throughput_fps", "memory_peak_bytes", "cold_start_s"):
+        document[key] = first[key]
+    return document
+
+
+def encode_report(report: Report) -> bytes:
+    return msgspec.json.encode(to_document(report)) + b"\n"
+
+
+def read_report(path: Path) -> Report:
+    """Read a record, or the one in a folder that `edgekit benchmark` wrote.
+
+    Raises ReportError when it is missing, cut short, no record, or of another version.
+    """
+    if path.is_dir():
+        path = path / RECORD_NAME
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ReportError(
+            f"cannot read record {path}: {error.strerror}: give the folder or report.json that"
+            " `edgekit benchmark -o` wrote"
+        ) from error
+    return decode_report(content, str(path))
+
+
+def decode_report(content: bytes, name: str) -> Report:
+    """The record in `content`, called `name` in errors. Raises ReportError."""
+    try:
+        document = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ReportError(
+            f"{name} ({len(content):,} bytes) is damaged or cut short ({error}): copy it again"
+        ) from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA_VERSION:
+        raise ReportError(
+            f"{name} has record schema {schema!r}, this edgekit reads {SCHEMA_VERSION}:"
+            " expected a report.json of `edgekit benchmark`; update edgekit if a newer one wrote it"
+        )
+    try:
+        return msgspec.convert(document, type=Report)
+    except msgspec.ValidationError as error:
+        raise ReportError(
+            f"{name} is no complete benchmark record ({error}): run the benchmark again"
+        ) from error

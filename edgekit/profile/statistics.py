@@ -1,0 +1,95 @@
+"""The arithmetic of latencies: distributions, drift, and the ratio of two medians."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.spec import Record
+
+Latencies = npt.NDArray[np.float64]
+"""`(runs,) float64` milliseconds, in the order of the runs."""
+
+_RESAMPLES = 1000
+_CONFIDENCE = 0.95
+_MOST_RESAMPLED = 5000
+
+
+class Distribution(Record, frozen=True, kw_only=True):
+    """Latencies in ms. Percentiles are interpolated linearly; nothing is left out."""
+
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    mean: float
+    min: float
+    max: float
+    count: int
+
+
+class Ratio(Record, frozen=True, kw_only=True):
+    """`value` = new ÷ base, and the interval that holds it with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+def summarize(latencies: Latencies) -> Distribution:
+    """The distribution of one or more latencies."""
+    p50, p90, p95, p99 = np.percentile(latencies, (50, 90, 95, 99))
+    return Distribution(
+        p50=_round(p50),
+        p90=_round(p90),
+        p95=_round(p95),
+        p99=_round(p99),
+        mean=_round(latencies.mean()),
+        min=_round(latencies.min()),
+        max=_round(latencies.max()),
+        count=len(latencies),
+    )
+
+
+def median_drift(latencies: Latencies) -> float:
+    """Median of the last third ÷ median of the first third − 1; 0 for fewer than 3 runs."""
+    third = len(latencies) // 3
+    if not third:
+        return 0.0
+    return float(np.median(latencies[-third:]) / np.median(latencies[:third]) - 1)
+
+
+def median_ratio(base: Sequence[float], new: Sequence[float], seed: int = 0) -> Ratio:
+    """Median of `new` ÷ median of `base`, with a block bootstrap's 95 % interval.
+
+    Latencies that follow each other resemble each other, so whole blocks of about √n neighbours
+    are drawn (Künsch 1989, the moving block bootstrap). It covers what varies within the two
+    runs, not what differs between two runs of the same thing.
+    """
+    generator = np.random.default_rng(seed)
+    value = float(np.median(new) / np.median(base))
+    ratios = _resample_medians(new, generator) / _resample_medians(base, generator)
+    tail = 100 * (1 - _CONFIDENCE) / 2
+    low, high = np.percentile(ratios, (tail, 100 - tail))
+    return Ratio(value=_round(value), low=_round(low), high=_round(high))
+
+
+def _resample_medians(latencies: Sequence[float], generator: np.random.Generator) -> Latencies:
+    """`(_RESAMPLES,)` medians of series put together from blocks of `latencies`."""
+    series = np.asarray(latencies, np.float64)
+    series = series[:: -(-len(series) // _MOST_RESAMPLED)]
+    length = max(1, round(len(series) ** 0.5))
+    blocks = -(-len(series) // length)
+    offsets = np.arange(length)
+    medians = np.empty(_RESAMPLES)
+    for index in range(_RESAMPLES):
+        starts = generator.integers(0, len(series) - length + 1, blocks)
+        medians[index] = np.median(series[starts[:, None] + offsets])
+    return medians
+
+
+def _round(value: float) -> float:
+    """To the nanosecond, when the value is in ms."""
+    return round(float(value), 6)

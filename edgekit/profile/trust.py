@@ -1,0 +1,111 @@
+"""When a measurement is not to be believed: each rule, its limit, and what to do about it.
+
+A rule whose reading is unknown says nothing: that a machine has no thermometer makes no run wrong.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from edgekit.profile.conditions import Snapshot, describe_throttled, throttled_between
+from edgekit.profile.record import Conditions, Result
+
+MOST_OTHERS = 0.2
+"""Cores that other programs, and the kernel for them, may use on average: 0.2 of one core."""
+MOST_STEAL = 0.05
+"""Cores that a virtual machine's host may take away on average."""
+MOST_WAITING = 0.05
+"""Share of the time that the measured thread may wait for a core."""
+MOST_DRIFT = 0.05
+"""Change of the model's median latency between the first and the last third of its runs."""
+LEAST_CLOCK = 0.9
+"""The fastest core's median clock, as a share of the clock that it may have."""
+FEWEST_RUNS = 30
+"""Runs of the model, and frames of the loop, below which percentiles say little."""
+
+
+def judge(conditions: Conditions, results: Sequence[Result], cores: int) -> tuple[str, ...]:
+    """Why not to believe the run, one sentence a reason with its remedy; () when it is trusted."""
+    reasons = [*_judge_board(conditions), *_judge_sharing(conditions, cores)]
+    for result in results:
+        prefix = f"{result.model.name}: " if len(results) > 1 else ""
+        reasons += [prefix + reason for reason in _judge_result(result)]
+    return tuple(reasons)
+
+
+def _judge_board(conditions: Conditions) -> Iterator[str]:
+    if bits := throttled_between(conditions.snapshots):
+        remedy = (
+            "use the board maker's own power supply and cable"
+            if bits & 1
+            else "cool the board (heatsink, fan) and let it rest"
+        )
+        yield (
+            f"the board limited itself during the run ({describe_throttled(bits)}): {remedy},"
+            " then measure again"
+        )
+    clock, limit = _typical_clock(conditions.during)
+    if clock and limit and clock < LEAST_CLOCK * limit:
+        yield (
+            f"the cores ran at {clock} of {limit} MHz (at least {LEAST_CLOCK:.0%} expected): cool"
+            " the board, or raise the clock: cpupower frequency-set -g performance"
+        )
+    before, after = conditions.before.swapped_pages, conditions.after.swapped_pages
+    if before is not None and after is not None and after > before:
+        yield (
+            f"{after - before:,} pages went to or from swap during the run (0 expected):"
+            " stop other programs to free memory"
+        )
+
+
+def _judge_sharing(conditions: Conditions, cores: int) -> Iterator[str]:
+    cpu = conditions.cpu
+    if cpu.others is not None and cpu.others > MOST_OTHERS:
+        yield (
+            f"other programs used {cpu.others:.2f} of {cores} cores (at most {MOST_OTHERS} are"
+            " expected): stop them (top shows which) and measure again"
+        )
+    if cpu.steal is not None and cpu.steal > MOST_STEAL:
+        yield (
+            f"the host took {cpu.steal:.2f} cores from this virtual machine (at most {MOST_STEAL}"
+            " are expected): measure on real hardware or a quieter host"
+        )
+    if cpu.waiting is not None and cpu.waiting > MOST_WAITING:
+        yield (
+            f"the measured thread waited for a core {cpu.waiting:.0%} of the time (at most"
+            f" {MOST_WAITING:.0%} is expected): stop other programs, or use fewer --threads"
+        )
+
+
+def _judge_result(result: Result) -> Iterator[str]:
+    if not result.warmup.stable:
+        yield (
+            f"the latency did not settle in {result.warmup.seconds:.1f} s of warm-up"
+            f" ({result.warmup.runs} runs): let the machine come to rest and measure again"
+        )
+    if abs(result.model_drift) > MOST_DRIFT:
+        yield (
+            f"the model's median changed by {result.model_drift:+.1%} from the first third of the"
+            f" runs to the last (at most ±{MOST_DRIFT:.0%} is expected): look for heat or a program"
+            " that started meanwhile, or measure longer with --duration"
+        )
+    fewest = min(result.model_ms.count, result.frame_ms.count)
+    if fewest < FEWEST_RUNS:
+        yield (
+            f"only {fewest} runs fitted into the time (at least {FEWEST_RUNS} are expected):"
+            " measure longer with --duration"
+        )
+
+
+def _typical_clock(snapshots: Sequence[Snapshot]) -> tuple[int | None, int | None]:
+    """The median over time of the fastest core's clock, and the highest limit, in MHz.
+
+    Idle cores run slowly by design, so the fastest core stands for the one that works.
+    """
+    clocks = [clock for snapshot in snapshots if (clock := snapshot.fastest_clock_mhz)]
+    limits = [limit for snapshot in snapshots if (limit := snapshot.clock_limit_mhz)]
+    return (
+        int(statistics.median(clocks)) if clocks else None,
+        max(limits, default=None),
+    )

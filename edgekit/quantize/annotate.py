@@ -1,0 +1,106 @@
+"""Which tensors become int8, and which operators read and write them.
+
+An operator is quantized when the board's runtime has an int8 kernel for it. Each quantized tensor
+has one encoding, named by the node that makes it; operators that only move values share their
+input's. Everything else stays float and is listed, never hidden.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+from torch.fx import GraphModule, Node
+
+from edgekit.quantize.graph import WEIGHTED, argument, aten, is_call, sole_user
+
+ARITHMETIC = (aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor)
+POOLING = (aten.mean.dim,)
+MOVING = (
+    aten.permute.default,
+    aten.flatten.using_ints,
+    aten.view.default,
+    aten.reshape.default,
+    aten.squeeze.dims,
+    aten.max_pool2d.default,
+    aten.pad.default,
+    aten.constant_pad_nd.default,
+)
+"""Operators whose output takes only values of their input, or zero."""
+
+FUSED_BOUNDS = ((0.0, 6.0), (-1.0, 1.0))
+"""Bounds of the hardtanh that runtimes fuse into the operator before it; ReLU is fused as well."""
+
+
+class Plan(NamedTuple):
+    """What to quantize: all by node name.
+
+    `tensors`: the activations that need a range. `encoded_as`: quantized operator or moving node →
+    the tensor whose encoding its output has. `left_float`: operators without an int8 form.
+    """
+
+    tensors: tuple[str, ...]
+    encoded_as: dict[str, str]
+    operators: tuple[str, ...]
+    left_float: tuple[str, ...]
+
+
+def plan_quantization(program: GraphModule) -> Plan:
+    """Decide for every operator of a canonical program."""
+    tensors: dict[str, None] = {}
+    encoded_as: dict[str, str] = {}
+    operators: list[str] = []
+    left_float: list[str] = []
+    fused: set[Node] = set()
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            tensors[node.name] = None
+            encoded_as[node.name] = node.name
+        elif node.op != "call_function" or node in fused:
+            continue
+        elif is_call(node, *MOVING) and _source(node).name in encoded_as:
+            operators.append(node.name)
+            encoded_as[node.name] = encoded_as[_source(node).name]
+        elif is_call(node, *WEIGHTED, *ARITHMETIC, *POOLING) and _reads_tensors(node):
+            operators.append(node.name)
+            activation = fused_activation(node)
+            if activation is not None:
+                fused.add(activation)
+            output = activation or node
+            for tensor in (*_read(node), output):
+                name = encoded_as.setdefault(tensor.name, tensor.name)
+                tensors[name] = None
+        else:
+            left_float.append(node.name)
+    return Plan(tuple(tensors), encoded_as, tuple(operators), tuple(left_float))
+
+
+def fused_activation(node: Node) -> Node | None:
+    """The activation right behind `node` that runtimes run as part of it, None without one."""
+    user = sole_user(node)
+    if user is None or is_call(node, *POOLING):
+        return None
+    if is_call(user, aten.relu.default):
+        return user
+    bounds = (argument(user, 1, -1.0), argument(user, 2, 1.0))
+    if is_call(user, aten.hardtanh.default) and bounds in FUSED_BOUNDS:
+        return user
+    return None
+
+
+def activations_read(node: Node) -> list[Node]:
+    """The activation tensors that a quantized operator reads (its weights are not among them)."""
+    return [_source(node)] if is_call(node, *MOVING) else _read(node)
+
+
+def _source(node: Node) -> Node:
+    return cast(Node, node.args[0])
+
+
+def _read(node: Node) -> list[Node]:
+    count = 2 if is_call(node, *ARITHMETIC) else 1
+    return [argument for argument in node.args[:count] if isinstance(argument, Node)]
+
+
+def _reads_tensors(node: Node) -> bool:
+    """Arithmetic with a Python number has no int8 form here; two tensors have."""
+    return not is_call(node, *ARITHMETIC) or len(_read(node)) == 2

@@ -1,0 +1,140 @@
+"""Calibration images: finding them, checking them, and streaming them as batches of pixels."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import CalibrationError, ImageError
+from edgekit.images import list_images, read_image
+from edgekit.runtime.preprocess import Pixels, preprocess
+from edgekit.spec import InputSpec
+
+MINIMUM_IMAGES = 32
+HOLD_OUT_EVERY = 5
+"""Every fifth image is kept from calibration, to measure parity on."""
+HOLD_OUT_AT_MOST = 128
+BATCH = 16
+DISTINCT_LEVELS = 2.0
+"""Images whose thumbnails differ by less (grey levels, standard deviation) are all alike."""
+
+
+class CalibrationImages:
+    """A set of image files, split into those to calibrate on and those held out for parity.
+
+    Raises CalibrationError when there are fewer than `MINIMUM_IMAGES`.
+    """
+
+    def __init__(self, source: Path, spec: InputSpec) -> None:
+        self.source = source
+        self._spec = spec
+        files = _read_table(source) if source.is_file() else _list(source)
+        if len(files) < MINIMUM_IMAGES:
+            raise CalibrationError(
+                f"{source} holds {len(files)} images: expected at least {MINIMUM_IMAGES}, better"
+                " 200, of what the camera will see"
+            )
+        held_out = files[HOLD_OUT_EVERY - 1 :: HOLD_OUT_EVERY][:HOLD_OUT_AT_MOST]
+        self.held_out: Sequence[Path] = held_out
+        self.used: Sequence[Path] = [path for path in files if path not in set(held_out)]
+
+    def batches(self) -> Iterator[Pixels]:
+        """The images to calibrate on as `(N, H, W, 3) uint8` batches, two read ahead.
+
+        Raises CalibrationError for an unreadable image, and at the end when all images are alike.
+        """
+        variety = _Variety()
+        for batch in self._stream(self.used):
+            variety.add(batch)
+            yield batch
+        variety.check(self.source)
+
+    def sample(self, count: int) -> Pixels:
+        """`count` images spread evenly over those used, `(count, H, W, 3) uint8`."""
+        step = max(1, len(self.used) // max(1, count))
+        return np.concatenate(list(self._stream(self.used[::step][:count])))
+
+    def held_out_batches(self) -> Iterator[Pixels]:
+        """The held-out images as `(N, H, W, 3) uint8` batches."""
+        return self._stream(self.held_out)
+
+    def digest(self) -> str:
+        """sha256 over the names and contents of the images used."""
+        total = hashlib.sha256()
+        for path in self.used:
+            total.update(path.name.encode())
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+        return total.hexdigest()
+
+    def _stream(self, files: Sequence[Path]) -> Iterator[Pixels]:
+        groups = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            ahead = [pool.submit(self._load, group) for group in groups[:2]]
+            for index in range(len(groups)):
+                batch = ahead.pop(0).result()
+                if index + 2 < len(groups):
+                    ahead.append(pool.submit(self._load, groups[index + 2]))
+                yield batch
+
+    def _load(self, files: Sequence[Path]) -> Pixels:
+        try:
+            return np.stack([preprocess(read_image(path), self._spec) for path in files])
+        except ImageError as error:
+            raise CalibrationError(f"calibration image {error}") from error
+
+
+class _Variety:
+    """How much the images differ, from 8x8 thumbnails, in constant memory."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum: npt.NDArray[np.float64] = np.zeros((8, 8, 3))
+        self._squares: npt.NDArray[np.float64] = np.zeros((8, 8, 3))
+
+    def add(self, batch: Pixels) -> None:
+        rows = np.array_split(np.arange(batch.shape[1]), 8)
+        columns = np.array_split(np.arange(batch.shape[2]), 8)
+        for image in batch.astype(np.float32):
+            strips = np.stack([image[part].mean(axis=0) for part in rows])
+            thumbnail = np.stack([strips[:, part].mean(axis=1) for part in columns], axis=1)
+            self._sum += thumbnail
+            self._squares += np.square(thumbnail)
+            self._count += 1
+
+    def check(self, source: Path) -> None:
+        mean = self._sum / self._count
+        variance = np.maximum(self._squares / self._count - np.square(mean), 0)
+        deviation = float(np.sqrt(variance.mean()))
+        if deviation < DISTINCT_LEVELS:
+            raise CalibrationError(
+                f"the {self._count} images of {source} are all alike (they differ by"
+                f" {deviation:.1f} of 255 grey levels): expected photographs of different scenes"
+            )
+
+
+def _list(source: Path) -> list[Path]:
+    try:
+        return list_images(source)
+    except ImageError as error:
+        raise CalibrationError(f"calibration folder {error}") from error
+
+
+def _read_table(table: Path) -> list[Path]:
+    """The column `file` of a CSV, relative to the CSV's own folder."""
+    try:
+        rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CalibrationError(f"cannot read calibration list {table}: {error}") from error
+    if not rows or not rows[0].get("file"):
+        raise CalibrationError(f"{table} has no column 'file': expected a CSV with that header")
+    files = [table.parent / row["file"] for row in rows]
+    missing = next((path for path in files if not path.is_file()), None)
+    if missing is not None:
+        raise CalibrationError(f"{table} names {missing}, which does not exist")
+    return files

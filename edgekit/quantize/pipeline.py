@@ -1,0 +1,95 @@
+"""The int8 road from start to end: a canonical float program becomes a quantized one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch.fx import GraphModule
+
+from edgekit.quantize.annotate import Plan, plan_quantization
+from edgekit.quantize.calibration import CalibrationImages
+from edgekit.quantize.correct import correct_biases
+from edgekit.quantize.equalize import equalize_layers
+from edgekit.quantize.graph import output_tensor
+from edgekit.quantize.lower import quantize_program
+from edgekit.quantize.program import border_offset, take_pixels
+from edgekit.quantize.ranges import Encoding, choose_range, encode
+from edgekit.quantize.recipe import Recipe
+from edgekit.quantize.statistics import TensorStatistics, gather_statistics
+from edgekit.runtime.preprocess import Pixels
+from edgekit.spec import Normalization
+
+Say = Callable[[str], None]
+
+
+class Quantized(NamedTuple):
+    """A quantized program and what was decided on the way.
+
+    `program` takes p − `offset` for pixels p, `(1, H, W, 3)`. `left_float` names the operators
+    that have no int8 form.
+    """
+
+    program: GraphModule
+    offset: int
+    encodings: Mapping[str, Encoding]
+    left_float: tuple[str, ...]
+
+
+def quantize(
+    program: GraphModule,
+    normalization: Normalization,
+    images: CalibrationImages,
+    recipe: Recipe,
+    *,
+    symmetric: bool,
+    say: Say,
+) -> Quantized:
+    """Quantize a canonical program (`export_program`), which is changed on the way.
+
+    `symmetric` activations are for TensorRT, asymmetric ones for LiteRT. Raises CalibrationError
+    when the images will not do.
+    """
+    if recipe.equalize:
+        say("equalizing the ranges of neighbouring layers")
+        equalize_layers(program)
+    offset = 128 if symmetric else border_offset(program, normalization)
+    take_pixels(program, normalization, offset, fold_mean=True)
+    plan = plan_quantization(program)
+    say(f"calibrating on {len(images.used)} images")
+    statistics = gather_statistics(program, plan.tensors[1:], _inputs(images.batches(), offset))
+    encodings = choose_encodings(program, plan, statistics, recipe, symmetric=symmetric)
+    encodings[plan.tensors[0]] = Encoding(1.0, offset - 128)
+    quantized = quantize_program(
+        program, plan, encodings, symmetric=symmetric, fold_weights=symmetric
+    )
+    if recipe.bias_correction_images:
+        say("correcting biases")
+        sample = images.sample(recipe.bias_correction_images)
+        correct_biases(program, quantized, torch.from_numpy(sample).float() - offset)
+    return Quantized(quantized, offset, encodings, plan.left_float)
+
+
+def choose_encodings(
+    program: GraphModule,
+    plan: Plan,
+    statistics: Mapping[str, TensorStatistics],
+    recipe: Recipe,
+    *,
+    symmetric: bool,
+) -> dict[str, Encoding]:
+    """An encoding for every tensor but the input. The logits are never clipped: a clipped best
+    class ties with the second."""
+    logits = plan.encoded_as.get(output_tensor(program).name)
+    encodings = {}
+    for name, seen in statistics.items():
+        method = "min-max" if name == logits else recipe.ranges
+        interval = choose_range(seen, method, symmetric=symmetric, percentile=recipe.percentile)
+        encodings[name] = encode(interval, symmetric=symmetric)
+    return encodings
+
+
+def _inputs(batches: Iterator[Pixels], offset: int) -> Iterator[torch.Tensor]:
+    for batch in batches:
+        yield torch.from_numpy(batch).float() - offset

@@ -1,0 +1,109 @@
+"""From statistics to a range, and from a range to the int8 encoding of a tensor."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.quantize.statistics import TensorStatistics
+
+RangeMethod = Literal["min-max", "mse", "percentile"]
+LEVELS = 255
+"""Steps between the smallest and the largest int8 code, −128 … 127."""
+
+
+class Range(NamedTuple):
+    """The interval of real values that the codes cover. It contains zero."""
+
+    low: float
+    high: float
+
+
+class Encoding(NamedTuple):
+    """real = scale · (code − zero_point), code in −128 … 127 (−127 when symmetric)."""
+
+    scale: float
+    zero_point: int
+
+
+def choose_range(
+    statistics: TensorStatistics, method: RangeMethod, *, symmetric: bool, percentile: float = 99.99
+) -> Range:
+    """The range of one tensor by `method`, widened to contain zero.
+
+    `min-max`: the extremes seen. `percentile`: clips the share 1 − percentile/100 of the values at
+    each end that the extremes stand at. `mse`: of a grid of clipped ranges, the one with the least
+    mean squared error of rounding and clipping together.
+    """
+    low, high = min(statistics.minimum, 0.0), max(statistics.maximum, 0.0)
+    if statistics.reach == 0.0:
+        return Range(0.0, 0.0)
+    if method == "percentile":
+        low, high = _percentile(statistics, percentile)
+    elif method == "mse":
+        low, high = _least_squares(statistics, Range(low, high), symmetric)
+    if symmetric:
+        bound = max(-low, high)
+        return Range(-bound, bound)
+    return Range(low, high)
+
+
+def encode(interval: Range, *, symmetric: bool) -> Encoding:
+    """The int8 encoding whose codes cover `interval`.
+
+    Asymmetric: 255 steps from low to high, zero on a code exactly. Symmetric: 254 steps, zero
+    point 0 (Jacob et al., arXiv:1712.05877, section 2.1).
+    """
+    low, high = interval
+    if low == high:
+        return Encoding(1.0, 0)
+    if symmetric:
+        return Encoding(max(-low, high) / 127, 0)
+    scale = (high - low) / LEVELS
+    return Encoding(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
+
+
+def _percentile(statistics: TensorStatistics, percentile: float) -> Range:
+    shares = np.cumsum(statistics.counts) / statistics.counts.sum()
+    tail = 1 - percentile / 100
+    centers = statistics.centers
+    first, last = np.searchsorted(shares, [tail, 1 - tail])
+    low = centers[first] if statistics.minimum < 0 else 0.0
+    high = centers[min(int(last), len(centers) - 1)]
+    return Range(min(float(low), 0.0), max(float(high), 0.0))
+
+
+def _least_squares(statistics: TensorStatistics, full: Range, symmetric: bool) -> Range:
+    """Try ranges shrunk towards zero, both ends in turn, and keep the best pair."""
+    used = np.flatnonzero(statistics.counts)
+    values, counts = statistics.centers[used], statistics.counts[used]
+    shares = np.linspace(0.3, 1.0, 141)
+    if symmetric:
+        bound = max(-full.low, full.high)
+        errors = [_error(values, counts, Range(-bound * s, bound * s), True) for s in shares]
+        best = bound * float(shares[int(np.argmin(errors))])
+        return Range(-best, best)
+    low, high = full
+    for _ in range(2 if low < 0 < high else 1):
+        if high > 0:
+            errors = [_error(values, counts, Range(low, full.high * s), False) for s in shares]
+            high = full.high * float(shares[int(np.argmin(errors))])
+        if low < 0:
+            errors = [_error(values, counts, Range(full.low * s, high), False) for s in shares]
+            low = full.low * float(shares[int(np.argmin(errors))])
+    return Range(low, high)
+
+
+def _error(
+    values: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.float64],
+    interval: Range,
+    symmetric: bool,
+) -> float:
+    """Sum of squared differences between `values` and their int8 images, weighted by `counts`."""
+    scale, zero_point = encode(interval, symmetric=symmetric)
+    lowest = -127 if symmetric else -128
+    codes = np.clip(np.round(values / scale) + zero_point, lowest, 127)
+    return float(counts @ np.square((codes - zero_point) * scale - values))

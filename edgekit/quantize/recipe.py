@@ -1,0 +1,50 @@
+"""A recipe: the documented choices of one quantization, read from TOML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from edgekit.errors import RecipeError
+from edgekit.quantize.ranges import RangeMethod
+from edgekit.resources import resource
+from edgekit.toml import TOMLDecodeError, read_toml
+
+DEFAULT_RECIPE = "balanced"
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`calibration/recipes/*.toml` says what each key means; all but the name have a default."""
+
+    name: str
+    ranges: RangeMethod = "mse"
+    percentile: float = 99.99
+    equalize: bool = True
+    bias_correction_images: int = 64
+
+
+def load_recipe(name: str) -> Recipe:
+    """A recipe by its shipped name, or from a TOML file.
+
+    Raises RecipeError naming the key and the value when it is wrong.
+    """
+    folder = resource("calibration/recipes")
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        shipped = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
+        raise RecipeError(f"there is no recipe {name!r}: expected one of {shipped}, or a TOML file")
+    try:
+        recipe = msgspec.convert(read_toml(path), Recipe)
+    except (TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise RecipeError(f"recipe {path} is wrong: {error}") from error
+    if not 50 < recipe.percentile <= 100:
+        raise RecipeError(f"recipe {path} has percentile {recipe.percentile}: expected 50 to 100")
+    if recipe.bias_correction_images < 0:
+        raise RecipeError(
+            f"recipe {path} has bias_correction_images {recipe.bias_correction_images}:"
+            " expected 0 or more"
+        )
+    return recipe

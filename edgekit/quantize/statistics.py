@@ -1,0 +1,111 @@
+"""Calibration statistics: what values each activation takes, gathered image by image.
+
+Memory does not depend on the number of images: each tensor has one histogram of fixed size whose
+range doubles when a value falls outside, so that no value is ever dropped or approximated twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.fx import GraphModule, Interpreter, Node
+
+BINS = 4096
+"""Histogram bins over [-reach, reach). The reach is at most twice the largest magnitude."""
+SAMPLES_PER_IMAGE = 8192
+"""At most so many values of one tensor and image enter the histogram, evenly spread over it. The
+extremes are those of all values. A full count takes five times as long and moves no range by more
+than a bin or two."""
+
+Counts = npt.NDArray[np.float64]
+
+
+class TensorStatistics:
+    """The extremes and the histogram of one activation tensor over all images."""
+
+    def __init__(self) -> None:
+        self.minimum = np.inf
+        self.maximum = -np.inf
+        self.reach = 0.0
+        self.counts: Counts = np.zeros(BINS)
+
+    def update(self, values: torch.Tensor) -> None:
+        """Count the values of `values` (images first, float32)."""
+        low, high = (float(bound) for bound in torch.aminmax(values))
+        self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        self._widen(max(abs(low), abs(high)))
+        if self.reach:
+            stride = max(1, values[0].numel() // SAMPLES_PER_IMAGE) | 1
+            sample = values.flatten()[::stride]
+            counts = torch.histc(sample, bins=BINS, min=-self.reach, max=self.reach)
+            self.counts += counts.numpy()
+
+    def _widen(self, magnitude: float) -> None:
+        if magnitude > self.reach and self.reach == 0.0:
+            self.reach = float(2.0 ** np.ceil(np.log2(magnitude)))
+        while magnitude > self.reach:
+            pairs = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts = np.zeros(BINS)
+            self.counts[BINS // 4 : 3 * BINS // 4] = pairs
+            self.reach *= 2
+
+    @property
+    def centers(self) -> npt.NDArray[np.float64]:
+        """The middle of each bin, in the tensor's own unit."""
+        width = 2 * self.reach / BINS
+        return -self.reach + width * (np.arange(BINS, dtype=np.float64) + 0.5)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON document; runs of empty bins at both ends are left out."""
+        used = np.flatnonzero(self.counts)
+        first, last = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
+        return {
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "reach": self.reach,
+            "first_bin": first,
+            "counts": [int(count) for count in self.counts[first:last]],
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> TensorStatistics:
+        """The inverse of `to_json`."""
+        self = cls()
+        self.minimum, self.maximum = float(document["minimum"]), float(document["maximum"])
+        self.reach = float(document["reach"])
+        first, counts = int(document["first_bin"]), document["counts"]
+        self.counts[first : first + len(counts)] = counts
+        return self
+
+
+class _Observer(Interpreter):
+    """Runs a program and shows each named activation to a callback."""
+
+    def __init__(
+        self, program: GraphModule, names: Sequence[str], see: Callable[[str, torch.Tensor], None]
+    ) -> None:
+        super().__init__(program)
+        self._names = frozenset(names)
+        self._see = see
+
+    def run_node(self, n: Node) -> Any:
+        value = super().run_node(n)
+        if n.name in self._names:
+            self._see(n.name, value)
+        return value
+
+
+def gather_statistics(
+    program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
+) -> dict[str, TensorStatistics]:
+    """Run `program` over `batches` of its input and count the values of the activations `names`."""
+    statistics = {name: TensorStatistics() for name in names}
+    observer = _Observer(program, names, lambda name, value: statistics[name].update(value))
+    with torch.inference_mode():
+        for batch in batches:
+            observer.run(batch)
+    return statistics

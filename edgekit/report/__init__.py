@@ -1,0 +1,1 @@
+"""Records to pages: one outline, drawn as terminal text, Markdown, or one HTML file."""

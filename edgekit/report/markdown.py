@@ -1,0 +1,62 @@
+"""A report as Markdown, for a pull request or a wiki."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from edgekit.report.outline import Outline, Table
+
+
+def render_markdown(page: Outline) -> str:
+    """The whole report in GitHub's Markdown."""
+    return "\n".join(_lines(page)) + "\n"
+
+
+def render_table(table: Table) -> Iterator[str]:
+    """The lines of one table, with a blank line before and behind."""
+    align = ["---"] + ["--:" if table.numeric else "---"] * (len(table.columns) - 1)
+    yield ""
+    yield f"### {escape(table.title)}"
+    yield ""
+    yield _row(table.columns)
+    yield _row(align)
+    for row in table.rows:
+        yield _row([escape(cell) for cell in row])
+    yield ""
+    if table.note:
+        yield escape(table.note)
+        yield ""
+
+
+def escape(text: str) -> str:
+    """`text` as itself: no markup, no second table cell, one line."""
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(text.split()))
+
+
+def _lines(page: Outline) -> Iterator[str]:
+    yield f"# {escape(page.title)}"
+    yield ""
+    yield escape(page.subtitle)
+    yield ""
+    yield f"**{escape(page.verdict)}**"
+    yield ""
+    for reason in page.reasons:
+        yield f"- {escape(reason)}"
+    for section in page.sections:
+        yield ""
+        yield f"## {escape(section.title)}"
+        yield ""
+        yield "| figure | value | rests on |"
+        yield "| --- | --: | --- |"
+        for figure in section.figures:
+            yield _row([escape(part) for part in figure])
+        for table in section.tables:
+            yield from render_table(table)
+    yield "## Run"
+    for table in page.tables:
+        yield from render_table(table)
+
+
+def _row(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"

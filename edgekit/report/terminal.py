@@ -1,0 +1,73 @@
+"""A report as text in a terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from edgekit.report.outline import Figure, Outline, Table
+
+
+def print_outline(page: Outline, console: Console) -> None:
+    """Print the whole report; plain text when `console` is no terminal."""
+    console.print(Text(page.title, style="bold"))
+    console.print(Text(page.subtitle, style="dim"))
+    console.print(_verdict(page))
+    for section in page.sections:
+        console.print()
+        if len(page.sections) > 1:
+            console.print(Text(section.title, style="bold underline"))
+        console.print(_figures(section.figures))
+        for table in section.tables:
+            console.print(render_table(table))
+    for table in page.tables:
+        console.print(render_table(table))
+
+
+def render_table(table: Table) -> RenderableType:
+    """A titled table without vertical lines; columns of numbers are right-aligned."""
+    grid = RichTable(
+        box=box.SIMPLE_HEAD,
+        show_header=any(table.columns),
+        header_style="dim",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    for index, column in enumerate(table.columns):
+        words = index == 0 or not table.numeric
+        grid.add_column(
+            Text(column),
+            justify="left" if words else "right",
+            no_wrap=index == 0 or table.numeric,
+            style="cyan" if index == 0 else "",
+        )
+    for row in table.rows:
+        grid.add_row(*map(Text, row))
+    parts: list[RenderableType] = [Text(f"\n{table.title}", style="bold"), grid]
+    if table.note:
+        parts.append(Text(table.note, style="dim"))
+    return Group(*parts)
+
+
+def _verdict(page: Outline) -> RenderableType:
+    head = Text(page.verdict, style="bold green" if page.trusted else "bold red")
+    reasons = RichTable.grid(padding=(0, 1, 0, 0))
+    for reason in page.reasons:
+        reasons.add_row(Text("  -"), Text(reason))
+    return Group(head, reasons)
+
+
+def _figures(figures: tuple[Figure, ...]) -> RenderableType:
+    grid = RichTable.grid(padding=(0, 2, 0, 0))
+    grid.add_column()
+    grid.add_column(justify="right")
+    grid.add_column()
+    for figure in figures:
+        grid.add_row(
+            Text(figure.label, style="cyan"),
+            Text(figure.value, style="bold"),
+            Text(figure.detail, style="dim"),
+        )
+    return grid

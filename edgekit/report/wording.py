@@ -1,0 +1,44 @@
+"""How figures are spelled: enough digits to compare, always with the unit beside or above them."""
+
+from __future__ import annotations
+
+from edgekit.profile.board import UNKNOWN
+
+
+def spell_ms(value: float) -> str:
+    """Milliseconds with three significant digits or more, without the unit."""
+    decimals = 0 if value >= 1000 else 1 if value >= 100 else 2 if value >= 1 else 3
+    return f"{value:,.{decimals}f}"
+
+
+def spell_bytes(size: int | None) -> str:
+    """Decimal units, as datasheets and disks use them."""
+    if size is None:
+        return UNKNOWN
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"
+
+
+def spell_number(value: float | None, unit: str, decimals: int = 0) -> str:
+    return UNKNOWN if value is None else f"{value:,.{decimals}f} {unit}"
+
+
+def spell_rate(per_second: float | None) -> str:
+    """Multiply-adds a second."""
+    if per_second is None:
+        return UNKNOWN
+    for prefix, factor in (("G", 1e9), ("M", 1e6)):
+        if per_second >= factor:
+            return f"{per_second / factor:.1f} {prefix}MAC/s"
+    return f"{per_second:,.0f} MAC/s"
+
+
+def spell_count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def spell_change(value: float) -> str:
+    """A ratio new ÷ base as a change: `+4.2 %`."""
+    return f"{(value - 1) * 100:+.1f} %"

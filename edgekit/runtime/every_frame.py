@@ -1,0 +1,131 @@
+"""Files: every frame, in order, as fast as the cores allow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from functools import partial
+from queue import Empty, SimpleQueue
+
+from edgekit.runtime.background import LEAVE_S, Background
+from edgekit.runtime.classifier import Classifier
+from edgekit.runtime.frame import Source
+from edgekit.runtime.preprocess import Pixels
+from edgekit.runtime.result import Result, classify_capture, read_capture
+
+_AHEAD = 3
+"""How many frames a worker may be ahead of the one who takes the results."""
+
+
+def classify_every_frame(
+    source: Source,
+    classifiers: Sequence[Classifier],
+    stop: threading.Event,
+    *,
+    top: int,
+    keep_pixels: bool = False,
+) -> Generator[Result, None, None]:
+    """Classify the frames of an open `source` with one worker a classifier; then close it.
+
+    One classifier a core with one thread each beats one classifier with all threads: small
+    convolutions split badly, whole frames well. What a worker raises is raised here, behind the
+    results of the frames before. When `stop` is set, frames already read are finished.
+    """
+    crew = _Crew(source, classifiers, stop, top, keep_pixels)
+    try:
+        yield from crew.results()
+    finally:
+        if crew.leave():
+            source.close()
+
+
+class _Crew:
+    """Workers that read one after the other and classify side by side.
+
+    The queues are those written in C: at hundreds of frames a second, a Condition or a Future a
+    frame costs more than the preprocessing.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        classifiers: Sequence[Classifier],
+        stop: threading.Event,
+        top: int,
+        keep_pixels: bool,
+    ) -> None:
+        self._source = source
+        self._stop = stop
+        self._top = top
+        self._keep_pixels = keep_pixels
+        self._reading = threading.Lock()
+        self._begun = 0
+        self._ended = False
+        self._leaving = False
+        self._room: SimpleQueue[None] = SimpleQueue()
+        self._finished: SimpleQueue[tuple[int, Result | BaseException | None]] = SimpleQueue()
+        for _ in range(_AHEAD * len(classifiers)):
+            self._room.put(None)
+        self._workers = [
+            Background("edgekit-worker", partial(self._work, classifier))
+            for classifier in classifiers
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    def _work(self, classifier: Classifier) -> None:
+        """One worker. Hands in a numbered result a frame, and last None or what went wrong."""
+        number = -1
+        buffer: Pixels | None = None
+        try:
+            while True:
+                self._room.get()
+                with self._reading:
+                    if self._ended or self._leaving:
+                        return
+                    number, self._begun = self._begun, self._begun + 1
+                    self._ended = True  # unless a frame comes
+                    capture = None if self._stop.is_set() else read_capture(self._source, buffer)
+                    self._ended = capture is None
+                if capture is None:
+                    self._finished.put((number, None))
+                    return
+                if not self._keep_pixels:
+                    buffer = capture.frame.pixels
+                result = classify_capture(
+                    classifier, capture, top=self._top, keep=self._keep_pixels
+                )
+                self._finished.put((number, result))
+        except BaseException as error:  # noqa: BLE001 - raised again by `results`
+            self._finished.put((number, error))
+
+    def results(self) -> Iterator[Result]:
+        """The results in the order of the frames."""
+        early: dict[int, Result | BaseException | None] = {}
+        wanted = 0
+        while True:
+            while wanted not in early:
+                try:
+                    number, outcome = self._finished.get(timeout=LEAVE_S)
+                except Empty:
+                    if self._stop.is_set():
+                        return  # a read hangs
+                else:
+                    early[number] = outcome
+            outcome = early.pop(wanted)
+            if outcome is None:
+                return
+            if isinstance(outcome, BaseException):
+                raise outcome
+            wanted += 1
+            self._room.put(None)
+            yield outcome
+
+    def leave(self) -> bool:
+        """End the workers behind the frames in hand; False when one hangs in a read."""
+        self._leaving = True
+        for _ in self._workers:
+            self._room.put(None)
+        for worker in self._workers:
+            worker.join(LEAVE_S)
+        return not any(worker.is_alive() for worker in self._workers)

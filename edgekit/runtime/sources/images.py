@@ -1,0 +1,59 @@
+"""Still images as a source: one file, or all in a folder in name order."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import cv2
+
+from edgekit.errors import SourceError
+from edgekit.images import IMAGE_SUFFIXES, list_images, read_image
+from edgekit.runtime.frame import Frame, SourceDescription
+from edgekit.runtime.preprocess import Pixels
+
+
+class ImageSource:
+    """Delivers each image once. `time_s` is the time since `open`: images have none of their own.
+
+    Raises ImageError naming the file that cannot be read.
+    """
+
+    is_live = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._paths: list[Path] = []
+        self._next = 0
+        self._began_ns = 0
+
+    def open(self) -> None:
+        self._paths = list_images(self.path) if self.path.is_dir() else [self.path]
+        if not self._paths:
+            raise SourceError(
+                f"{self.path} holds no images: expected {', '.join(sorted(IMAGE_SUFFIXES))}"
+            )
+        self._next = 0
+        self._began_ns = time.monotonic_ns()
+
+    def read(self, buffer: Pixels | None = None) -> Frame | None:
+        if self._next == len(self._paths):
+            return None
+        image = read_image(self._paths[self._next])
+        captured_ns = time.monotonic_ns()
+        frame = Frame(
+            pixels=cv2.cvtColor(image, cv2.COLOR_RGB2BGR, dst=image),
+            index=self._next,
+            captured_ns=captured_ns,
+            time_s=(captured_ns - self._began_ns) / 1e9,
+        )
+        self._next += 1
+        return frame
+
+    def describe(self) -> SourceDescription:
+        return SourceDescription(
+            kind="images", name=str(self.path), frames=len(self._paths) or None
+        )
+
+    def close(self) -> None:
+        self._paths = []

@@ -1,0 +1,103 @@
+"""Streams over the network: RTSP cameras, and video or MJPEG over HTTP."""
+
+from __future__ import annotations
+
+import re
+import socket
+from urllib.parse import urlsplit
+
+import cv2
+
+from edgekit.errors import SourceError
+from edgekit.runtime.frame import Frame, SourceDescription
+from edgekit.runtime.preprocess import Pixels
+from edgekit.runtime.sources.opencv import CaptureSource, open_capture
+
+OPEN_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 5.0
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+
+
+def hide_credentials(url: str) -> str:
+    """`url` fit for a log: without user name, password, and query (some cameras put them there)."""
+    without_user = re.sub(r"(?<=://).*@", "***@", url)
+    return re.sub(r"\?.*", "?***", without_user)
+
+
+class NetworkSource(CaptureSource):
+    """A stream by URL. Over HTTP a file of known length is no live stream: every frame counts."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        open_timeout_s: float = OPEN_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> None:
+        super().__init__()
+        self.is_live = True
+        self.name = hide_credentials(url)
+        self._url = url
+        self._open_timeout_s = open_timeout_s
+        self._read_timeout_s = read_timeout_s
+
+    def open(self) -> None:
+        self._check_reachable()
+        capture = open_capture(
+            self._url,
+            cv2.CAP_FFMPEG,
+            {
+                "OPEN_TIMEOUT_MSEC": round(self._open_timeout_s * 1e3),
+                "READ_TIMEOUT_MSEC": round(self._read_timeout_s * 1e3),
+                # More decoding threads would each hold back a frame.
+                "N_THREADS": 1,
+            },
+        )
+        if capture is None:
+            raise SourceError(
+                f"{self.name} answers, but no video comes from there within"
+                f" {self._open_timeout_s:g} s: check the path, user name and password in the URL"
+            )
+        self._hold(capture)
+        self.is_live = self._url.lower().startswith("rtsp") or self._get("FRAME_COUNT") is None
+
+    def _check_reachable(self) -> None:
+        """Connect once, because OpenCV does not say why it could not."""
+        try:
+            parts = urlsplit(self._url)
+            address = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
+        except ValueError:  # its text may hold the password, so it is not chained
+            raise SourceError(
+                f"the URL {self.name} cannot be read: expected SCHEME://[USER:PASSWORD@]HOST[:PORT]"
+                "/PATH, with special characters of the password as %XX"
+            ) from None
+        try:
+            socket.create_connection(address, timeout=self._open_timeout_s).close()
+        except OSError as error:
+            reason = error.strerror or f"no answer within {self._open_timeout_s:g} s"
+            raise SourceError(
+                f"cannot reach {self.name} ({reason}): check that it is switched on,"
+                " on this network, and serves that port"
+            ) from error
+
+    def read(self, buffer: Pixels | None = None) -> Frame | None:
+        captured_ns = self._grab()
+        pixels = self._retrieve(buffer) if captured_ns is not None else None
+        if pixels is not None and captured_ns is not None:
+            return self._frame(pixels, captured_ns)
+        if not self.is_live and self._frames:
+            return None
+        raise SourceError(
+            f"{self.name} stopped delivering after {self._frames:,} frames (it closed the"
+            f" connection, or was silent for {self._read_timeout_s:g} s): check it and start again"
+        )
+
+    def describe(self) -> SourceDescription:
+        width, height = self._size()
+        return SourceDescription(
+            kind="stream",
+            name=self.name,
+            width=width,
+            height=height,
+            pixel_format=self._pixel_format(),
+        )

@@ -1,0 +1,45 @@
+"""The end of a run, for a person: how many frames, how fast, and where the time went."""
+
+from __future__ import annotations
+
+from edgekit.profile.stage_clock import StageSummary
+from edgekit.runtime.stream import StreamSummary
+
+
+def print_summary(summary: StreamSummary) -> None:
+    """Write the counts and a table of latencies to standard error."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    console.print(format_counts(summary), markup=False)
+    if summary.frames:
+        console.print(_make_table(summary.stages_ms))
+
+
+def format_counts(summary: StreamSummary) -> str:
+    """Frames, rate and drops; and, of a file that was too short, how much of it was decoded."""
+    text = (
+        f"{summary.frames:,} frames in {summary.seconds:.2f} s ({summary.fps:.1f} frames/s),"
+        f" {summary.dropped:,} dropped"
+    )
+    if not summary.ended or summary.expected is None:
+        return text
+    if summary.frames < summary.expected:
+        return (
+            f"{text}\nwarning: decoded {summary.frames:,} of {summary.expected:,} frames:"
+            " the rest is damaged or missing"
+        )
+    return f"{text}, all decoded"
+
+
+def _make_table(stages_ms: dict[str, StageSummary]) -> object:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("stage")
+    for name in ("p50 ms", "p90 ms", "p99 ms", "mean ms"):
+        table.add_column(name, justify="right")
+    for stage, times in stages_ms.items():
+        figures = (times.p50, times.p90, times.p99, times.mean)
+        table.add_row(stage, *(f"{figure:.2f}" for figure in figures))
+    return table

@@ -1,0 +1,119 @@
+"""Raspberry Pi: a program becomes a TFLite flatbuffer, by litert-torch in a process of its own.
+
+litert-torch takes seconds to import and keeps about 50 MB a conversion, so a worker process loads
+it while calibration runs and goes away afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from torch.fx import GraphModule
+
+from edgekit.errors import ConversionError
+from edgekit.quantize.graph import is_quantize
+
+PIXEL_OFFSET = 128
+"""A pixel p enters as the int8 code p − 128."""
+
+
+class CastPixels(torch.nn.Module):
+    """A float program behind an input of int8 codes."""
+
+    def __init__(self, program: torch.nn.Module) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.program(codes.to(torch.float32))
+        return logits
+
+
+class TFLiteWriter:
+    """One conversion in a worker process. Use as a context manager, which ends the process.
+
+    Construct it early: the worker imports litert-torch meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="edgekit-")
+        self._log = (Path(self._folder.name) / "log").open("w+b")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "edgekit.targets.pi_worker"],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+
+    def start(self, program: GraphModule, height: int, width: int, *, half: bool = False) -> None:
+        """Begin to write `program`, whose input is `(1, height, width, 3)`.
+
+        A quantized program has an int8 input already; a float one gets an int8 input that is cast
+        to float first. `half` stores weights as float16.
+        """
+        quantized = any(is_quantize(node) for node in program.graph.nodes)
+        kind = torch.float32 if quantized else torch.int8
+        example = torch.zeros(1, height, width, 3, dtype=kind)
+        source = Path(self._folder.name) / "program.pt2"
+        entered = program if quantized else CastPixels(program)
+        torch.export.save(torch.export.export(entered, (example,)), source)
+        job = {
+            "program": str(source),
+            "output": str(self._output),
+            "shape": list(example.shape),
+            "quantized": quantized,
+            "half": half,
+        }
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(job).encode() + b"\n")
+            self._process.stdin.close()
+        except BrokenPipeError as error:
+            raise ConversionError(self._failure()) from error
+
+    def result(self) -> bytes:
+        """Wait for the flatbuffer. Raises ConversionError with the converter's own last words."""
+        if self._process.wait() != 0 or not self._output.is_file():
+            raise ConversionError(self._failure())
+        return self._output.read_bytes()
+
+    @property
+    def _output(self) -> Path:
+        return Path(self._folder.name) / "model.tflite"
+
+    def _failure(self) -> str:
+        self._process.wait()
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines()]
+        last = next((line for line in reversed(lines) if line), "no message")
+        return (
+            f"litert-torch could not write this network (exit {self._process.returncode}): {last}:"
+            " check that `edgekit inspect` knows its family, or report it"
+        )
+
+    def __enter__(self) -> TFLiteWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        self._log.close()
+        self._folder.cleanup()

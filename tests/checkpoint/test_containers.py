@@ -1,0 +1,93 @@
+"""Finding the weights in what training scripts save."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from edgekit.checkpoint import load_checkpoint
+from edgekit.errors import CheckpointError
+from edgekit.models import FAMILIES
+
+
+@pytest.fixture
+def weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return FAMILIES["mobilenet_v1"].build(0.25, classes=3).state_dict()
+
+
+@pytest.mark.parametrize(
+    "container",
+    ["state_dict", "model", "model_state_dict", "net", "model_ema", "state_dict_ema"],
+)
+def test_container(weights: dict[str, torch.Tensor], container: str) -> None:
+    checkpoint = load_checkpoint({container: weights, "epoch": 3})
+    assert checkpoint.container == container
+    assert checkpoint.notes == ()
+
+
+def test_bare(weights: dict[str, torch.Tensor]) -> None:
+    checkpoint = load_checkpoint(weights)
+    assert (checkpoint.container, checkpoint.layout) == ("bare", "edgekit")
+    assert (checkpoint.path, checkpoint.sha256) == (None, None)
+
+
+def test_plain_weights_go_before_their_average(weights: dict[str, torch.Tensor]) -> None:
+    average = {key: value * 0 for key, value in weights.items()}
+    checkpoint = load_checkpoint({"state_dict_ema": average, "state_dict": weights})
+    assert checkpoint.container == "state_dict"
+    assert checkpoint.notes == (
+        "an EMA copy of the weights lies under 'state_dict_ema' and is not used",
+    )
+    assert checkpoint.module.state_dict()["classifier.weight"].abs().sum() > 0
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model.net."])
+def test_prefixes_come_off(weights: dict[str, torch.Tensor], prefix: str) -> None:
+    prefixed = {prefix + key: value for key, value in weights.items()}
+    assert load_checkpoint(prefixed).spec.classes == 3
+
+
+def test_bookkeeping_is_no_weight(weights: dict[str, torch.Tensor]) -> None:
+    kept = {key: value for key, value in weights.items() if "num_batches_tracked" not in key}
+    extra: dict[str, Any] = {"n_averaged": torch.tensor(3), "stem.conv.total_ops": torch.zeros(1)}
+    assert load_checkpoint(kept | extra).spec.classes == 3
+
+
+def test_half_precision_is_widened(weights: dict[str, torch.Tensor]) -> None:
+    half = {key: value.half() for key, value in weights.items() if value.is_floating_point()}
+    module = load_checkpoint(half).module
+    assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
+
+
+def test_nan_is_refused(weights: dict[str, torch.Tensor]) -> None:
+    weights["classifier.bias"][1] = float("nan")
+    with pytest.raises(CheckpointError, match=r"1 NaN or infinite values in 'classifier\.bias'"):
+        load_checkpoint(weights)
+
+
+def test_integer_weights_are_refused(weights: dict[str, torch.Tensor]) -> None:
+    weights["classifier.weight"] = weights["classifier.weight"].to(torch.int8)
+    with pytest.raises(CheckpointError, match=r"'classifier.weight' as torch.int8.*float weights"):
+        load_checkpoint(weights)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"epoch": 3, "loss": 0.1}, r"holds no weights: its keys are 'epoch', 'loss'"),
+        ({}, "holds no weights: its keys are none"),
+        ({"state_dict": {}}, "holds no weights"),
+    ],
+)
+def test_no_weights(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(content)
+
+
+def test_a_list_is_no_checkpoint(tmp_path) -> None:
+    torch.save([torch.zeros(2, 2)], tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match="holds a list, not a dict of tensors"):
+        load_checkpoint(tmp_path / "model.pth")

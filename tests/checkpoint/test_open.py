@@ -1,0 +1,216 @@
+"""Opening files: what loads, and that nothing in a file is ever run."""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgekit.checkpoint import load_checkpoint
+from edgekit.checkpoint.open import open_checkpoint
+from edgekit.errors import CheckpointError
+from edgekit.models import FAMILIES
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return FAMILIES["mobilenet_v1"].build(0.25, classes=3).state_dict()
+
+
+def test_real_files_open(test_data: Path) -> None:
+    folder = test_data / "checkpoints"
+    kinds = {path.name: open_checkpoint(path).kind for path in sorted(folder.iterdir())}
+    assert kinds == {
+        "mobilenet_v1_0.25_224_imagenet.pth.tar": "PyTorch legacy pickle",
+        "mobilenet_v1_0.5_160_tfsame.pth": "PyTorch zip",
+        "mobilenet_v2_1.0_224_tfsame.pth": "PyTorch zip",
+    }
+
+
+def test_safetensors(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "model.safetensors"
+    save_file(weights, path)
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.file_kind == "safetensors"
+    assert checkpoint.spec.classes == 3
+    assert checkpoint.sha256 is not None
+    assert len(checkpoint.sha256) == 64
+
+
+def test_settings_saved_beside_the_weights_are_discarded(
+    tmp_path: Path, weights: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "model.pth"
+    settings = {
+        "args": argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("runs").name),
+        "folder": pathlib.PosixPath("runs"),
+        "best": np.float64(71.2),
+        "kind": np.dtype("float32"),
+        "history": np.arange(3.0),
+        "meters": collections.defaultdict(list, {"loss": [1.0]}),
+        "order": collections.OrderedDict(a=1),
+    }
+    torch.save({"state_dict": weights, **settings}, path)
+    content = open_checkpoint(path).content
+    assert not isinstance(content["args"], argparse.Namespace)
+    assert not hasattr(content["args"], "lr")
+    assert not isinstance(content["best"], np.generic)
+    assert content["order"] == {"a": 1}
+    assert load_checkpoint(path).container == "state_dict"
+
+
+class RunsCode:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_code_in_a_pickle_is_named_and_never_run(
+    tmp_path: Path, weights: dict[str, torch.Tensor], legacy: bool
+) -> None:
+    path, folder = tmp_path / "model.pth", tmp_path / "made"
+    torch.save(
+        {"state_dict": weights, "extra": RunsCode(folder)},
+        path,
+        _use_new_zipfile_serialization=not legacy,
+    )
+    with pytest.raises(
+        CheckpointError, match=r"holds the Python object posix\.mkdir.*state_dict\(\)"
+    ):
+        load_checkpoint(path)
+    assert not folder.exists()
+
+
+def test_plain_pickle_with_code_is_refused(tmp_path: Path) -> None:
+    path, folder = tmp_path / "model.pkl", tmp_path / "made"
+    path.write_bytes(pickle.dumps(RunsCode(folder)))
+    with pytest.raises(CheckpointError, match=r"not a plain weight file|holds the Python object"):
+        load_checkpoint(path)
+    assert not folder.exists()
+
+
+def test_whole_module_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    torch.save(nn.Sequential(nn.Linear(2, 2)), path)
+    with pytest.raises(
+        CheckpointError, match=r"torch\.nn\.modules\.container\.Sequential.*save the weights alone"
+    ):
+        load_checkpoint(path)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_torchscript_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)), path)
+    with pytest.raises(CheckpointError, match="is a TorchScript program, not a checkpoint"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("part", [0.2, 0.9, 0.999])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_truncated_file(
+    tmp_path: Path, weights: dict[str, torch.Tensor], legacy: bool, part: float
+) -> None:
+    path = tmp_path / "model.pth"
+    torch.save(weights, path, _use_new_zipfile_serialization=not legacy)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(CheckpointError, match="damaged or truncated checkpoint"):
+        load_checkpoint(path)
+
+
+def test_truncated_safetensors(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "model.safetensors"
+    save_file(weights, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="is a damaged safetensors file"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"is empty \(0 bytes\)"),
+        (b"<!DOCTYPE html><html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        (b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
+        (b"\x1f\x8b\x08\x00", "is gzip-compressed"),
+        (b"\x20\x00\x00\x00TFL3", "is a TFLite model"),
+        (b"hello", r"is an unknown kind of file \(first bytes 68 65 6c 6c 6f\)"),
+        (b"PK\x03\x04rubbish", "its zip directory is missing or wrong"),
+        (struct.pack("<Q", 40) + json.dumps({"a": 1}).encode(), "damaged safetensors file"),
+    ],
+)
+def test_junk_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "model.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as raised:
+        load_checkpoint(path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_flipped_bytes_fail_in_one_line_or_not_at_all(
+    tmp_path: Path, weights: dict[str, torch.Tensor], kind: str
+) -> None:
+    """60 files with damage near either end, where names and offsets lie."""
+    from safetensors.torch import save_file
+
+    path = tmp_path / "model.pth"
+    if kind == "safetensors":
+        save_file(weights, path)
+    else:
+        torch.save(weights, path, _use_new_zipfile_serialization=kind == "zip")
+    content = path.read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(content)
+        for position in random.integers(-4000, 4000, size=5):
+            damaged[position] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            load_checkpoint(path)
+        except CheckpointError as error:
+            assert "\n" not in str(error)
+
+
+def test_zip_of_something_else(tmp_path: Path) -> None:
+    import zipfile
+
+    path = tmp_path / "model.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("photo.jpg", b"")
+    with pytest.raises(CheckpointError, match=r"no data\.pkl, first member 'photo\.jpg'"):
+        load_checkpoint(path)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nope\.pth does not exist"):
+        load_checkpoint(tmp_path / "nope.pth")
+    with pytest.raises(CheckpointError, match="is a folder: expected a checkpoint file"):
+        load_checkpoint(tmp_path)
+
+
+def test_device_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="is a device or pipe"):
+        load_checkpoint("/dev/zero")

@@ -1,0 +1,165 @@
+"""Family, width, classes and layout from tensors alone; everything else is refused in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+from edgekit.checkpoint import load_checkpoint
+from edgekit.checkpoint.layouts import LAYOUTS, Layout
+from edgekit.checkpoint.recognise import own_layout
+from edgekit.errors import CheckpointError
+from edgekit.models import FAMILIES
+
+LAYOUT_IDS = [f"{layout.family}-{layout.name}" for layout in LAYOUTS]
+
+
+def save_as(layout: Layout, width: float, scaling: str | None = None, classes: int = 5):
+    """A new network's weights under the names of `layout`."""
+    torch.manual_seed(0)
+    module = FAMILIES[layout.family].build(width, classes, scaling=scaling)
+    renamed: dict[str, Tensor] = {}
+    for key, tensor in module.state_dict().items():
+        path, _, parameter = key.rpartition(".")
+        renamed[f"{layout.paths[path]}.{parameter}"] = tensor
+    return renamed
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=LAYOUT_IDS)
+def test_every_layout_is_recognised(layout: Layout) -> None:
+    checkpoint = load_checkpoint(save_as(layout, 0.5))
+    assert (checkpoint.spec.family, checkpoint.layout) == (layout.family, layout.name)
+    assert (checkpoint.spec.width, checkpoint.spec.classes) == (0.5, 5)
+
+
+@pytest.mark.parametrize("width", [0.25, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4, 0.42])
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small"])
+def test_every_width_and_scaling_fits(name: str, width: float) -> None:
+    """The width found gives the very channels that are there (rounding may merge widths)."""
+    for scaling in FAMILIES[name].scalings:
+        weights = save_as(own_layout(name), width, scaling)
+        checkpoint = load_checkpoint(weights)
+        assert checkpoint.spec.width == pytest.approx(width, rel=0.12)
+        assert {key: tensor.shape for key, tensor in checkpoint.module.state_dict().items()} == {
+            key: tensor.shape for key, tensor in weights.items()
+        }
+
+
+def test_no_two_families_share_a_layout() -> None:
+    layouts = [*LAYOUTS, *map(own_layout, FAMILIES)]
+    assert len({frozenset(layout.paths.values()) for layout in layouts}) == len(layouts)
+
+
+def test_layouts_name_every_layer_once() -> None:
+    for layout in LAYOUTS:
+        assert set(layout.paths) == set(own_layout(layout.family).paths)
+        assert len(set(layout.paths.values())) == len(layout.paths)
+
+
+def test_real_checkpoints(test_data) -> None:
+    found = {path.name: load_checkpoint(path) for path in (test_data / "checkpoints").iterdir()}
+    assert {
+        name: (checkpoint.spec.family, checkpoint.spec.width, checkpoint.layout)
+        for name, checkpoint in found.items()
+    } == {
+        "mobilenet_v1_0.25_224_imagenet.pth.tar": ("mobilenet_v1", 0.25, "stages"),
+        "mobilenet_v1_0.5_160_tfsame.pth": ("mobilenet_v1", 0.5, "features"),
+        "mobilenet_v2_1.0_224_tfsame.pth": ("mobilenet_v2", 1.0, "torchvision"),
+    }
+
+
+def test_a_linear_layer_may_be_a_1x1_convolution() -> None:
+    weights = save_as(own_layout("mobilenet_v1"), 0.25)
+    weights["classifier.weight"] = weights["classifier.weight"][:, :, None, None]
+    assert load_checkpoint(weights).module.classifier.weight.shape == (5, 256)
+
+
+def torchvision_v2(width: float = 0.5) -> dict[str, Tensor]:
+    (layout,) = (
+        each for each in LAYOUTS if (each.family, each.name) == ("mobilenet_v2", "torchvision")
+    )
+    return save_as(layout, width)
+
+
+def without(weights: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
+    return {key: value for key, value in weights.items() if not key.startswith(start)}
+
+
+def test_missing_and_unknown_layers_are_listed() -> None:
+    weights = without(torchvision_v2(), "features.18.")
+    weights["features.19.weight"] = torch.zeros(3, 3)
+    with pytest.raises(
+        CheckpointError,
+        match=r"does not fit mobilenet_v2 \(torchvision names\): 2 layers missing"
+        r" \(features\.18\.0, features\.18\.1\); 1 layer unknown \(features\.19\)",
+    ):
+        load_checkpoint(weights)
+
+
+def test_missing_tensor_is_listed() -> None:
+    weights = without(torchvision_v2(), "features.18.1.running_mean")
+    with pytest.raises(
+        CheckpointError, match=r"1 tensor missing \(last_conv\.bn\.running_mean\) and no tensor unk"
+    ):
+        load_checkpoint(weights)
+
+
+def test_folded_batch_norm_is_refused() -> None:
+    weights = torchvision_v2() | {"features.0.0.bias": torch.zeros(16)}
+    with pytest.raises(CheckpointError, match=r"1 tensor unknown \(stem\.conv\.bias\).*not folded"):
+        load_checkpoint(weights)
+
+
+def test_another_network_is_refused_in_one_line() -> None:
+    resnet = {
+        "conv1.weight": torch.zeros(64, 3, 7, 7),
+        "bn1.weight": torch.zeros(64),
+        "layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3),
+        "fc.weight": torch.zeros(1000, 512),
+    }
+    with pytest.raises(
+        CheckpointError,
+        match=r"not a network edgekit knows: 4 tensors, the first conv1\.weight \[64, .*--arch",
+    ) as raised:
+        load_checkpoint(resnet)
+    assert "\n" not in str(raised.value)
+
+
+def test_pruned_channels_are_refused() -> None:
+    weights = torchvision_v2()
+    weights["features.2.conv.2.weight"] = weights["features.2.conv.2.weight"][:-1]
+    with pytest.raises(
+        CheckpointError,
+        match=r"not its shapes: at width 0\.5, blocks\.1\.projection\.conv\.weight has",
+    ):
+        load_checkpoint(weights)
+
+
+def test_width_must_agree_with_the_tensors() -> None:
+    assert load_checkpoint(torchvision_v2(), width=0.5).spec.width == 0.5
+    with pytest.raises(CheckpointError, match=r"at width 0\.25, stem.*leave --width out"):
+        load_checkpoint(torchvision_v2(), width=0.25)
+
+
+def test_arch_must_agree_with_the_tensors() -> None:
+    assert load_checkpoint(torchvision_v2(), arch="mobilenet_v2").spec.family == "mobilenet_v2"
+    with pytest.raises(
+        CheckpointError, match=r"holds mobilenet_v2 \(torchvision names\), not --arch mobilenet_v1"
+    ):
+        load_checkpoint(torchvision_v2(), arch="mobilenet_v1")
+
+
+def test_unknown_arch() -> None:
+    with pytest.raises(
+        CheckpointError, match=r"--arch 'resnet' is no family.*package\.module:factory"
+    ):
+        load_checkpoint(torchvision_v2(), arch="resnet")
+
+
+def test_scalar_in_place_of_the_classifier() -> None:
+    weights = torchvision_v2() | {"classifier.1.weight": torch.tensor(1.0)}
+    with pytest.raises(CheckpointError, match=r"classifier\.weight has shape \[\]"):
+        load_checkpoint(weights)

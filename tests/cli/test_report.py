@@ -1,0 +1,116 @@
+"""`edgekit report show|compare|gate` as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgekit.profile.record import encode_report
+from tests.environments import REPOSITORY
+from tests.report.records import make_report, make_result
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgekit", "report", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("records")
+    made = {
+        "base": make_report(),
+        "slow": make_report(make_result(median_ms=20.0, seed=1)),
+        "doubtful": make_report(reasons=("it throttled",)),
+    }
+    paths = {}
+    for name, report in made.items():
+        paths[name] = folder / f"{name}.json"
+        paths[name].write_bytes(encode_report(report))
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("form", "begins"),
+    [("terminal", "digits on Raspberry"), ("md", "# digits on"), ("html", "<!doctype html>")],
+)
+def test_show_prints_the_form(records, form, begins):
+    shown = run("show", records["base"], "--format", form)
+    assert shown.returncode == 0
+    assert shown.stdout.startswith(begins)
+    assert shown.stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [("--format", "json"), ("--json",)])
+def test_show_prints_the_record(records, arguments):
+    shown = run("show", records["base"], *arguments)
+    assert json.loads(shown.stdout) == json.loads(records["base"].read_text())
+
+
+def test_show_refuses_a_truncated_record_in_one_line(records, tmp_path):
+    (tmp_path / "report.json").write_bytes(records["base"].read_bytes()[:500])
+    shown = run("show", tmp_path)
+    assert shown.returncode == 1
+    assert shown.stdout == ""
+    assert shown.stderr.startswith("edgekit: ")
+    assert "cut short" in shown.stderr
+    assert shown.stderr.count("\n") == 1
+
+
+def test_compare_prints_both(records):
+    compared = run("compare", records["base"], records["slow"])
+    assert compared.returncode == 0
+    assert "model alone, median ms" in compared.stdout
+    assert "17.88" in compared.stdout
+
+
+def test_compare_as_json(records):
+    compared = run("compare", records["base"], records["doubtful"], "--json")
+    document = json.loads(compared.stdout)
+    assert document["models"][0]["figures"]["model_p50_ms"]["ratio"] == 1
+    assert document["trusted"] is False
+    assert "warning: the new record is not trusted: it throttled" in compared.stderr
+
+
+def test_gate_passes_an_equal_record(records):
+    gated = run("gate", records["base"], records["base"], "--max-regression", "5%")
+    assert gated.returncode == 0
+    assert "passed" in gated.stderr
+
+
+def test_gate_fails_a_regression(records):
+    gated = run("gate", records["base"], records["slow"], "--max-regression", "5%", "--json")
+    assert gated.returncode == 1
+    assert "regression: digits: model alone, median ms +1" in gated.stderr
+    document = json.loads(gated.stdout)
+    assert document["passed"] is False
+    assert document["regressions"][0]["figure"] == "model_p50_ms"
+
+
+def test_gate_allows_what_it_is_told_to(records):
+    assert run("gate", records["base"], records["slow"], "--max-regression", "20%").returncode == 0
+
+
+def test_gate_may_require_trust(records):
+    paths = records["base"], records["doubtful"]
+    assert run("gate", *paths).returncode == 0
+    gated = run("gate", *paths, "--require-trusted")
+    assert gated.returncode == 1
+    assert "it throttled" in gated.stderr
+
+
+@pytest.mark.parametrize("text", ["5", "0.05", "-5%", "five%", "nan%", "inf%", "5%%"])
+def test_gate_wants_a_percentage(records, text):
+    gated = run("gate", records["base"], records["base"], f"--max-regression={text}")
+    assert gated.returncode == 2
+    assert "as in 5%" in gated.stderr

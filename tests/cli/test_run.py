@@ -1,0 +1,382 @@
+"""`edgekit run` and `edgekit cameras` as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+from edgekit.spec import NORMALIZATIONS, InputSpec
+from tests.environments import REPOSITORY
+from tests.runtime.video_files import (
+    LABELS,
+    MODEL,
+    VIDEO,
+    VIDEO_FRAMES,
+    make_golden,
+    numbered_frame,
+    serve_mjpeg,
+    write_test_bundle,
+    write_video,
+)
+
+KEYS = ["frame", "time_s", "label", "class", "score", "top", "stages_ms", "age_ms", "dropped"]
+STAGES = ["capture", "preprocess", "inference", "postprocess"]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "edgekit", *(str(argument) for argument in arguments)]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    screenless = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    return {**screenless, "PYTHONPATH": str(REPOSITORY), **variables}
+
+
+def edgekit(
+    *arguments: object, folder: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=folder,
+        env=environment(**variables),
+    )
+
+
+def read_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def assert_one_line(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    """It failed with exit 1 and one line on standard error that holds `words`."""
+    assert result.returncode == 1, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr.startswith("edgekit: ")
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.fixture
+def model(test_data: Path) -> Path:
+    return test_data / MODEL
+
+
+@pytest.fixture
+def labels(test_data: Path) -> Path:
+    return test_data / LABELS
+
+
+def test_json_has_one_line_a_frame(test_data: Path, model: Path, labels: Path) -> None:
+    result = edgekit(
+        "run", model, "--source", test_data / VIDEO, "--class-names", labels, "--json", "--top", 3
+    )
+    assert result.returncode == 0, result.stderr
+    lines = read_lines(result.stdout)
+    assert [line["frame"] for line in lines] == list(range(VIDEO_FRAMES))
+    names = labels.read_text().splitlines()
+    for line in lines:
+        assert list(line) == KEYS
+        assert list(line["stages_ms"]) == STAGES
+        assert len(line["top"]) == 3
+        best = line["top"][0]
+        assert best == {key: line[key] for key in ("label", "class", "score")}
+        assert names[line["class"]] == line["label"]
+        assert line["time_s"] == pytest.approx(line["frame"] / 12.5, abs=1e-6)
+        assert line["age_ms"] > sum(line["stages_ms"].values()) - line["stages_ms"]["capture"] - 1
+        assert line["dropped"] == 0
+    assert "377 frames in" in result.stderr and "all decoded" in result.stderr
+    assert "inference" in result.stderr and "p99 ms" in result.stderr
+    assert "INFO" not in result.stderr
+
+
+def test_plain_lines_and_frames_limit(test_data: Path, model: Path, labels: Path) -> None:
+    source = test_data / VIDEO
+    result = edgekit(
+        "run", model, "--source", source, "--class-names", labels, "--frames", 4, "--threads", 1
+    )
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 4
+    assert "0.080 s" in result.stdout and " %" not in result.stdout.splitlines()[0][:12]
+    assert "workers: 1, threads: 1" in result.stderr
+    assert "4 frames in" in result.stderr and "decoded" not in result.stderr
+
+
+def test_bundle_gives_the_same_answers_as_its_model(
+    test_data: Path, model: Path, labels: Path, tmp_path: Path
+) -> None:
+    bundle = write_test_bundle(tmp_path / "m.edgekit", test_data)
+    photos = test_data / "photos"
+    from_bundle = edgekit("run", bundle, "--source", photos, "--json")
+    plain = edgekit(
+        "run", model, "--source", photos, "--class-names", labels, "--resize", "stretch", "--json"
+    )
+    assert from_bundle.returncode == plain.returncode == 0, from_bundle.stderr + plain.stderr
+    first, second = read_lines(from_bundle.stdout), read_lines(plain.stdout)
+    assert [line["label"] for line in first] == [line["label"] for line in second]
+    assert len(first) == 2
+
+
+def test_bundle_that_answers_otherwise_is_refused_before_the_camera(
+    test_data: Path, tmp_path: Path
+) -> None:
+    spec = InputSpec(height=224, width=224, resize="stretch", normalization=NORMALIZATIONS["tf"])
+    (golden,) = make_golden(test_data, spec)
+    wrong = msgspec.structs.replace(golden, logits=np.roll(golden.logits, 1))
+    bundle = write_test_bundle(tmp_path / "m.edgekit", test_data, [wrong])
+    assert_one_line(edgekit("run", bundle, "--camera", 97), "wrong answers here", "golden logits")
+
+
+def test_bundle_says_itself_how_it_is_fed(test_data: Path, tmp_path: Path) -> None:
+    bundle = write_test_bundle(tmp_path / "m.edgekit", test_data)
+    assert_one_line(edgekit("run", bundle, "--resize", "crop"), "--resize is for plain .tflite")
+
+
+def test_settings_file_names_model_and_source(model: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "numbers.avi", 3)
+    (tmp_path / "edgekit.toml").write_text(f'[run]\nbundle = "{model}"\nsource = "numbers.avi"\n')
+    result = edgekit("run", "--json", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert len(read_lines(result.stdout)) == 3
+    assert "(edgekit.toml)" in result.stderr
+    other = write_video(tmp_path / "other.avi", 2)
+    result = edgekit("run", "--json", "--source", other, folder=tmp_path)
+    assert len(read_lines(result.stdout)) == 2
+    assert_one_line(edgekit("run", "--camera", 97, folder=tmp_path), "no camera /dev/video97")
+
+
+def test_camera_and_source_together_are_a_usage_error(model: Path) -> None:
+    result = edgekit("run", model, "--camera", 0, "--source", "x.mp4")
+    assert result.returncode == 2
+    assert "--camera and --source were both given" in result.stderr
+
+
+def test_missing_camera(model: Path) -> None:
+    assert_one_line(edgekit("run", model, "--camera", 97), "/dev/video97", "edgekit cameras")
+
+
+def test_missing_model(tmp_path: Path) -> None:
+    result = edgekit("run", tmp_path / "no.tflite", "--source", tmp_path)
+    assert_one_line(result, "cannot read model", "No such file")
+
+
+def test_file_that_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "no.tflite").write_text("not a model at all")
+    result = edgekit("run", tmp_path / "no.tflite", "--source", tmp_path)
+    assert_one_line(result, "is no TFLite model")
+
+
+def test_class_names_that_do_not_fit(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    result = edgekit("run", model, "--source", tmp_path, "--class-names", tmp_path / "names.txt")
+    assert_one_line(result, "2 class names were given", "1001 classes")
+
+
+def test_video_cut_short_says_how_much_was_decoded(
+    test_data: Path, model: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes((test_data / VIDEO).read_bytes()[:300_000])
+    result = edgekit("run", model, "--source", cut, "--json")
+    assert result.returncode == 0, result.stderr
+    count = len(result.stdout.splitlines())
+    assert 0 < count < VIDEO_FRAMES
+    assert f"decoded {count} of 377 frames" in result.stderr
+
+
+def test_video_without_a_decodable_frame(test_data: Path, model: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes((test_data / VIDEO).read_bytes()[:3000])
+    result = edgekit("run", model, "--source", cut)
+    assert result.returncode == 1
+    assert "none of its frames can be decoded" in result.stderr
+    assert "moov" not in result.stderr and "Traceback" not in result.stderr
+
+
+def test_damaged_image_is_named(model: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), numbered_frame(3))
+    (tmp_path / "b.png").write_bytes(b"broken")
+    result = edgekit("run", model, "--source", tmp_path, "--json")
+    assert result.returncode == 1
+    assert len(result.stdout.splitlines()) == 1
+    assert "b.png (6 bytes) cannot be decoded" in result.stderr.splitlines()[-1]
+
+
+def test_on_change_leaves_out_repeated_classes(test_data: Path, model: Path) -> None:
+    arguments = ("run", model, "--source", test_data / VIDEO, "--json", "--frames", 100)
+    every = [line["class"] for line in read_lines(edgekit(*arguments).stdout)]
+    changes = [line["class"] for line in read_lines(edgekit(*arguments, "--on-change").stdout)]
+    assert changes == [c for i, c in enumerate(every) if i == 0 or c != every[i - 1]]
+    assert len(changes) < len(every)
+
+
+def test_reader_that_goes_away(test_data: Path, model: Path) -> None:
+    process = subprocess.Popen(
+        command("run", model, "--source", test_data / VIDEO, "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    told = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(20) == 0
+    assert "Traceback" not in told and "BrokenPipe" not in told
+
+
+def test_full_disk(test_data: Path, model: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            command("run", model, "--source", test_data / VIDEO, "--json"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env=environment(),
+        )
+    assert result.returncode == 1
+    assert "cannot be written to standard output (No space left" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_a_live_stream_with_a_summary(model: Path, number: signal.Signals) -> None:
+    with serve_mjpeg(frames=10_000, interval_s=0.01) as url:
+        process = start_and_wait_for_a_line("run", model, "--source", url, "--json")
+        seconds, told = send_and_measure(process, number)
+    assert process.returncode == 0
+    assert seconds < 2
+    assert "frames/s" in told and "p99 ms" in told and "Traceback" not in told
+
+
+def test_ctrl_c_ends_a_silent_stream(model: Path) -> None:
+    with serve_mjpeg(frames=5, interval_s=0.01, hold=True) as url:
+        process = start_and_wait_for_a_line("run", model, "--source", url, "--json")
+        time.sleep(0.5)
+        seconds, told = send_and_measure(process, signal.SIGINT)
+    assert process.returncode == 0
+    assert seconds < 2
+    assert "frames/s" in told and "Traceback" not in told
+
+
+def test_ctrl_c_ends_a_file_behind_a_whole_line(test_data: Path, model: Path) -> None:
+    video = test_data / VIDEO
+    process = start_and_wait_for_a_line("run", model, "--source", video, "--json", "--threads", 1)
+    assert process.stdout is not None
+    process.send_signal(signal.SIGINT)
+    lines = read_lines(process.stdout.read())
+    process.communicate(timeout=5)
+    assert process.returncode == 0
+    assert [line["frame"] for line in lines] == list(range(1, len(lines) + 1))
+
+
+def start_and_wait_for_a_line(*arguments: object) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(PYTHONUNBUFFERED="1"),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith('{"frame":')
+    return process
+
+
+def send_and_measure(process: subprocess.Popen[str], number: signal.Signals) -> tuple[float, str]:
+    """How long the process lived after the signal, and what it wrote to standard error."""
+    began = time.monotonic()
+    process.send_signal(number)
+    _, told = process.communicate(timeout=20)
+    return time.monotonic() - began, told
+
+
+def test_server_that_dies(model: Path) -> None:
+    with serve_mjpeg(frames=30, interval_s=0.02) as url:
+        result = edgekit("run", model, "--source", url, "--json")
+    assert result.returncode == 1
+    lines = read_lines(result.stdout)
+    assert lines and lines[-1]["frame"] + 1 == len(lines) + lines[-1]["dropped"]
+    assert lines == sorted(lines, key=lambda line: line["time_s"])
+    told = result.stderr.splitlines()
+    assert "frames/s" in result.stderr
+    assert told[-1].startswith(f"edgekit: {url} stopped delivering after")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["rtsp://admin:hunter2@127.0.0.1:9/live", "http://127.0.0.1:9/cgi?user=admin&pwd=hunter2"],
+)
+def test_password_never_shows(model: Path, url: str) -> None:
+    result = edgekit("run", model, "--source", url, "--json")
+    assert_one_line(result, "cannot reach", "***", "Connection refused")
+    assert "hunter2" not in result.stderr
+
+
+def test_password_never_shows_while_it_works(model: Path) -> None:
+    with serve_mjpeg(frames=10, interval_s=0.02) as url:
+        secret = url.replace("http://", "http://admin:hunter2@") + "?token=hunter2"
+        result = edgekit("run", model, "--source", secret, "--json", "--frames", 2)
+    assert result.returncode == 0, result.stderr
+    assert "***@127.0.0.1" in result.stderr
+    assert "hunter2" not in result.stderr + result.stdout
+
+
+def test_show_without_a_screen(test_data: Path, model: Path) -> None:
+    result = edgekit("run", model, "--source", test_data / VIDEO, "--show")
+    assert_one_line(result, "--show needs a screen", "DISPLAY")
+
+
+def test_show_on_a_screen_that_is_not_there(test_data: Path, model: Path) -> None:
+    result = edgekit("run", model, "--source", test_data / VIDEO, "--show", DISPLAY=":97")
+    assert_one_line(result, "--show")
+
+
+def test_cameras_json_is_one_document() -> None:
+    result = edgekit("cameras", "--json")
+    assert result.returncode == 0
+    (document,) = read_lines(result.stdout)
+    assert [camera["path"] for camera in document["cameras"]] == [
+        f"/dev/{path.name}" for path in sorted(Path("/dev").glob("video*"))
+    ]
+
+
+def test_panel_on_a_terminal(test_data: Path, model: Path, labels: Path) -> None:
+    text = run_on_a_terminal(
+        "run", model, "--source", test_data / VIDEO, "--class-names", labels, "--frames", 40
+    )
+    assert "frames/s" in text and "dropped" in text and "%" in text
+    assert "Traceback" not in text
+
+
+def run_on_a_terminal(*arguments: Any) -> str:
+    """What a command writes to a pseudo terminal."""
+    words = command(*arguments)
+    pid, descriptor = pty.fork()
+    if pid == 0:
+        os.execve(words[0], words, environment())
+    written = b""
+    try:
+        while piece := os.read(descriptor, 4096):
+            written += piece
+    except OSError:
+        pass  # how a terminal says that its last process has ended
+    os.waitpid(pid, 0)
+    return written.decode(errors="replace")

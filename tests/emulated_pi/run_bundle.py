@@ -1,0 +1,32 @@
+"""Run on the board: a bundle over photographs and a video's first frames.
+
+`run_bundle.py BUNDLE OUTPUT.npz VIDEO FRAMES IMAGE…` stores `pixels`, `(N, H, W, 3) uint8` RGB, and
+`logits`, `(N, classes) float32`: the images in the order given, then the frames. Prints what the
+golden check warns of.
+"""
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgekit import Classifier, open_bundle
+from edgekit.images import read_image
+from edgekit.runtime.golden_check import check_golden
+from edgekit.runtime.preprocess import preprocess
+
+path, output, video, frames, *images = sys.argv[1:]
+bundle = open_bundle(path)
+classifier = Classifier(bundle)
+for warning in check_golden(bundle, classifier).warnings:
+    print(warning)  # noqa: T201
+pixels = [preprocess(read_image(Path(image)), classifier.input) for image in images]
+capture = cv2.VideoCapture(video)
+for _ in range(int(frames)):
+    decoded, frame = capture.read()
+    if not decoded:
+        raise SystemExit(f"{video} ended early")
+    pixels.append(preprocess(frame, classifier.input, bgr=True))
+logits = [classifier.engine.infer(image) for image in pixels]
+np.savez(output, pixels=np.stack(pixels), logits=np.stack(logits))

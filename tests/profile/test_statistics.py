@@ -1,0 +1,50 @@
+"""Percentiles, drift, and the confidence interval of a ratio."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgekit.profile.statistics import median_drift, median_ratio, summarize
+
+
+def noise(count: int, seed: int, scale: float = 1.0) -> np.ndarray:
+    return scale * np.random.default_rng(seed).gamma(20, 0.1, count)
+
+
+def test_summary_keeps_the_tail():
+    distribution = summarize(np.array([1.0] * 99 + [50.0]))
+    assert distribution.p50 == 1
+    assert distribution.max == 50
+    assert distribution.mean == pytest.approx(1.49)
+    assert distribution.count == 100
+
+
+def test_drift_compares_the_thirds():
+    assert median_drift(np.array([2.0, 2, 2, 9, 9, 9, 2.2, 2.2, 2.2])) == pytest.approx(0.1)
+    assert median_drift(np.array([2.0, 3.0])) == 0
+
+
+def test_ratio_of_like_runs_covers_one():
+    ratio = median_ratio(noise(800, 1), noise(900, 2))
+    assert ratio.low < 1 < ratio.high
+    assert ratio.high - ratio.low < 0.1
+
+
+def test_ratio_of_a_slower_run_excludes_one():
+    ratio = median_ratio(noise(800, 1), noise(800, 2, scale=1.2))
+    assert ratio.low > 1.1
+    assert ratio.low < ratio.value < ratio.high
+    assert ratio.value == pytest.approx(1.2, rel=0.05)
+
+
+def test_interval_covers_the_true_ratio_about_as_often_as_it_says():
+    covered = 0
+    for seed in range(60):
+        ratio = median_ratio(noise(300, 2 * seed), noise(300, 2 * seed + 1, scale=1.1))
+        covered += ratio.low <= 1.1 <= ratio.high
+    assert covered >= 51
+
+
+def test_ratio_of_single_runs():
+    assert median_ratio([2.0], [3.0]).value == 1.5

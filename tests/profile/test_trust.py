@@ -1,0 +1,93 @@
+"""Each rule fires on its reading, names the number and the remedy, and stays silent otherwise."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+import pytest
+
+from edgekit.profile.trust import judge
+from tests.report.records import make_conditions, make_result
+
+replace = msgspec.structs.replace
+
+
+def reasons(conditions=None, result=None) -> tuple[str, ...]:
+    return judge(conditions or make_conditions(), (result or make_result(),), cores=4)
+
+
+def with_cpu(**figures):
+    conditions = make_conditions()
+    return replace(conditions, cpu=replace(conditions.cpu, **figures))
+
+
+def during(**readings):
+    conditions = make_conditions()
+    return replace(conditions, during=tuple(replace(s, **readings) for s in conditions.during))
+
+
+def test_a_quiet_run_is_trusted():
+    assert reasons() == ()
+
+
+def test_a_machine_that_tells_nothing_is_trusted():
+    silent = during(
+        temperature_c=None, clocks_mhz=(), clock_limit_mhz=None, governor=None, throttled=None
+    )
+    unknown = replace(silent.before, throttled=None, swapped_pages=None)
+    silent = replace(
+        silent,
+        before=unknown,
+        after=replace(unknown, time_s=20.0),
+        cpu=replace(silent.cpu, others=None, steal=None, waiting=None),
+    )
+    assert reasons(silent) == ()
+
+
+@pytest.mark.parametrize(
+    ("conditions", "seen", "remedy"),
+    [
+        (during(throttled=0x50005), r"limited itself .*under-voltage, throttled", "power supply"),
+        (during(throttled=0x4), r"limited itself .*0x4: now throttled", "cool the board"),
+        (during(clocks_mhz=(600, 600, 600, 600)), r"ran at 600 of 1800 MHz", "cpupower"),
+        (with_cpu(others=1.96), r"other programs used 1\.96 of 4 cores", "top shows which"),
+        (with_cpu(steal=0.3), r"the host took 0\.30 cores", "quieter host"),
+        (with_cpu(waiting=0.49), r"waited for a core 49%", "fewer --threads"),
+    ],
+)
+def test_a_spoilt_run_says_why_and_what_to_do(conditions, seen, remedy):
+    (reason,) = reasons(conditions)
+    assert re.search(seen, reason)
+    assert remedy in reason
+
+
+def test_swapping_is_a_reason():
+    conditions = make_conditions()
+    conditions = replace(conditions, after=replace(conditions.after, swapped_pages=1076))
+    assert "1,000 pages went to or from swap" in reasons(conditions)[0]
+
+
+@pytest.mark.parametrize(("drift", "trusted"), [(0.049, True), (0.051, False), (-0.2, False)])
+def test_drift(drift, trusted):
+    found = reasons(result=replace(make_result(), model_drift=drift))
+    assert (not found) == trusted
+    assert trusted or f"changed by {drift:+.1%}" in found[0]
+
+
+def test_warm_up_that_did_not_settle_is_a_reason():
+    result = make_result()
+    unsettled = replace(result, warmup=replace(result.warmup, stable=False))
+    assert "did not settle" in reasons(result=unsettled)[0]
+
+
+def test_too_few_runs_are_a_reason():
+    result = make_result()
+    short = replace(result, model_ms=replace(result.model_ms, count=12))
+    assert "only 12 runs" in reasons(result=short)[0]
+
+
+def test_reasons_name_the_model_when_there_are_several():
+    drifting = replace(make_result("b"), model_drift=0.3)
+    (reason,) = judge(make_conditions(), (make_result("a"), drifting), cores=4)
+    assert reason.startswith("b: ")

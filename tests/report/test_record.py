@@ -1,0 +1,86 @@
+"""Records survive the way through a file, and damaged ones are refused in one line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgekit.errors import ReportError
+from edgekit.profile.record import encode_report, read_report, to_document
+from tests.report.records import make_report, make_result
+
+
+def test_round_trip(tmp_path):
+    report = make_report()
+    path = tmp_path / "report.json"
+    path.write_bytes(encode_report(report))
+    assert read_report(path) == report
+    assert read_report(tmp_path) == report
+
+
+def test_document_has_the_stable_keys():
+    document = to_document(make_report(make_result("a"), make_result("b", 9.0)))
+    assert set(document["stages_ms"]) == {"capture", "preprocess", "inference", "postprocess"}
+    assert set(document["stages_ms"]["inference"]) == {"p50", "p90", "p99", "mean", "count"}
+    for key in ("throughput_fps", "memory_peak_bytes", "cold_start_s"):
+        assert document[key] == document["results"][0][key]
+    assert document["trusted"] is True
+    assert list(document["reasons"]) == []
+    assert {"device", "conditions", "schema"} <= set(document)
+
+
+def test_keys_of_a_later_edgekit_are_ignored(tmp_path):
+    document = to_document(make_report()) | {"power": {"watts": 4.2}}
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(document))
+    assert read_report(path) == make_report()
+
+
+def test_missing_record(tmp_path):
+    with pytest.raises(ReportError, match=r"cannot read record .*absent: No such file"):
+        read_report(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_truncated_record(tmp_path, share):
+    content = encode_report(make_report())
+    path = tmp_path / "report.json"
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ReportError, match=r"damaged or cut short .*: copy it again"):
+        read_report(path)
+
+
+@pytest.mark.parametrize("schema", [0, 99, None, "1"])
+def test_unknown_schema(tmp_path, schema):
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(to_document(make_report()) | {"schema": schema}))
+    with pytest.raises(ReportError, match=f"record schema {schema!r}, this edgekit reads 1"):
+        read_report(path)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '"text"', "null", '{"kind": "other"}'])
+def test_other_json(tmp_path, text):
+    path = tmp_path / "report.json"
+    path.write_text(text)
+    with pytest.raises(ReportError, match="record schema None"):
+        read_report(path)
+
+
+@pytest.mark.parametrize("key", ["results", "device", "conditions", "settings"])
+def test_incomplete_record(tmp_path, key):
+    document = to_document(make_report())
+    del document[key]
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ReportError, match=f"no complete benchmark record .*`{key}`"):
+        read_report(path)
+
+
+def test_record_without_samples(tmp_path):
+    document = to_document(make_report())
+    document["results"][0]["model_samples"] = []
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ReportError, match="no complete benchmark record"):
+        read_report(path)
