@@ -25,7 +25,7 @@ def main() -> None:
     digits = load_split()
     by_class = [digits.train[digits.labels[digits.train] == label] for label in range(10)]
     calibration = np.concatenate([indices[:CALIBRATION_PER_CLASS] for indices in by_class])
-    write_folder(HERE / "images", digits, calibration, CALIBRATION_SEED, strength=1.0)
+    write_folder(HERE / "images", digits, calibration, CALIBRATION_SEED, strength=0.6)
     write_folder(HERE / "test", digits, digits.held_out, TEST_SEED, strength=0.35)
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from make_images import draw
-from pens import Digits, Plane, load_split
+from pens import Digits, Plane, draw_felt, draw_fine, load_split
 from render import Look, Pixels, render, sample_look
 
 HERE = Path(__file__).parent
@@ -24,6 +23,8 @@ SIZE = (480, 640)
 """(height, width) in pixels."""
 FPS = 25
 SEED = 21
+FELT = range(10, 20, 2)
+"""The sheets that are written with a felt pen."""
 SHEET_FRAMES = 30
 CHANGE_FRAMES = 6
 """At the end of a sheet it is drawn away, and the next one lies below it."""
@@ -59,18 +60,22 @@ def main() -> None:
     with (HERE / "digits_labels.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("frame", "label"), *labels])
     size = (HERE / "digits.mp4").stat().st_size
-    print(
-        f"digits.mp4: {SHEETS * SHEET_FRAMES} frames, {len(labels)} labelled, {size / 1000:.0f} kB"
-    )
+    frames = len(sheets) * SHEET_FRAMES
+    print(f"digits.mp4: {frames} frames, {len(labels)} labelled, {size / 1000:.0f} kB")
 
 
 def draw_sheets(digits: Digits, rng: np.random.Generator) -> list[Sheet]:
-    """Every digit twice, in random order, by chance from those held out."""
+    """0 to 9 with a fine pen, then all ten in random order with fine and felt pens by turns.
+
+    Each is drawn by lot from the held-out digits whose loops the 8x8 cells show.
+    """
     sheets = []
-    for label in [*rng.permutation(10), *rng.permutation(10)]:
+    for number, label in enumerate([*range(10), *rng.permutation(10)]):
         of_class = digits.held_out[digits.labels[digits.held_out] == label]
+        fine = {int(index): draw_fine(digits.images[index], int(label)) for index in of_class}
+        index = int(rng.choice([index for index, stroke in fine.items() if stroke is not None]))
+        stroke = draw_felt(digits.images[index]) if number in FELT else fine[index]
         look = sample_look(rng, strength=0.35)
-        stroke = draw(digits, int(rng.choice(of_class)))
         sheets.append(Sheet(int(label), stroke, look, rng.uniform(0, 2 * np.pi, 8)))
     return sheets
 

@@ -17,11 +17,7 @@ from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.images import find_labelled_images, read_class_names, read_image
 from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.spec import InputSpec
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
+from edgekit.toml import read_toml
 
 HERE = Path(__file__).parent
 BATCH = 64
@@ -40,7 +36,7 @@ def main() -> None:
 
 def load() -> Checkpoint:
     """The committed checkpoint, as `edgekit convert` opens it."""
-    settings = tomllib.loads((HERE / "demo.toml").read_text(encoding="utf-8"))
+    settings = read_toml(HERE / "demo.toml")
     return load_checkpoint(HERE / "digits.pt", **settings["checkpoint"])
 
 

@@ -2,3 +2,5 @@
 `equalize`, `statistics` and `ranges` (calibration), `annotate` (which tensor gets which scale),
 `lower` (PT2E) and `correct` (bias correction). `recipe` chooses among the methods.
 """
+
+from edgekit.quantize import quiet as quiet  # before torchao is imported anywhere below

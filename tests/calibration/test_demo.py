@@ -14,11 +14,7 @@ import pytest
 from edgekit.images import find_labelled_images, list_images, read_class_names, read_image
 from edgekit.resources import resource
 from edgekit.runtime.preprocess import preprocess
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
+from edgekit.toml import read_toml
 
 MEGABYTE = 1_000_000
 
@@ -79,9 +75,7 @@ def test_training_leaves_out_the_test_folder(demo: Path, monkeypatch: pytest.Mon
     assert not stems & set(digits.train.tolist())
 
 
-def test_video_has_the_frames_that_are_labelled(
-    demo: Path, frame_labels: dict[int, int]
-) -> None:
+def test_video_has_the_frames_that_are_labelled(demo: Path, frame_labels: dict[int, int]) -> None:
     video = cv2.VideoCapture(str(demo / "digits.mp4"))
     assert video.get(cv2.CAP_PROP_FPS) == 25
     count = 0
@@ -97,7 +91,7 @@ def test_float_network_is_right_on_held_out_digits(demo: Path) -> None:
     from edgekit.checkpoint import load_checkpoint
 
     names = read_class_names(demo / "class_names.txt")
-    settings = tomllib.loads((demo / "demo.toml").read_text(encoding="utf-8"))["checkpoint"]
+    settings = read_toml(demo / "demo.toml")["checkpoint"]
     checkpoint = load_checkpoint(demo / "digits.pt", **settings)
     assert (checkpoint.spec.family, checkpoint.spec.width) == ("mobilenet_v1", 0.25)
     assert checkpoint.spec.classes == len(names) == 10
@@ -116,7 +110,7 @@ def test_only_the_input_size_differs_from_the_defaults(demo: Path) -> None:
     pytest.importorskip("torch", reason="pip install 'edgekit[convert]'")
     from edgekit.checkpoint import load_checkpoint
 
-    settings = tomllib.loads((demo / "demo.toml").read_text(encoding="utf-8"))["checkpoint"]
+    settings = read_toml(demo / "demo.toml")["checkpoint"]
     told = load_checkpoint(demo / "digits.pt", **settings).spec
     assert load_checkpoint(demo / "digits.pt", input_size=64).spec == told
 
