@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgekit.models import Family
-    from edgekit.models.cost import Cost
 
 WIDTH = 130
 """Columns of the tables: figures are not cut on a narrow or absent terminal."""
@@ -74,7 +73,9 @@ def describe_family(family: Family, width: float | None, input_size: int | None)
 
 def _describe_point(family: Family, width: float, input_size: int) -> dict[str, Any]:
     """Cost and, where it is published, accuracy of one width and input size."""
-    cost = _count(family, width, input_size)
+    from edgekit.models.cost import count_family
+
+    cost = count_family(family, width, input_size)
     published = next(
         (f for f in family.published if (f.width, f.input_size) == (width, input_size)), None
     )
@@ -91,7 +92,9 @@ def _describe_point(family: Family, width: float, input_size: int) -> dict[str, 
 def describe_layers(family: Family, width: float | None, input_size: int | None) -> dict[str, Any]:
     """The layer table of one network: width 1 and the family's input size unless given."""
     width, input_size = width or 1.0, input_size or family.input_size
-    cost = _count(family, width, input_size)
+    from edgekit.models.cost import count_family
+
+    cost = count_family(family, width, input_size)
     return {
         "name": family.name,
         "width": width,
@@ -100,16 +103,6 @@ def describe_layers(family: Family, width: float | None, input_size: int | None)
         "multiply_adds": cost.multiply_adds,
         "layers": [asdict(layer) for layer in cost.layers],
     }
-
-
-def _count(family: Family, width: float, input_size: int) -> Cost:
-    import torch
-
-    from edgekit.models.cost import count_cost
-
-    with torch.device("meta"):
-        module = family.build(width)
-    return count_cost(module, input_size)
 
 
 def _family_table(documents: list[dict[str, Any]]) -> Table:

@@ -94,6 +94,7 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
         source, loaded.classifiers, top=options["top"], keep_pixels=options["show"], stop=stop
     )
     if not stream.open():
+        say(f"stopped before it was open: {stream.description}")
         return
     say("\n".join([*loaded.notes, f"source: {stream.description}"]))
     try:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from edgekit.models.family import Family
+
 Kind = Literal["conv", "depthwise", "pointwise", "grouped", "linear"]
 
 
@@ -45,6 +47,13 @@ class Cost:
     multiply_adds: int
     output_shape: tuple[int, ...]
     layers: tuple[LayerCost, ...]
+
+
+def count_family(family: Family, width: float, input_size: int) -> Cost:
+    """Count a family's network of one width, built on the meta device: nothing is allocated."""
+    with torch.device("meta"):
+        module = family.build(width)
+    return count_cost(module, input_size)
 
 
 def count_cost(module: nn.Module, input_size: int) -> Cost:

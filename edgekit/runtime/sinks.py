@@ -73,39 +73,40 @@ def _ms(ns: int) -> float:
 
 
 class _Lines:
-    """Writes lines to a binary stream, each at once for a live source, else when some are full.
+    """Writes lines to a binary stream: each at once, or gathered while they come fast.
 
     Raises BrokenPipeError when the reader has gone, OutputError when nothing more can be written.
     """
 
+    _GATHER_S = 0.1
+
     def __init__(self, output: BinaryIO, *, at_once: bool) -> None:
         self._output = output
-        self._at_once = at_once
+        self._gather_s = 0.0 if at_once else self._GATHER_S
+        self._waiting = bytearray()
+        self._flushed = 0.0
 
     def _write(self, line: bytes) -> None:
-        try:
-            self._output.write(line)
-            if self._at_once:
-                self._output.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise _unwritable(error) from error
+        self._waiting += line
+        if time.monotonic() - self._flushed >= self._gather_s:
+            self._flush()
 
-    def close(self) -> None:
+    def _flush(self) -> None:
+        self._flushed = time.monotonic()
+        waiting, self._waiting = self._waiting, bytearray()
         try:
+            self._output.write(waiting)
             self._output.flush()
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise _unwritable(error) from error
+            raise OutputError(
+                f"the results cannot be written to standard output ({error.strerror}):"
+                " free some space, or send them elsewhere"
+            ) from error
 
-
-def _unwritable(error: OSError) -> OutputError:
-    return OutputError(
-        f"the results cannot be written to standard output ({error.strerror}):"
-        " free some space, or send them elsewhere"
-    )
+    def close(self) -> None:
+        self._flush()
 
 
 class JsonLines(_Lines):

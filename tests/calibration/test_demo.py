@@ -1,4 +1,4 @@
-"""The built-in demo: the sizes we promise, digits kept apart, and how often its network is right."""
+"""The built-in demo: its sizes, its digits kept apart, and how often its network is right."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -11,6 +12,10 @@ from edgekit.errors import SourceError
 from edgekit.runtime.frame import Frame, SourceDescription
 from edgekit.runtime.preprocess import Pixels
 from edgekit.runtime.sources.opencv import CaptureSource, open_capture
+
+_LARGE_PIXELS = 1_000_000
+"""Frames larger than this are decoded by two threads, others by one: the workers of the loop keep
+the cores busy already, and only large frames make them wait for the decoder (measured)."""
 
 
 class VideoSource(CaptureSource):
@@ -23,8 +28,10 @@ class VideoSource(CaptureSource):
         self.path = path
 
     def open(self) -> None:
-        # One decoding thread: the workers of the loop keep the cores busy already.
-        capture = open_capture(str(self.path), cv2.CAP_FFMPEG, {"N_THREADS": 1})
+        capture = self._open_decoder(threads=1)
+        if capture is not None and _frame_area(capture) > _LARGE_PIXELS:
+            capture.release()
+            capture = self._open_decoder(threads=2)
         if capture is None:
             raise SourceError(
                 f"{self.path} ({self._size_text()}) cannot be opened as a video:"
@@ -32,6 +39,9 @@ class VideoSource(CaptureSource):
             )
         self._frames = 0
         self._hold(capture)
+
+    def _open_decoder(self, threads: int) -> Any | None:
+        return open_capture(str(self.path), cv2.CAP_FFMPEG, {"N_THREADS": threads})
 
     def _size_text(self) -> str:
         try:
@@ -63,3 +73,8 @@ class VideoSource(CaptureSource):
             pixel_format=self._pixel_format(),
             frames=int(frames) if frames else None,
         )
+
+
+def _frame_area(capture: Any) -> float:
+    width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+    return float(width * height)
