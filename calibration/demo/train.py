@@ -1,7 +1,7 @@
 """Train the demo's classifier, MobileNetV1 at a quarter of its width, and write digits.pt.
 
 Every epoch draws the 1,437 training digits anew; the 360 held out are looked at once, at the end.
-Seeded, one thread: the same machine gives the same weights again.
+Seeded and on one thread, so that the same machine and libraries give the same weights again.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
-    """Convert CHECKPOINT (PyTorch weights) into a bundle for the board.
+    """Turn CHECKPOINT (PyTorch weights) into a bundle.
 
     Without CHECKPOINT the built-in demo is converted: handwritten digits.
     """

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @checkpoint_options
 @json_option
 def command(bundle: Path, as_json: bool, **options: Any) -> None:
-    """Accuracy of BUNDLE on labelled images, and agreement with its float original."""
+    """Accuracy of BUNDLE on images, and its float agreement."""
     from edgekit.bundle import open_bundle
     from edgekit.evaluation import evaluate
     from edgekit.images import find_labelled_images
