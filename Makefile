@@ -49,11 +49,18 @@ test: setup ## lint, types and tests
 	$(BIN)/mypy
 	$(BIN)/pytest $(PYTEST_ARGS)
 
-demo: setup ## convert, evaluate and run the built-in demo model
+demo: setup ## convert, evaluate, run and measure the built-in demo model
 	@mkdir -p build/demo
 	$(BIN)/edgekit convert --target pi -o build/demo/digits.edgekit
+	@echo
 	$(BIN)/edgekit evaluate build/demo/digits.edgekit --images calibration/demo/test
+	@echo
 	$(BIN)/edgekit run build/demo/digits.edgekit --source calibration/demo/digits.mp4 --on-change
+	@echo
+	$(BIN)/edgekit benchmark build/demo/digits.edgekit --duration 3 -o build/demo/report
+	@echo
+	@echo "bundle: build/demo/digits.edgekit"
+	@echo "report: build/demo/report/report.html"
 
 wheel: setup ## build the wheel into dist/
 	@$(BIN)/python -m build -qq --wheel --no-isolation --outdir dist

@@ -121,14 +121,14 @@ def _print(conversion: Conversion) -> None:
     )
     table.add_row(
         "parity",
-        f"{parity.agreement:.1f} % of {parity.images} held-out images get the float original's"
-        f" class; logits {parity.sqnr_db:.1f} dB",
+        f"{parity.agreement:.1f} % agreement with float, {parity.sqnr_db:.1f} dB,"
+        f" on {parity.images} held-out images",
     )
     outside = ", ".join(f"{count} {name}" for name, count in engine.operators_outside.items())
     table.add_row(
-        "runs on",
-        f"{engine.runtime} {engine.version}, {engine.delegate or 'no delegate'},"
-        f" {engine.delegated_partitions} partition(s); outside: {outside or 'nothing'}",
+        "delegate",
+        f"{engine.delegate or 'none'} runs it in {engine.delegated_partitions} partition(s);"
+        f" outside: {outside or 'nothing'}",
     )
     if conversion.left_float:
         table.add_row("left in float", ", ".join(conversion.left_float))
