@@ -11,8 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edgekit.bundle import open_bundle
+from edgekit.evaluation import evaluate
 from edgekit.images import find_labelled_images, list_images, read_class_names, read_image
 from edgekit.resources import resource
+from edgekit.runtime.engine import open_engine
 from edgekit.runtime.preprocess import preprocess
 from edgekit.toml import read_toml
 
@@ -113,6 +116,19 @@ def test_only_the_input_size_differs_from_the_defaults(demo: Path) -> None:
     settings = read_toml(demo / "demo.toml")["checkpoint"]
     told = load_checkpoint(demo / "digits.pt", **settings).spec
     assert load_checkpoint(demo / "digits.pt", input_size=64).spec == told
+
+
+def test_the_prebuilt_bundle_is_the_demo_checkpoint_converted(demo: Path) -> None:
+    """`edgekit convert -o calibration/demo/digits-pi.edgekit` makes it again."""
+    bundle = open_bundle(demo / "digits-pi.edgekit")
+    checkpoint = hashlib.sha256((demo / "digits.pt").read_bytes()).hexdigest()
+    assert bundle.manifest.origin.checkpoint_sha256 == checkpoint
+    assert bundle.manifest.precision == "int8"
+    assert bundle.class_names == read_class_names(demo / "class_names.txt")
+    images = find_labelled_images(demo / "test", None, bundle.class_names)
+    spec = bundle.manifest.model.input
+    result = evaluate(open_engine(bundle.model), images, spec, reference=None)
+    assert result.top1 >= 97
 
 
 def _digests(files: list[Path]) -> set[str]:
