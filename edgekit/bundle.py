@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,22 +100,29 @@ class Bundle:
         return self.path.stat().st_size
 
     def golden(self) -> list[Golden]:
-        """The photographs that every runtime is checked with before it is trusted."""
-        import cv2
+        """The photographs that every runtime is checked with before it is trusted.
 
+        Raises BundleError when one cannot be read, although its digest is right.
+        """
         count = sum(name.startswith("golden/") and name.endswith(".png") for name in self._members)
         examples = []
         for index in range(count):
-            encoded = np.frombuffer(self._members[f"golden/{index}.png"], np.uint8)
-            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
             examples.append(
                 Golden(
-                    image=cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
-                    pixels=_load_array(self._members[f"golden/{index}.pixels.npy"]),
-                    logits=_load_array(self._members[f"golden/{index}.logits.npy"]),
+                    image=self._read(f"golden/{index}.png", _decode_png),
+                    pixels=self._read(f"golden/{index}.pixels.npy", _load_array),
+                    logits=self._read(f"golden/{index}.logits.npy", _load_array),
                 )
             )
         return examples
+
+    def _read(self, name: str, decode: Callable[[bytes], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        try:
+            return decode(self._members[name])
+        except (KeyError, ValueError, EOFError) as error:
+            raise BundleError(
+                f"{self.path}: {name} cannot be read ({error}): convert again"
+            ) from error
 
 
 def open_bundle(path: str | Path) -> Bundle:
@@ -126,10 +133,12 @@ def open_bundle(path: str | Path) -> Bundle:
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
+            members = {
+                member.filename: _read_stored(archive, member) for member in archive.filelist
+            }
     except OSError as error:
         raise BundleError(f"cannot read bundle {path}: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
         raise BundleError(
             f"{path} is no edgekit bundle, or is damaged ({error}): copy it again"
         ) from error
@@ -138,6 +147,13 @@ def open_bundle(path: str | Path) -> Bundle:
     manifest = _read_manifest(path, members.pop("manifest.json"))
     _check_members(path, manifest, members)
     return Bundle(path, manifest, members)
+
+
+def _read_stored(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member as `write_bundle` wrote it; damage may make it look compressed."""
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise zipfile.BadZipFile(f"{member.filename} is compressed, expected stored")
+    return archive.read(member)
 
 
 def _read_manifest(path: Path, content: bytes) -> Manifest:
@@ -154,7 +170,8 @@ def _read_manifest(path: Path, content: bytes) -> Manifest:
 
 
 def _check_members(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
-    if missing := sorted(set(manifest.members) - set(members)):
+    required = {MODEL_MEMBERS[manifest.target], "class_names.txt", "report.json"}
+    if missing := sorted((required | set(manifest.members)) - set(members)):
         raise BundleError(f"{path} lacks {', '.join(missing)}: copy it again")
     for name, content in members.items():
         expected = manifest.members.get(name)
@@ -207,6 +224,16 @@ def _encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     content: bytes = encoded.tobytes()
     return content
+
+
+def _decode_png(content: bytes) -> npt.NDArray[np.uint8]:
+    import cv2
+
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError("no PNG image")
+    rgb: npt.NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return rgb
 
 
 def _dump_array(array: npt.NDArray[Any]) -> bytes:

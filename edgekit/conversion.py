@@ -6,10 +6,12 @@ import copy
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import msgspec
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from edgekit._version import __version__
 from edgekit.bundle import SCHEMA_VERSION, Golden, Manifest, Origin, Parity, write_bundle
 from edgekit.checkpoint import Checkpoint
 from edgekit.errors import ConversionError
+from edgekit.files import check_destination
 from edgekit.images import read_image
 from edgekit.parity import Logits, ParityMeter
 from edgekit.quantize.calibration import CalibrationImages
@@ -68,6 +71,7 @@ def convert(
     """
     started = time.monotonic()
     spec = checkpoint.spec
+    check_destination(output)
     if len(class_names) != spec.classes:
         raise ConversionError(
             f"{len(class_names)} class names do not fit the {spec.classes} classes of the"
@@ -140,25 +144,29 @@ def _write(
 ) -> _Artifact:
     """The flatbuffers. The reference is written by one worker while calibration runs here."""
     size = checkpoint.spec.input
-    needs_float = keep_reference or precision == "fp32"
-    with TFLiteWriter() as writer, TFLiteWriter() as reference_writer:
+    with ExitStack() as workers:
+        writer = reference_writer = None
+        if precision != "fp32":
+            writer = workers.enter_context(TFLiteWriter())
+        if keep_reference or precision == "fp32":
+            reference_writer = workers.enter_context(TFLiteWriter())
         say(f"exporting {checkpoint.spec.family}")
         program = export_program(checkpoint.module, size)
         exact = _exact_program(program, size)
-        if needs_float:
+        if reference_writer is not None:
             reference_writer.start(exact, size.height, size.width)
         left_float: tuple[str, ...] = ()
-        if precision == "int8":
+        if writer is not None and precision == "int8":
             quantized = quantize(
                 program, size.normalization, images, recipe, symmetric=False, say=say
             )
             left_float = quantized.left_float
             writer.start(quantized.program, size.height, size.width)
-        elif precision == "fp16":
+        elif writer is not None:
             writer.start(exact, size.height, size.width, half=True)
         say("writing TFLite with litert-torch")
-        reference = reference_writer.result() if needs_float else None
-        model = reference if precision == "fp32" else writer.result()
+        reference = reference_writer.result() if reference_writer is not None else None
+        model = reference if writer is None else writer.result()
     assert model is not None
     return _Artifact(model, reference if keep_reference else None, left_float)
 
@@ -192,10 +200,21 @@ def measure_parity(checkpoint: Checkpoint, engine: Engine, batches: Iterator[Pix
 def _make_golden(engine: Engine, files: Sequence[Path], spec: InputSpec) -> list[Golden]:
     examples = []
     for path in files:
-        image = read_image(path)
+        image = _shrink(read_image(path), spec)
         pixels = preprocess(image, spec)
         examples.append(Golden(image=image, pixels=pixels, logits=engine.infer(pixels)))
     return examples
+
+
+def _shrink(image: Pixels, spec: InputSpec) -> Pixels:
+    """A camera's 12-megapixel photograph would outweigh the model tenfold: at most thrice the
+    input's side is kept."""
+    factor = max(3 * spec.height / image.shape[0], 3 * spec.width / image.shape[1])
+    if factor >= 1:
+        return image
+    size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+    shrunk: Pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return shrunk
 
 
 def describe(conversion: Conversion) -> dict[str, Any]:

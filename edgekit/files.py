@@ -38,6 +38,17 @@ def write_atomic(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def check_destination(path: Path) -> None:
+    """Raise the OutputError that `write_atomic` would, before work is spent on the content."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OutputError(_explain(path, error, 0)) from error
+
+
 def make_folder(path: Path) -> Path:
     """Create `path` and its parents; OutputError when that cannot be done."""
     try:

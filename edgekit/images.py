@@ -53,23 +53,37 @@ def list_images(folder: Path) -> list[Path]:
     )
 
 
+def read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The columns of a CSV and its rows, each with its line number; cells are stripped, and empty
+    where a line is short.
+
+    Raises OSError, or ValueError when it is no UTF-8 CSV.
+    """
+    reader = csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines(), restval="")
+    try:
+        columns = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        return columns, [
+            (reader.line_num, {name: row[name].strip() for name in columns}) for row in reader
+        ]
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from error
+
+
 def read_labels(table: Path, folder: Path, classes: int | None = None) -> list[LabelledImage]:
     """Read a CSV with a header `file,label`; files are relative to `folder`.
 
     Raises ImageError naming the line when a column, a file, or a class index is wrong.
     """
     try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        columns, rows = read_table(table)
+    except (OSError, ValueError) as error:
         raise ImageError(f"cannot read labels {table}: {error}") from error
-    reader = csv.DictReader(text.splitlines())
-    if not {"file", "label"} <= set(reader.fieldnames or ()):
-        raise ImageError(
-            f"{table} has the columns {reader.fieldnames}: expected a header line 'file,label'"
-        )
+    if not {"file", "label"} <= set(columns):
+        raise ImageError(f"{table} has the columns {columns}: expected a header line 'file,label'")
     images = []
-    for number, row in enumerate(reader, start=2):
-        label = row["label"] or ""
+    for number, row in rows:
+        label = row["label"]
         if not label.isdecimal() or (classes is not None and int(label) >= classes):
             upper = f"0 to {classes - 1}" if classes else "a whole number"
             raise ImageError(f"{table} line {number} has label {label!r}: expected {upper}")

@@ -9,9 +9,6 @@ import click
 
 from edgekit.cli.options import json_option, origin, print_json, say
 
-DEMO_BUNDLE = "calibration/demo/digits-pi.edgekit"
-DEMO_VIDEO = "calibration/demo/digits.mp4"
-
 
 class Models(click.Argument):
     """Any number of files; `edgekit.toml` may name a single one without brackets."""
@@ -72,21 +69,21 @@ def command(
 
     Without a BUNDLE: the one of edgekit.toml, else the built-in demo. Several take turns.
     """
+    from edgekit.cli.demo import demo_bundle, demo_video
     from edgekit.cli.progress import Steps
     from edgekit.profile.measure import Benchmark
     from edgekit.profile.record import to_document
     from edgekit.report.write import PAGE_NAME, check_folder, write_report
-    from edgekit.resources import resource
 
     check_folder(output)
-    models = bundle or (resource(DEMO_BUNDLE),)
+    models = bundle or (demo_bundle(),)
     names = ", ".join(path.name for path in models)
     say(f"model: {names} ({origin(ctx, 'bundle') if bundle else 'built-in demo'})")
-    say(f"frames: {source or Path(DEMO_VIDEO).name} ({origin(ctx, 'source')})")
+    say(f"frames: {source or demo_video().name} ({origin(ctx, 'source')})")
     with Steps(quiet=as_json) as tell:
         report = Benchmark(
             models,
-            source=source or str(resource(DEMO_VIDEO)),
+            source=source or str(demo_video()),
             duration_s=duration,
             threads=threads,
             tell=tell,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,7 @@ def _convert(options: Mapping[str, Any], steps: Steps) -> Conversion:
     names = options["class_names"]
     return convert(
         checkpoint,
-        options["output"] or Path(f"{path.name.partition('.')[0]}-{options['target']}.edgekit"),
+        options["output"] or Path(f"{_stem(path)}-{options['target']}.edgekit"),
         CalibrationImages(options["calibration"] or demo_images(), checkpoint.spec.input),
         precision=options["precision"],
         recipe=load_recipe(options["recipe"]),
@@ -106,6 +107,11 @@ def _convert(options: Mapping[str, Any], steps: Steps) -> Conversion:
         keep_reference=not options["no_reference"],
         say=steps,
     )
+
+
+def _stem(checkpoint: Path) -> str:
+    """The file's name without what says that it is a checkpoint: widths have points too."""
+    return re.sub(r"(\.(pth|pt|tar|bin|ckpt|safetensors))+$", "", checkpoint.name)
 
 
 def _print(conversion: Conversion) -> None:

@@ -33,3 +33,8 @@ def demo_images() -> Path:
 def demo_bundle() -> Path:
     """The prebuilt bundle for the Pi."""
     return resource("calibration/demo/digits-pi.edgekit")
+
+
+def demo_video() -> Path:
+    """Held-out digits moving on paper."""
+    return resource("calibration/demo/digits.mp4")

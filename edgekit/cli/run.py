@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from edgekit.runtime.sinks import Sink
     from edgekit.runtime.stream import Stream
 
-DEMO_BUNDLE = "calibration/demo/digits-pi.edgekit"
 MOST_WORKERS = 8
 MOST_THREADS = 4
 
@@ -116,11 +115,11 @@ def _pick_source(ctx: click.Context, options: dict[str, Any]) -> str:
 
 def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> LoadedModel:
     """A worker a core for files, one engine with several threads for a live source."""
-    from edgekit.resources import resource
+    from edgekit.cli.demo import demo_bundle
     from edgekit.runtime.loading import ModelChoice, load_model
 
     named, threads = options["bundle"], options["threads"]
-    path = Path(named) if named is not None else resource(DEMO_BUNDLE)
+    path = Path(named) if named is not None else demo_bundle()
     choice = ModelChoice(path, options["class_names"], options["resize"], options["normalize"])
     cores = len(os.sched_getaffinity(0))
     if is_live:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import CalibrationError, ImageError
-from edgekit.images import list_images, read_image
+from edgekit.images import list_images, read_image, read_table
 from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.spec import InputSpec
 
 MINIMUM_IMAGES = 32
 HOLD_OUT_EVERY = 5
-"""Every fifth image is kept from calibration, to measure parity on."""
+"""Every fifth image is kept from calibration, to measure parity on; of many images, fewer, evenly
+spread over all."""
 HOLD_OUT_AT_MOST = 128
 BATCH = 16
 DISTINCT_LEVELS = 2.0
@@ -40,9 +40,10 @@ class CalibrationImages:
                 f"{source} holds {len(files)} images: expected at least {MINIMUM_IMAGES}, better"
                 " 200, of what the camera will see"
             )
-        held_out = files[HOLD_OUT_EVERY - 1 :: HOLD_OUT_EVERY][:HOLD_OUT_AT_MOST]
-        self.held_out: Sequence[Path] = held_out
-        self.used: Sequence[Path] = [path for path in files if path not in set(held_out)]
+        every = max(HOLD_OUT_EVERY, -(-len(files) // HOLD_OUT_AT_MOST))
+        self.held_out: Sequence[Path] = files[every - 1 :: every]
+        held_out = set(self.held_out)
+        self.used: Sequence[Path] = [path for path in files if path not in held_out]
 
     def batches(self) -> Iterator[Pixels]:
         """The images to calibrate on as `(N, H, W, 3) uint8` batches, two read ahead.
@@ -57,8 +58,9 @@ class CalibrationImages:
 
     def sample(self, count: int) -> Pixels:
         """`count` images spread evenly over those used, `(count, H, W, 3) uint8`."""
-        step = max(1, len(self.used) // max(1, count))
-        return np.concatenate(list(self._stream(self.used[::step][:count])))
+        count = min(count, len(self.used))
+        spread = [self.used[index * len(self.used) // count] for index in range(count)]
+        return np.concatenate(list(self._stream(spread)))
 
     def held_out_batches(self) -> Iterator[Pixels]:
         """The held-out images as `(N, H, W, 3) uint8` batches."""
@@ -86,7 +88,7 @@ class CalibrationImages:
         try:
             return np.stack([preprocess(read_image(path), self._spec) for path in files])
         except ImageError as error:
-            raise CalibrationError(f"calibration image {error}") from error
+            raise CalibrationError(f"a calibration image is of no use: {error}") from error
 
 
 class _Variety:
@@ -128,13 +130,16 @@ def _list(source: Path) -> list[Path]:
 def _read_table(table: Path) -> list[Path]:
     """The column `file` of a CSV, relative to the CSV's own folder."""
     try:
-        rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
+        columns, rows = read_table(table)
+    except (OSError, ValueError) as error:
         raise CalibrationError(f"cannot read calibration list {table}: {error}") from error
-    if not rows or not rows[0].get("file"):
-        raise CalibrationError(f"{table} has no column 'file': expected a CSV with that header")
-    files = [table.parent / row["file"] for row in rows]
-    missing = next((path for path in files if not path.is_file()), None)
-    if missing is not None:
-        raise CalibrationError(f"{table} names {missing}, which does not exist")
+    if "file" not in columns:
+        raise CalibrationError(
+            f"{table} has the columns {columns}: expected a CSV with a header line and a column"
+            " 'file'"
+        )
+    files = [table.parent / row["file"] for _, row in rows]
+    for (number, _), path in zip(rows, files, strict=True):
+        if not path.is_file():
+            raise CalibrationError(f"{table} line {number} names {path}, which does not exist")
     return files

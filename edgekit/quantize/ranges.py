@@ -10,6 +10,8 @@ import numpy.typing as npt
 from edgekit.quantize.statistics import TensorStatistics
 
 RangeMethod = Literal["min-max", "mse", "percentile"]
+SMALLEST_SPAN = 1e-35
+"""A tensor whose values span less is zero: float32 could not hold its scale."""
 LEVELS = 255
 """Steps between the smallest and the largest int8 code, −128 … 127."""
 
@@ -57,7 +59,7 @@ def encode(interval: Range, *, symmetric: bool) -> Encoding:
     point 0 (Jacob et al., arXiv:1712.05877, section 2.1).
     """
     low, high = interval
-    if low == high:
+    if high - low < SMALLEST_SPAN:
         return Encoding(1.0, 0)
     if symmetric:
         return Encoding(max(-low, high) / 127, 0)
@@ -69,7 +71,8 @@ def _percentile(statistics: TensorStatistics, percentile: float) -> Range:
     shares = np.cumsum(statistics.counts) / statistics.counts.sum()
     tail = 1 - percentile / 100
     centers = statistics.centers
-    first, last = np.searchsorted(shares, [tail, 1 - tail])
+    first = min(int(np.searchsorted(shares, tail, side="right")), len(centers) - 1)
+    last = np.searchsorted(shares, 1 - tail)
     low = centers[first] if statistics.minimum < 0 else 0.0
     high = centers[min(int(last), len(centers) - 1)]
     return Range(min(float(low), 0.0), max(float(high), 0.0))

@@ -39,7 +39,10 @@ def load_recipe(name: str) -> Recipe:
     try:
         recipe = msgspec.convert(read_toml(path), Recipe)
     except (TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise RecipeError(f"recipe {path} is wrong: {error}") from error
+        raise RecipeError(
+            f"recipe {path} is wrong: {error}: expected the keys and values that"
+            f" {folder / DEFAULT_RECIPE}.toml shows"
+        ) from error
     if not 50 < recipe.percentile <= 100:
         raise RecipeError(f"recipe {path} has percentile {recipe.percentile}: expected 50 to 100")
     if recipe.bias_correction_images < 0:

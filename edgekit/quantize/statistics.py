@@ -14,6 +14,8 @@ import numpy.typing as npt
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
+from edgekit.errors import ConversionError
+
 BINS = 4096
 """Histogram bins over [-reach, reach). The reach is at most twice the largest magnitude."""
 SAMPLES_PER_IMAGE = 4096
@@ -34,8 +36,16 @@ class TensorStatistics:
         self.counts: Counts = np.zeros(BINS)
 
     def update(self, values: torch.Tensor) -> None:
-        """Count the values of `values` (images first, float32)."""
+        """Count the values of `values` (images first, float32).
+
+        Raises ConversionError when they are not finite.
+        """
         low, high = (float(bound) for bound in torch.aminmax(values))
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ConversionError(
+                f"the float network's activations reach {low} to {high} on a calibration image:"
+                " expected finite values; check the checkpoint and --normalize"
+            )
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
         self._widen(max(abs(low), abs(high)))
         if self.reach:

@@ -103,8 +103,8 @@ def _resample(frame: Pixels, box: Box, spec: InputSpec) -> Pixels:
         (spec.width, spec.height),
         Image.Resampling.BILINEAR,
         box=(
-            (left - first_column) / block,
-            (top - first_row) / block,
+            max(0.0, (left - first_column) / block),  # rounding may leave the image by 1e-14
+            max(0.0, (top - first_row) / block),
             min((right - first_column) / block, image.width),
             min((bottom - first_row) / block, image.height),
         ),

@@ -7,6 +7,7 @@ it while calibration runs and goes away afterwards.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import subprocess
@@ -18,11 +19,18 @@ from types import TracebackType
 import torch
 from torch.fx import GraphModule
 
-from edgekit.errors import ConversionError
+from edgekit.errors import ConversionError, OutputError
 from edgekit.quantize.graph import is_quantize
 
 PIXEL_OFFSET = 128
 """A pixel p enters as the int8 code p − 128."""
+
+
+def _no_room(error: OSError) -> str:
+    return (
+        f"cannot write temporary files: {error.strerror}: free some space, or name another folder"
+        " with TMPDIR"
+    )
 
 
 class CastPixels(torch.nn.Module):
@@ -44,7 +52,10 @@ class TFLiteWriter:
     """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="edgekit-")
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="edgekit-")
+        except OSError as error:
+            raise OutputError(_no_room(error)) from error
         self._log = (Path(self._folder.name) / "log").open("w+b")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "edgekit.targets.pi_worker"],
@@ -65,7 +76,12 @@ class TFLiteWriter:
         example = torch.zeros(1, height, width, 3, dtype=kind)
         source = Path(self._folder.name) / "program.pt2"
         entered = program if quantized else CastPixels(program)
-        torch.export.save(torch.export.export(entered, (example,)), source)
+        saved = io.BytesIO()
+        torch.export.save(torch.export.export(entered, (example,)), saved)
+        try:
+            source.write_bytes(saved.getbuffer())
+        except OSError as error:
+            raise OutputError(_no_room(error)) from error
         job = {
             "program": str(source),
             "output": str(self._output),

@@ -5,48 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
-import torch
 
 from edgekit.checkpoint import Checkpoint, load_checkpoint
+from edgekit.conversion import run_float
 from edgekit.images import read_image, read_labels
+from edgekit.runtime.preprocess import preprocess
 
 V1_SAME = {"normalize": "half", "padding": "same", "activation": "relu6", "input_size": 160}
 V2_SAME = {"normalize": "tf", "padding": "same"}
-CHECKPOINTS: dict[str, tuple[dict[str, Any], float]] = {
-    "mobilenet_v1_0.25_224_imagenet.pth.tar": ({}, 59.54),
-    "mobilenet_v1_0.5_160_tfsame.pth": (V1_SAME, 71.85),
-    "mobilenet_v2_1.0_224_tfsame.pth": (V2_SAME, 78.92),
+CHECKPOINTS: dict[str, tuple[dict[str, Any], float, float]] = {
+    "mobilenet_v1_0.25_224_imagenet.pth.tar": ({}, 59.54, 0.3),
+    "mobilenet_v1_0.5_160_tfsame.pth": (V1_SAME, 71.85, 0.4),
+    "mobilenet_v2_1.0_224_tfsame.pth": (V2_SAME, 78.92, 0.4),
 }
-TOLERANCE = 0.5
-"""Points of top-1: three of 650 images, which another library's bilinear filter may move."""
+"""Flags, top-1 in percent, and its tolerance in points: two of 650 images are 0.31."""
 
 
 def measure_top1(checkpoint: Checkpoint, folder: Path) -> float:
-    """Percent of images whose label has the highest logit (short side / 0.875, centre crop)."""
+    """Percent of images whose label has the highest logit."""
     images = read_labels(folder / "labels.csv", folder)
-    size, normalization = checkpoint.spec.input_size, checkpoint.spec.input.normalization
-    side = round(size / checkpoint.spec.input.crop_fraction)
-    start = (side - size) // 2
     hits = 0
     for image in images:
-        pixels = cv2.resize(read_image(image.path), (side, side))[start:, start:][:size, :size]
-        x = (pixels - np.float32(normalization.mean)) / np.float32(normalization.std)
-        with torch.inference_mode():
-            logits = checkpoint.module(torch.from_numpy(x).permute(2, 0, 1)[None])
-        hits += int(logits.argmax()) == image.label
+        pixels = preprocess(read_image(image.path), checkpoint.spec.input)
+        hits += int(run_float(checkpoint, pixels[None]).argmax()) == image.label
     return 100 * hits / len(images)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_top1(test_data: Path, name: str) -> None:
-    flags, top1 = CHECKPOINTS[name]
+    flags, top1, tolerance = CHECKPOINTS[name]
     checkpoint = load_checkpoint(test_data / "checkpoints" / name, **flags)
     measured = measure_top1(checkpoint, test_data / "images" / "val")
-    assert measured == pytest.approx(top1, abs=TOLERANCE)
+    assert measured == pytest.approx(top1, abs=tolerance)
 
 
 def test_recovered_weights_lie_on_their_grid_with_the_default_eps(test_data: Path) -> None:

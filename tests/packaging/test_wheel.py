@@ -13,7 +13,7 @@ from tests.environments import REPOSITORY, read_metadata, wheel_requirements
 
 PI_64 = {"platform_machine": "aarch64", "python_version": "3.13"}
 PI_32 = {"platform_machine": "armv7l", "python_version": "3.11"}
-DEVICE_REQUIREMENTS = {"click", "rich", "msgspec", "numpy"}
+DEVICE_REQUIREMENTS = {"click", "rich", "msgspec", "numpy", "pillow"}
 
 
 @pytest.fixture(scope="module")

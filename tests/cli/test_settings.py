@@ -1,0 +1,116 @@
+"""`edgekit.toml`: values that the command line did not give, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgekit.cli import cli
+from edgekit.cli.settings import load_settings
+from edgekit.errors import CalibrationError, CheckpointError, SettingsError
+from tests.targets.conversions import small_checkpoint
+
+
+def write(folder: Path, text: str) -> None:
+    (folder / "edgekit.toml").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def invoke(*arguments: str) -> str:
+    """What the command said, standard error included, up to the error that is raised."""
+    result = CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
+    return result.output
+
+
+def test_without_a_file_there_are_none(folder: Path) -> None:
+    assert load_settings() == {}
+
+
+def test_one_table_a_command(folder: Path) -> None:
+    write(folder, '[convert]\ncheckpoint = "a.pth"\ninput-size = 96\n[run]\ncamera = 0\n')
+    expected = {"convert": {"checkpoint": "a.pth", "input_size": 96}, "run": {"camera": 0}}
+    assert load_settings() == expected
+    assert load_settings(folder) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[convert", r"edgekit\.toml is not valid TOML: Expected ']'"),
+        ('[transform]\nx = "y"', r"has 'transform' at its top: expected .*\[models\], \[inspect\]"),
+        ('checkpoint = "a.pth"', "has 'checkpoint' at its top: expected one table a command"),
+        ('convert = "a.pth"', "has 'convert' at its top"),
+    ],
+)
+def test_wrong_files(folder: Path, text: str, words: str) -> None:
+    write(folder, text)
+    with pytest.raises(SettingsError, match=words) as info:
+        load_settings()
+    assert "\n" not in str(info.value)
+
+
+def test_a_file_that_is_no_text(folder: Path) -> None:
+    (folder / "edgekit.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="is not valid TOML"):
+        load_settings()
+
+
+def test_a_wrong_file_is_one_line_and_exit_1(folder: Path) -> None:
+    write(folder, "[convert")
+    result = subprocess.run(
+        [sys.executable, "-m", "edgekit", "models"], capture_output=True, text=True
+    )
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("edgekit: edgekit.toml is not valid TOML")
+    assert result.stderr.count("\n") == 1
+
+
+def test_values_are_used_and_their_origin_is_told(folder: Path) -> None:
+    write(folder, f'[inspect]\nfile = "{small_checkpoint()}"\ninput_size = 64\n')
+    assert "64 px" in invoke("inspect")
+    assert "96 px" in invoke("inspect", "--input-size", "96")
+
+
+def test_convert_says_that_its_checkpoint_comes_from_the_file(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, '[convert]\ncheckpoint = "nope.pth"\ncalibration = "photos"\n')
+    with pytest.raises(CheckpointError, match=r"nope\.pth does not exist"):
+        cli.main(["convert"], standalone_mode=False)
+    assert "checkpoint nope.pth (edgekit.toml)" in capfd.readouterr().err
+    with pytest.raises(CheckpointError, match=r"other\.pth does not exist"):
+        cli.main(["convert", "other.pth"], standalone_mode=False)
+    assert "checkpoint other.pth (command line)" in capfd.readouterr().err
+
+
+def test_the_file_gives_no_calibration_images_to_another_checkpoint(folder: Path) -> None:
+    write(folder, '[convert]\nprecision = "int8"\n')
+    with pytest.raises(CalibrationError, match="int8 needs images to calibrate on"):
+        cli.main(["convert", "other.pth"], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('input_size = "large"', "Invalid value for '--input-size': 'large' is not a valid"),
+        ("input_size = 7", "Invalid value for '--input-size': 7 is not in the range 32<=x<=1024"),
+        ('precision = "int4"', "Invalid value for '--precision': 'int4' is not one of 'int8', 'fp"),
+        ("precision = 8", "Invalid value for '--precision'"),
+        ('no-reference = "perhaps"', "Invalid value for '--no-reference': 'perhaps' is not a"),
+        ('width = "wide"', "Invalid value for '--width'"),
+    ],
+)
+def test_values_of_a_wrong_type_are_usage_errors(folder: Path, line: str, words: str) -> None:
+    write(folder, f"[convert]\n{line}\n")
+    result = CliRunner().invoke(cli, ["convert", "a.pth"])
+    assert result.exit_code == 2
+    assert words in result.output

@@ -1,0 +1,109 @@
+"""Small networks and images for the quantization tests, and what compares programs with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from edgekit.images import list_images, read_image
+from edgekit.models import FAMILIES
+from edgekit.quantize.graph import WEIGHTED, is_call
+from edgekit.quantize.program import export_program
+from edgekit.runtime.preprocess import preprocess
+from edgekit.spec import NORMALIZATIONS, InputSpec
+
+SIZE = 16
+
+
+def small_spec(size: int = SIZE, normalization: str = "imagenet") -> InputSpec:
+    return InputSpec(height=size, width=size, normalization=NORMALIZATIONS[normalization])
+
+
+def export(*layers: nn.Module, size: int = SIZE) -> GraphModule:
+    """The canonical program of a sequence of layers."""
+    return export_program(nn.Sequential(*layers), small_spec(size))
+
+
+def conv_bn(inputs: int, outputs: int, *, groups: int = 1, stride: int = 1) -> list[nn.Module]:
+    """A convolution and a batch norm that has seen something."""
+    norm = nn.BatchNorm2d(outputs)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.uniform_(-0.5, 0.5)
+        norm.running_mean.uniform_(-0.3, 0.3)
+        norm.running_var.uniform_(0.2, 2)
+    conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, groups=groups, bias=False)
+    return [conv, norm]
+
+
+def small_net() -> nn.Sequential:
+    """Convolution, depthwise, pointwise, pooling, classifier: 10 classes."""
+    torch.manual_seed(0)
+    layers = [*conv_bn(3, 8, stride=2), nn.ReLU(), *conv_bn(8, 8, groups=8), nn.ReLU()]
+    head = [*conv_bn(8, 16), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)]
+    return nn.Sequential(*layers, *head).eval()
+
+
+def random_input(count: int = 4, size: int = SIZE) -> Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def run(program: nn.Module, x: Tensor) -> Tensor:
+    with torch.inference_mode():
+        output: Tensor = program(x)
+    return output
+
+
+def relative_error(seen: Tensor, expected: Tensor) -> float:
+    return float((seen.double() - expected.double()).norm() / expected.double().norm())
+
+
+def calls(program: GraphModule) -> list[str]:
+    """The operators of a program, in order."""
+    return [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+
+
+def weighted_nodes(program: GraphModule) -> list[torch.fx.Node]:
+    return [node for node in program.graph.nodes if is_call(node, *WEIGHTED)]
+
+
+def write_images(folder: Path, count: int, *, height: int = 72, width: int = 96) -> Path:
+    """Different coloured, blurred patterns as PNG files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(3)
+    for index in range(count):
+        small = generator.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        image = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f"{index:03}.png"), image)
+    return folder
+
+
+def write_checkpoint(path: Path, images: Path) -> Path:
+    """An untrained MobileNetV1 0.25 with 10 classes, for 64 px.
+
+    Each batch norm brings `images` to a mean square of 1, and most weights are positive: random
+    layers whose terms cancel out amplify any rounding from layer to layer.
+    """
+
+    def scale(norm: nn.Module, arguments: tuple[Tensor]) -> None:
+        norm.running_var.copy_(arguments[0].square().mean((0, 2, 3)))
+
+    torch.manual_seed(0)
+    module = FAMILIES["mobilenet_v1"].build(0.25, classes=10).eval()
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data += 0.3 * layer.weight.data.abs().max()
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.register_forward_pre_hook(scale)
+    spec = small_spec(64)
+    pixels = np.stack([preprocess(read_image(file), spec) for file in list_images(images)])
+    x = torch.from_numpy(pixels).float() - torch.tensor(spec.normalization.mean)
+    with torch.no_grad():
+        module((x / torch.tensor(spec.normalization.std)).permute(0, 3, 1, 2))
+    torch.save(module.state_dict(), path)
+    return path

@@ -1,0 +1,74 @@
+"""What gets an int8 form, and what is listed because it does not."""
+
+from __future__ import annotations
+
+import pytest
+from torch import Tensor, nn
+
+from edgekit.models import FAMILIES
+from edgekit.quantize.annotate import Plan, plan_quantization
+from edgekit.quantize.program import export_program, take_pixels
+from tests.quantize.nets import export, small_net, small_spec
+
+
+def plan_family(name: str, size: int = 64, **options: object) -> Plan:
+    module = FAMILIES[name].build(0.25, classes=10, **options)  # type: ignore[arg-type]
+    spec = small_spec(size)
+    program = export_program(module, spec)
+    take_pixels(program, spec.normalization, 117, fold_mean=True)
+    return plan_quantization(program)
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+@pytest.mark.parametrize("activation", ["relu", "relu6"])
+@pytest.mark.parametrize("family", ["mobilenet_v1", "mobilenet_v2"])
+def test_nothing_is_left_float(family: str, activation: str, padding: str) -> None:
+    plan = plan_family(family, activation=activation, padding=padding)
+    assert plan.left_float == ()
+    assert set(plan.tensors) <= set(plan.encoded_as.values())
+    assert set(plan.operators) <= {*plan.encoded_as, *plan.operators}
+
+
+def test_operators_without_an_int8_form_are_listed() -> None:
+    program = export(nn.Conv2d(3, 4, 3), nn.Softplus(), nn.Conv2d(4, 4, 3), nn.ReLU())
+    plan = plan_quantization(program)
+    assert plan.left_float == ("softplus",)
+    assert plan.operators == ("conv2d", "conv2d_1")
+
+
+@pytest.mark.parametrize(
+    ("layer", "left"),
+    [
+        (nn.Hardswish(), "hardswish"),
+        (nn.LeakyReLU(0.1), "leaky_relu"),
+        (nn.Hardtanh(-2, 2), "hardtanh"),
+        (nn.AvgPool2d(2), "avg_pool2d"),
+    ],
+    ids=str,
+)
+def test_unfused_activations_are_listed(layer: nn.Module, left: str) -> None:
+    assert plan_quantization(export(nn.Conv2d(3, 4, 3), layer)).left_float == (left,)
+
+
+def test_a_fused_activation_has_the_range_and_its_layer_none() -> None:
+    plan = plan_quantization(export(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)))
+    assert plan.tensors[1:] == ("relu", "conv2d_1")
+
+
+def test_moving_operators_share_their_inputs_encoding() -> None:
+    plan = plan_quantization(export_program(small_net(), small_spec()))
+    assert plan.encoded_as["flatten"] == "mean_dim"
+    assert "flatten" not in plan.tensors
+    assert "flatten" in plan.operators
+
+
+def test_arithmetic_with_a_number_stays_float() -> None:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x) * 2.0
+
+    assert plan_quantization(export_program(Scale(), small_spec())).left_float == ("mul",)

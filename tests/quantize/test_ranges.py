@@ -1,0 +1,128 @@
+"""Ranges against brute-force search, and encodings against their definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from edgekit.quantize.ranges import Encoding, Range, RangeMethod, choose_range, encode
+from edgekit.quantize.statistics import TensorStatistics
+
+METHODS: tuple[RangeMethod, ...] = ("min-max", "mse", "percentile")
+
+
+def count(values: torch.Tensor) -> TensorStatistics:
+    statistics = TensorStatistics()
+    statistics.update(values.reshape(1, -1))
+    return statistics
+
+
+def draw(kind: str) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(8000, generator=generator)
+    if kind == "relu":
+        return values.relu()
+    if kind == "outliers":
+        return torch.cat([values, torch.tensor([-30.0, 60.0])])
+    return -values.relu() if kind == "negative" else values
+
+
+def mean_squared_error(values: torch.Tensor, interval: Range, *, symmetric: bool) -> float:
+    scale, zero_point = encode(interval, symmetric=symmetric)
+    lowest = -127 if symmetric else -128
+    codes = np.clip(np.round(values.double().numpy() / scale) + zero_point, lowest, 127)
+    return float(np.square((codes - zero_point) * scale - values.double().numpy()).mean())
+
+
+@pytest.mark.parametrize("kind", ["normal", "relu", "negative", "outliers"])
+def test_min_max_is_the_extremes(kind: str) -> None:
+    values = draw(kind)
+    low, high = min(float(values.min()), 0), max(float(values.max()), 0)
+    assert choose_range(count(values), "min-max", symmetric=False) == Range(low, high)
+    bound = max(-low, high)
+    assert choose_range(count(values), "min-max", symmetric=True) == Range(-bound, bound)
+
+
+@pytest.mark.parametrize("percentile", [99.9, 99.0, 90.0])
+def test_percentile_clips_its_share_at_each_end(percentile: float) -> None:
+    values = draw("normal")
+    low, high = choose_range(count(values), "percentile", symmetric=False, percentile=percentile)
+    below, above = (
+        100 * float(outside.float().mean()) for outside in (values < low, values > high)
+    )
+    assert [below, above] == pytest.approx([100 - percentile] * 2, abs=0.05)
+
+
+def test_percentile_100_is_the_extremes() -> None:
+    """To one bin, although the histogram reaches up to twice as far."""
+    for kind in ("normal", "relu", "negative", "outliers"):
+        statistics = count(draw(kind))
+        bin_width = 2 * statistics.reach / len(statistics.counts)
+        interval = choose_range(statistics, "percentile", symmetric=False, percentile=100)
+        expected = choose_range(statistics, "min-max", symmetric=False)
+        assert interval == pytest.approx(expected, abs=bin_width), kind
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("kind", ["normal", "relu", "negative", "outliers"])
+def test_mse_is_as_good_as_a_brute_force_search(kind: str, symmetric: bool) -> None:
+    values = draw(kind)
+    low, high = choose_range(count(values), "min-max", symmetric=symmetric)
+    shares = np.linspace(0.02, 1, 50)
+    pairs = [
+        (low * down, high * up)
+        for down in (shares if low and not symmetric else [1])
+        for up in (shares if high else [1])
+    ]
+    if symmetric:
+        pairs = [(-up, up) for _, up in pairs]
+    best = min(mean_squared_error(values, Range(*pair), symmetric=symmetric) for pair in pairs)
+    chosen = choose_range(count(values), "mse", symmetric=symmetric)
+    full = mean_squared_error(values, Range(low, high), symmetric=symmetric)
+    seen = mean_squared_error(values, chosen, symmetric=symmetric)
+    assert seen <= full
+    if kind != "outliers":  # there the grid's smallest share, 0.3, bounds the search
+        assert seen <= 1.03 * best
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_tensor_of_zeros_gets_scale_1(method: RangeMethod, symmetric: bool) -> None:
+    interval = choose_range(count(torch.zeros(10)), method, symmetric=symmetric)
+    assert interval == Range(0, 0)
+    assert encode(interval, symmetric=symmetric) == Encoding(1.0, 0)
+
+
+def test_a_tensor_too_small_for_float32_counts_as_zero() -> None:
+    statistics = count(torch.full((20,), 1e-44))
+    assert encode(choose_range(statistics, "mse", symmetric=False), symmetric=False).scale == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["normal", "relu", "negative", "outliers"])
+def test_every_range_contains_zero(method: RangeMethod, kind: str) -> None:
+    low, high = choose_range(count(draw(kind)), method, symmetric=False)
+    assert low <= 0 <= high and low < high
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        (Range(0, 255), Encoding(1.0, -128)),
+        (Range(-255, 0), Encoding(1.0, 127)),
+        (Range(-117, 138), Encoding(1.0, -11)),
+        (Range(-1, 1), Encoding(2 / 255, 0)),
+    ],
+)
+def test_asymmetric_encoding(interval: Range, expected: Encoding) -> None:
+    scale, zero_point = encode(interval, symmetric=False)
+    assert (scale, zero_point) == (pytest.approx(expected.scale), expected.zero_point)
+    # zero is on a code exactly; the ends are reached to half a step
+    assert scale * (-128 - zero_point) == pytest.approx(interval.low, abs=scale / 2 + 1e-9)
+    assert scale * (127 - zero_point) == pytest.approx(interval.high, abs=scale / 2 + 1e-9)
+
+
+def test_symmetric_encoding() -> None:
+    assert encode(Range(-2.54, 1), symmetric=True) == (pytest.approx(0.02), 0)
+    assert encode(Range(0, 127), symmetric=True) == (pytest.approx(1), 0)
