@@ -72,6 +72,9 @@ DISCARDED_NAMES = (
 BAD_ZIP = (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError, struct.error)
 """What `ZipFile` raises for a damaged directory, bad UTF-8 in a name included."""
 
+TORCH_PICKLE_PROTOCOL = 2
+"""The pickle protocol of every file that `torch.save` writes."""
+
 STATE_DICT_ADVICE = (
     "save the weights alone, torch.save(model.state_dict(), 'weights.pth'), and give that file"
 )
@@ -202,6 +205,12 @@ def _explain_refusal(path: Path, message: str) -> str:
         return (
             f"{path} holds the Python object {refused[1]}, which could run code when it is loaded"
             f" and is refused: {STATE_DICT_ADVICE}"
+        )
+    head = _read_head(path)
+    if head.startswith(b"\x80") and head[1] > TORCH_PICKLE_PROTOCOL:
+        return (
+            f"{path} is a Python pickle (protocol {head[1]}) that torch.save did not write; loading"
+            f" it could run code and is refused: {STATE_DICT_ADVICE}"
         )
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     reason = next((line for line in lines if "WeightsUnpickler error" in line), lines[-1])

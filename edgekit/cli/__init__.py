@@ -45,9 +45,13 @@ class LazyGroup(click.Group):
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Take a PyTorch MobileNet or MicroNet to a Raspberry Pi or a Jetson in int8."""
-    from edgekit.cli.settings import load_settings
+    from edgekit.cli.settings import fit_settings, load_settings
 
-    ctx.default_map = load_settings()
+    settings = load_settings()
+    name = ctx.invoked_subcommand
+    command = cli.get_command(ctx, name) if name in settings else None
+    if name is not None and command is not None:
+        ctx.default_map = {name: fit_settings(name, command, settings[name])}
 
 
 def main() -> None:

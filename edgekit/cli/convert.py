@@ -87,6 +87,8 @@ def _convert(options: Mapping[str, Any], steps: Steps) -> Conversion:
             f"int8 needs images to calibrate on, and none were given for {path}: add"
             " --calibration DIR with 200 or so photographs of what the camera will see"
         )
+    if options["calibration"] is None:
+        steps.note("no --calibration: the demo's images are compared on and kept as golden images")
     steps("loading PyTorch and the checkpoint")
     checkpoint = load(path, options)
     from edgekit.cli.demo import demo_images

@@ -28,6 +28,10 @@ class Steps:
             self._status = self._console.status(f"{text} …")
             self._status.start()
 
+    def note(self, text: str) -> None:
+        """Say something that is no step."""
+        self._console.print(f"  {text}", soft_wrap=True)
+
     def _end(self, *, done: bool) -> None:
         if self._status is not None:
             self._status.stop()

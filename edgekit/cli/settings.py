@@ -5,8 +5,11 @@ One table a command, its keys the option names: `[run]`, below it `bundle = "dig
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import click
 
 from edgekit.errors import SettingsError
 from edgekit.toml import TOMLDecodeError, read_toml
@@ -34,3 +37,35 @@ def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
             )
         settings[name] = {key.replace("-", "_"): value for key, value in table.items()}
     return settings
+
+
+def fit_settings(name: str, command: click.Command, table: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of one table as that command's defaults, spelled as on a command line.
+
+    Raises SettingsError for a key that is no option of the command, or a value that is a table.
+    """
+    names = {
+        spelling: parameter.name
+        for parameter in command.params
+        for spelling in _spellings(parameter)
+    }
+    fitted: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in names:
+            known = ", ".join(sorted(names))
+            raise SettingsError(f"{SETTINGS_FILE} has {key!r} in [{name}]: expected one of {known}")
+        values = value if isinstance(value, list) else [value]
+        if any(isinstance(item, (dict, list)) for item in values):
+            raise SettingsError(
+                f"{SETTINGS_FILE} has {value!r} for {key!r} in [{name}]:"
+                " expected text, a number, true, false, or a list of them"
+            )
+        spelled = [item if isinstance(item, bool) else str(item) for item in values]
+        fitted[str(names[key])] = spelled if isinstance(value, list) else spelled[0]
+    return fitted
+
+
+def _spellings(parameter: click.Parameter) -> set[str]:
+    """What a parameter may be called in the file: its long option, `_` for `-`."""
+    names = {name.lstrip("-").replace("-", "_") for name in parameter.opts}
+    return {name for name in names if len(name) > 1}

@@ -102,7 +102,7 @@ def test_code_in_a_pickle_is_named_and_never_run(
 def test_plain_pickle_with_code_is_refused(tmp_path: Path) -> None:
     path, folder = tmp_path / "model.pkl", tmp_path / "made"
     path.write_bytes(pickle.dumps(RunsCode(folder)))
-    with pytest.raises(CheckpointError, match=r"not a plain weight file|holds the Python object"):
+    with pytest.raises(CheckpointError, match=r"that torch.save did not write"):
         load_checkpoint(path)
     assert not folder.exists()
 
@@ -214,3 +214,10 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 def test_device_is_refused() -> None:
     with pytest.raises(CheckpointError, match="is a device or pipe"):
         load_checkpoint("/dev/zero")
+
+
+def test_refuses_a_pickle_that_torch_did_not_write(tmp_path: Path) -> None:
+    path = tmp_path / "plain.pth"
+    path.write_bytes(pickle.dumps({"state_dict": Path("x")}, protocol=4))
+    with pytest.raises(CheckpointError, match=r"pickle \(protocol 4\) that torch.save did not"):
+        open_checkpoint(path)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from edgekit.cli import cli
 from edgekit.cli.settings import load_settings
-from edgekit.errors import CalibrationError, CheckpointError, SettingsError
+from edgekit.errors import BundleError, CalibrationError, CheckpointError, SettingsError
 from tests.targets.conversions import small_checkpoint
 
 
@@ -114,3 +114,23 @@ def test_values_of_a_wrong_type_are_usage_errors(folder: Path, line: str, words:
     result = CliRunner().invoke(cli, ["convert", "a.pth"])
     assert result.exit_code == 2
     assert words in result.output
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("calibratoin = 3", r"'calibratoin' in \[convert\]: expected one of activation, arch, cal"),
+        ("arch = [[1]]", r"has \[\[1\]\] for 'arch' in \[convert\]: expected text, a number"),
+    ],
+)
+def test_unknown_keys_and_odd_values_are_refused(folder: Path, line: str, words: str) -> None:
+    write(folder, f"[convert]\n{line}\n")
+    with pytest.raises(SettingsError, match=words):
+        cli.main(["convert", "a.pth"], standalone_mode=False)
+
+
+def test_json_and_lists_may_be_set(folder: Path) -> None:
+    write(folder, '[models]\njson = true\n[benchmark]\nbundle = ["a.edgekit", "b.edgekit"]\n')
+    assert invoke("models").startswith("{")
+    with pytest.raises(BundleError, match=r"a\.edgekit"):
+        cli.main(["benchmark"], standalone_mode=False)

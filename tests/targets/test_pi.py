@@ -34,6 +34,7 @@ def test_a_failure_quotes_the_workers_last_words() -> None:
 
 def test_a_worker_that_is_gone_is_told() -> None:
     program = export(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+    take_pixels(program, small_spec().normalization, 128, fold_mean=False)
     with TFLiteWriter() as writer:
         writer._process.kill()
         writer._process.wait()
@@ -43,7 +44,6 @@ def test_a_worker_that_is_gone_is_told() -> None:
 
 def test_two_writers_work_side_by_side() -> None:
     """A float program with int8 pixels `(1, H, W, 3)` as its input."""
-    models = []
     with TFLiteWriter() as first, TFLiteWriter() as second:
         for writer, classes in ((first, 4), (second, 6)):
             program = export(
