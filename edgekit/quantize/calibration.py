@@ -56,11 +56,11 @@ class CalibrationImages:
             yield batch
         variety.check(self.source)
 
-    def sample(self, count: int) -> Pixels:
-        """`count` images spread evenly over those used, `(count, H, W, 3) uint8`."""
+    def sample_batches(self, count: int) -> Iterator[Pixels]:
+        """`count` images spread evenly over those used, as `(N, H, W, 3) uint8` batches."""
         count = min(count, len(self.used))
         spread = [self.used[index * len(self.used) // count] for index in range(count)]
-        return np.concatenate(list(self._stream(spread)))
+        return self._stream(spread)
 
     def held_out_batches(self) -> Iterator[Pixels]:
         """The held-out images as `(N, H, W, 3) uint8` batches."""

@@ -1,17 +1,27 @@
-"""Cross-layer equalization: move scale between neighbouring layers so that every channel of a
-tensor uses the int8 range alike.
+"""Equalization: move scale between neighbouring layers so that every channel of a tensor uses the
+int8 range alike. In float nothing changes.
 
-Nagel et al., "Data-Free Quantization through Weight Equalization and Bias Correction"
-(arXiv:1906.04721), section 4.1. For two layers with only a positively homogeneous function
-between them (ReLU), dividing channel i of the first by s_i and multiplying the input channel i of
-the second by it changes nothing in float.
+Dividing channel i of a layer's output by s_i and multiplying input channel i of the next layer by
+s_i cancels when only a positively homogeneous function stands between them (ReLU, a mean). Two
+choices of s:
+
+- `equalize_weights`: from the weights alone, s_i = √(r₁ᵢ / r₂ᵢ) (Nagel et al., arXiv:1906.04721,
+  section 4.1, "cross-layer equalization").
+- `equalize_activations`: from the values the channel takes, s_i = aᵢ^½ / r₂ᵢ^½ (Xiao et al.,
+  arXiv:2211.10438, equation 4, "SmoothQuant", α = ½). Our weights have a scale per output channel,
+  so the first layer loses nothing by it, and neither does a depthwise second layer: there s_i = aᵢ,
+  and all channels get the same range.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import torch
 from torch.fx import GraphModule, Node
 
+from edgekit.quantize.annotate import fused_activation
 from edgekit.quantize.graph import (
     CONVOLUTION,
     WEIGHTED,
@@ -25,72 +35,146 @@ from edgekit.quantize.graph import (
     set_weight,
     sole_user,
 )
+from edgekit.quantize.statistics import gather_channel_maxima
 
 LARGEST_SCALE = 1e4
 """Bounds the scale of one channel, so that a dead channel stays finite."""
+ALIVE = 1e-4
+"""A channel below this share of the largest is left as it is."""
 ROUNDS = 20
-"""Sweeps over all pairs; the ranges settle long before."""
+"""Sweeps over all pairs of weights; the ranges settle long before."""
+HEADROOM = 1.1
+"""Under a ReLU6, a channel is scaled up until its largest value seen, and a tenth, reach the 6."""
 
 PASSED_THROUGH = (
     aten.relu.default,
     aten.mean.dim,
     aten.flatten.using_ints,
     aten.max_pool2d.default,
-    aten.dropout.default,
 )
 """Operators that commute with a positive scale per channel."""
 
 
-def equalize_layers(program: GraphModule) -> None:
-    """Equalize every chain of layers in place; the float function stays the same."""
-    pairs = [
-        (node, follower)
-        for node in program.graph.nodes
-        if is_call(node, *WEIGHTED) and (follower := _follower(node)) is not None
-    ]
-    weights = {node: read_weight(program, node).double() for pair in pairs for node in pair}
-    biases = {node: read_bias(program, node) for node, _ in pairs}
-    for _ in range(ROUNDS):
-        for first, second in pairs:
-            _equalize(first, second, weights, biases)
-    for node, weight in weights.items():
-        set_weight(program, node, weight)
-    for node, bias in biases.items():
-        set_bias(program, node, bias)
-    finish(program)
+class Pair(NamedTuple):
+    """Two layers between which scale can move. `bound` is the ReLU6's bound between them, None
+    without one."""
+
+    first: Node
+    second: Node
+    depthwise: bool
+    bound: float | None
 
 
-def _follower(node: Node) -> Node | None:
-    """The layer that alone reads the output of `node`, through operators that pass scales on."""
-    user = sole_user(node)
-    while user is not None and is_call(user, *PASSED_THROUGH):
+def find_pairs(program: GraphModule, *, bounded: bool) -> list[Pair]:
+    """The pairs of `program` in order, those with a ReLU6 between them only when `bounded`."""
+    pairs = []
+    for node in program.graph.nodes:
+        if is_call(node, *WEIGHTED):
+            pair = _pair(program, node)
+            if pair is not None and (bounded or pair.bound is None):
+                pairs.append(pair)
+    return pairs
+
+
+def _pair(program: GraphModule, first: Node) -> Pair | None:
+    """The pair that begins with `first`; None where scale cannot pass on, channel by channel."""
+    bound = None
+    user = sole_user(first)
+    while user is not None and not is_call(user, *WEIGHTED):
+        if is_call(user, aten.hardtanh.default) and argument(user, 1, -1.0) == 0:
+            bound = float(str(argument(user, 2, 1.0)))
+        elif not is_call(user, *PASSED_THROUGH) and not _pads_with_zero(user):
+            return None
         user = sole_user(user)
-    return user if user is not None and is_call(user, *WEIGHTED) else None
+    if user is None:
+        return None
+    groups = int(str(argument(user, 6, 1))) if is_call(user, CONVOLUTION) else 1
+    channels, weight = len(read_weight(program, first)), read_weight(program, user)
+    if groups == 1 and weight.shape[1] == channels:
+        return Pair(first, user, depthwise=False, bound=bound)
+    if groups == channels == weight.shape[0]:
+        return Pair(first, user, depthwise=True, bound=bound)
+    return None
 
 
-def _equalize(
-    first: Node,
-    second: Node,
-    weights: dict[Node, torch.Tensor],
-    biases: dict[Node, torch.Tensor],
-) -> None:
-    """s_i = √(r₁ᵢ / r₂ᵢ), r the largest weight of output channel i and of input channel i."""
-    leading, following = weights[first], weights[second]
-    depthwise = is_call(second, CONVOLUTION) and int(str(argument(second, 6, 1))) > 1
-    if depthwise and following.shape[1] != 1:
-        return
-    rows = following if depthwise else following.transpose(0, 1)
-    outgoing = leading.abs().flatten(1).amax(dim=1)
-    incoming = rows.abs().flatten(1).amax(dim=1)
-    if outgoing.shape != incoming.shape:
-        return
-    alive = (outgoing > outgoing.max() * 1e-6) & (incoming > incoming.max() * 1e-6)
-    scale = torch.where(alive, torch.sqrt(outgoing / incoming.clamp_min(1e-30)), 1.0)
-    scale = scale.clamp(1 / LARGEST_SCALE, LARGEST_SCALE)
-    shape = (-1, *[1] * (leading.dim() - 1))
-    weights[first] = leading / scale.reshape(shape)
-    biases[first] = biases[first] / scale
-    across = scale.reshape(shape) if depthwise else scale.reshape(1, -1, *shape[2:])
-    if not depthwise:
-        across = scale.reshape(1, -1, *[1] * (following.dim() - 2))
-    weights[second] = following * across
+def _pads_with_zero(node: Node) -> bool:
+    if is_call(node, aten.constant_pad_nd.default):
+        return argument(node, 2, 0) == 0
+    return is_call(node, aten.pad.default) and argument(node, 3, None) in (None, 0)
+
+
+def equalize_weights(program: GraphModule) -> None:
+    """Cross-layer equalization of all pairs in place."""
+    pairs = find_pairs(program, bounded=False)
+    layers = _Layers(program, pairs)
+    for _ in range(ROUNDS):
+        for pair in pairs:
+            outgoing = layers.weights[pair.first].abs().flatten(1).amax(dim=1)
+            incoming = layers.incoming(pair)
+            layers.divide(pair, _where_alive(torch.sqrt(outgoing / incoming), outgoing, incoming))
+    layers.write()
+
+
+def equalize_activations(program: GraphModule, batches: Iterable[torch.Tensor]) -> None:
+    """Equalize what the channels of all pairs take over `batches` of the program's input."""
+    pairs = find_pairs(program, bounded=True)
+    tensors = {pair.first: (fused_activation(pair.first) or pair.first).name for pair in pairs}
+    maxima = gather_channel_maxima(program, list(tensors.values()), batches)
+    layers = _Layers(program, pairs)
+    for pair in pairs:
+        reached = maxima[tensors[pair.first]].double()
+        layers.divide(pair, _balance(pair, reached, layers.incoming(pair)))
+    layers.write()
+
+
+def _balance(pair: Pair, reached: torch.Tensor, incoming: torch.Tensor) -> torch.Tensor:
+    """The scale that each channel is divided by; the channel in greatest need of range keeps 1."""
+    wanted = reached if pair.depthwise else torch.sqrt(reached / incoming)
+    scale = _where_alive(wanted / wanted[_alive(reached, incoming)].max(), reached, incoming)
+    if pair.bound is None:
+        return scale
+    # Values that meet the bound must keep meeting it, and others must not begin to.
+    lowest = (reached * HEADROOM / pair.bound).clamp(max=1.0)
+    return torch.maximum(scale, lowest).clamp(max=1.0)
+
+
+def _alive(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    return (first > first.max() * ALIVE) & (second > second.max() * ALIVE)
+
+
+def _where_alive(scale: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    bounded = scale.clamp(1 / LARGEST_SCALE, LARGEST_SCALE)
+    return torch.where(_alive(first, second), bounded, 1.0)
+
+
+class _Layers:
+    """The float64 weights and biases of all pairs while scale moves between them."""
+
+    def __init__(self, program: GraphModule, pairs: list[Pair]) -> None:
+        self._program = program
+        nodes = {node for pair in pairs for node in (pair.first, pair.second)}
+        self.weights = {node: read_weight(program, node).double() for node in nodes}
+        self._biases = {pair.first: read_bias(program, pair.first) for pair in pairs}
+
+    def incoming(self, pair: Pair) -> torch.Tensor:
+        """The largest weight that reads each channel of the tensor between the pair, `(C,)`."""
+        weight = self.weights[pair.second]
+        by_input = weight if pair.depthwise else weight.transpose(0, 1)
+        return by_input.abs().flatten(1).amax(dim=1)
+
+    def divide(self, pair: Pair, scale: torch.Tensor) -> None:
+        """Divide the channels between the pair by `scale`, `(C,)`."""
+        first, second = self.weights[pair.first], self.weights[pair.second]
+        self.weights[pair.first] = first / scale.reshape(-1, *[1] * (first.dim() - 1))
+        self._biases[pair.first] = self._biases[pair.first] / scale
+        axis = 0 if pair.depthwise else 1
+        shape = [-1 if index == axis else 1 for index in range(second.dim())]
+        self.weights[pair.second] = second * scale.reshape(shape)
+
+    def write(self) -> None:
+        """Put the weights and biases back into the program."""
+        for node, weight in self.weights.items():
+            set_weight(self._program, node, weight)
+        for node, bias in self._biases.items():
+            set_bias(self._program, node, bias)
+        finish(self._program)

@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 from edgekit.quantize.annotate import Plan, plan_quantization
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.correct import correct_biases
-from edgekit.quantize.equalize import equalize_layers
+from edgekit.quantize.equalize import equalize_activations, equalize_weights
 from edgekit.quantize.graph import output_tensor
 from edgekit.quantize.lower import quantize_program
 from edgekit.quantize.program import border_offset, take_pixels
@@ -22,6 +22,8 @@ from edgekit.runtime.preprocess import Pixels
 from edgekit.spec import Normalization
 
 Say = Callable[[str], None]
+EQUALIZATION_IMAGES = 128
+"""How many images the channels' largest values are taken from."""
 
 
 class Quantized(NamedTuple):
@@ -51,11 +53,9 @@ def quantize(
     `symmetric` activations are for TensorRT, asymmetric ones for LiteRT. Raises CalibrationError
     when the images will not do.
     """
-    if recipe.equalize:
-        say("equalizing the ranges of neighbouring layers")
-        equalize_layers(program)
     offset = 128 if symmetric else border_offset(program, normalization)
     take_pixels(program, normalization, offset, fold_mean=True)
+    _equalize(program, images, recipe, offset, say)
     plan = plan_quantization(program)
     say(f"calibrating on {len(images.used)} images")
     statistics = gather_statistics(program, plan.tensors[1:], _inputs(images.batches(), offset))
@@ -66,9 +66,20 @@ def quantize(
     )
     if recipe.bias_correction_images:
         say("correcting biases")
-        sample = images.sample(recipe.bias_correction_images)
-        correct_biases(program, quantized, torch.from_numpy(sample).float() - offset)
+        sample = images.sample_batches(recipe.bias_correction_images)
+        correct_biases(program, quantized, torch.cat(list(_inputs(sample, offset))))
     return Quantized(quantized, offset, encodings, plan.left_float)
+
+
+def _equalize(
+    program: GraphModule, images: CalibrationImages, recipe: Recipe, offset: int, say: Say
+) -> None:
+    if recipe.equalization == "none":
+        return
+    say("equalizing the ranges of channels")
+    equalize_weights(program)
+    if recipe.equalization == "activations":
+        equalize_activations(program, _inputs(images.sample_batches(EQUALIZATION_IMAGES), offset))
 
 
 def choose_encodings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -13,6 +14,8 @@ from edgekit.toml import TOMLDecodeError, read_toml
 
 DEFAULT_RECIPE = "balanced"
 
+Equalization = Literal["none", "weights", "activations"]
+
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`calibration/recipes/*.toml` says what each key means; all but the name have a default."""
@@ -20,8 +23,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: str
     ranges: RangeMethod = "mse"
     percentile: float = 99.99
-    equalize: bool = True
-    bias_correction_images: int = 64
+    equalization: Equalization = "activations"
+    bias_correction_images: int = 128
 
 
 def load_recipe(name: str) -> Recipe:

@@ -117,6 +117,23 @@ class _Observer(Interpreter):
         return value
 
 
+def gather_channel_maxima(
+    program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The largest magnitude that each channel, `(C,)`, of the activations `names` takes."""
+    maxima: dict[str, torch.Tensor] = {}
+
+    def see(name: str, value: torch.Tensor) -> None:
+        largest = value.abs().transpose(0, 1).flatten(1).amax(dim=1)
+        maxima[name] = torch.maximum(maxima.get(name, largest), largest)
+
+    observer = _Observer(program, names, see)
+    with torch.inference_mode():
+        for batch in batches:
+            observer.run(batch)
+    return maxima
+
+
 def gather_statistics(
     program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
 ) -> dict[str, TensorStatistics]:

@@ -63,12 +63,12 @@ def test_batches_are_the_preprocessed_images_in_order(folder: Path) -> None:
 def test_a_sample_is_spread_evenly(folder: Path) -> None:
     images = CalibrationImages(folder, SPEC)
     everything = np.concatenate(list(images.batches()))
-    sample = images.sample(32)
+    sample = np.concatenate(list(images.sample_batches(32)))
     positions = [int(np.flatnonzero((everything == one).all(axis=(1, 2, 3)))[0]) for one in sample]
     assert len(set(positions)) == 32
     assert np.diff(positions).max() <= 2
     assert positions[-1] >= 46
-    assert len(images.sample(1000)) == 48
+    assert sum(len(batch) for batch in images.sample_batches(1000)) == 48
 
 
 def test_subfolders_are_searched(tmp_path: Path, folder: Path) -> None:

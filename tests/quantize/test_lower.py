@@ -146,7 +146,7 @@ def test_the_whole_road(tmp_path: Path, symmetric: bool) -> None:
     )
     assert (result.offset == 128) is symmetric
     assert said == [
-        "equalizing the ranges of neighbouring layers",
+        "equalizing the ranges of channels",
         "calibrating on 32 images",
         "correcting biases",
     ]

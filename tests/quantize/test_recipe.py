@@ -13,7 +13,7 @@ from edgekit.quantize.recipe import DEFAULT_RECIPE, Recipe, load_recipe
 def test_shipped_recipes() -> None:
     assert load_recipe(DEFAULT_RECIPE) == Recipe(name="balanced")
     fast = load_recipe("fast")
-    assert (fast.ranges, fast.equalize, fast.bias_correction_images) == ("min-max", False, 0)
+    assert (fast.ranges, fast.equalization, fast.bias_correction_images) == ("min-max", "none", 0)
 
 
 def test_a_file(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_an_unknown_name_lists_the_shipped_ones(tmp_path: Path) -> None:
     [
         ('name = "x"\nrange = "mse"', r"unknown field `range`.*balanced\.toml shows"),
         ('name = "x"\nranges = "entropy"', r"'entropy'.*\$\.ranges"),
-        ('name = "x"\nequalize = "yes"', r"Expected `bool`, got `str`.*\$\.equalize"),
+        ('name = "x"\nequalization = true', r"Expected `str`, got `bool`.*\$\.equalization"),
         ('ranges = "mse"', "missing required field `name`"),
         ('name = "x"\npercentile = 10.0', "percentile 10.0: expected 50 to 100"),
         ('name = "x"\npercentile = nan', "percentile nan: expected 50 to 100"),
