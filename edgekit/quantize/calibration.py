@@ -20,7 +20,7 @@ HOLD_OUT_EVERY = 5
 """Every fifth image is kept from calibration, to measure parity on; of many images, fewer, evenly
 spread over all."""
 HOLD_OUT_AT_MOST = 128
-BATCH = 16
+BATCH = 8
 DISTINCT_LEVELS = 2.0
 """Images whose thumbnails differ by less (grey levels, standard deviation) are all alike."""
 

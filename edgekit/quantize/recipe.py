@@ -24,7 +24,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ranges: RangeMethod = "mse"
     percentile: float = 99.99
     equalization: Equalization = "activations"
-    bias_correction_images: int = 128
+    bias_correction_images: int = 32
 
 
 def load_recipe(name: str) -> Recipe:

@@ -92,6 +92,7 @@ def test_bounded_activations_and_forks_are_left_alone() -> None:
         program = export_program(net, small_spec())
         before = [read_weight(program, node) for node in weighted_nodes(program)]
         equalize_weights(program)
+        equalize_activations(program, [random_input()])
         after = [read_weight(program, node) for node in weighted_nodes(program)]
         assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
 
@@ -113,25 +114,6 @@ def test_channels_before_a_depthwise_layer_reach_alike() -> None:
     equalize_activations(program, [x])
     after = channel_maxima(program, "relu", x)
     assert after.max() / after.min() < 1.001
-    assert relative_error(run(program, x), expected) < 1e-5
-
-
-def test_a_relu6_bounds_the_scale() -> None:
-    """Quiet channels are raised towards 6, one that meets the bound stays, the function too."""
-    torch.manual_seed(0)
-    first = nn.Conv2d(3, 8, 3, padding=1)
-    with torch.no_grad():
-        first.weight *= torch.logspace(-1, 1.5, 8).reshape(-1, 1, 1, 1)
-    program = export(first, nn.ReLU6(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(), nn.Conv2d(8, 4, 1))
-    x = random_input()
-    name = next(node.name for node in program.graph.nodes if "hardtanh" in node.name)
-    before, expected = channel_maxima(program, name, x), run(program, x)
-    assert before.max() == 6
-    assert before.min() < 1
-    equalize_activations(program, [x])
-    after = channel_maxima(program, name, x)
-    assert after.min() > 5
-    assert after.max() <= 6
     assert relative_error(run(program, x), expected) < 1e-5
 
 
