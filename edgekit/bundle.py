@@ -137,7 +137,10 @@ def open_bundle(path: str | Path) -> Bundle:
                 member.filename: _read_stored(archive, member) for member in archive.filelist
             }
     except OSError as error:
-        raise BundleError(f"cannot read bundle {path}: {error.strerror or error}") from error
+        raise BundleError(
+            f"cannot read bundle {path}: {error.strerror or error}: expected a file that"
+            " `edgekit convert` wrote"
+        ) from error
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
         raise BundleError(
             f"{path} is no edgekit bundle, or is damaged ({error}): copy it again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -77,11 +77,12 @@ def convert(
             f"{len(class_names)} class names do not fit the {spec.classes} classes of the"
             " checkpoint: expected one name a line for each class"
         )
+    held_out = list(images.held_out_batches())
     artifact = _write(checkpoint, images, precision, recipe, keep_reference, say)
     say(f"comparing with the float original on {len(images.held_out)} other images")
     engine = open_engine(artifact.model, name=str(output))
     open_engine(artifact.model, kernels="reference", name=str(output)).close()
-    parity = measure_parity(checkpoint, engine, images.held_out_batches())
+    parity = measure_parity(checkpoint, engine, held_out)
     golden = _make_golden(engine, images.held_out[:GOLDEN_IMAGES], spec.input)
     manifest = Manifest(
         schema=SCHEMA_VERSION,
@@ -188,7 +189,7 @@ def run_float(checkpoint: Checkpoint, batch: Pixels) -> Logits:
     return logits
 
 
-def measure_parity(checkpoint: Checkpoint, engine: Engine, batches: Iterator[Pixels]) -> Parity:
+def measure_parity(checkpoint: Checkpoint, engine: Engine, batches: Iterable[Pixels]) -> Parity:
     """The artifact, as `engine` runs it, against the float module on `(N, H, W, 3)` batches."""
     meter = ParityMeter()
     for batch in batches:

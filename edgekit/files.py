@@ -17,9 +17,9 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises OutputError when the folder is missing or not writable, or the disk is full; nothing is
     left behind then, and an older file at `path` stays as it was.
     """
-    folder = path.parent
+    path = _target(path)
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
         raise OutputError(_explain(path, error, len(content))) from error
     temporary = Path(name)
@@ -33,6 +33,7 @@ def write_atomic(path: Path, content: bytes) -> None:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise OutputError(_explain(path, error, len(content))) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -40,13 +41,20 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 def check_destination(path: Path) -> None:
     """Raise the OutputError that `write_atomic` would, before work is spent on the content."""
+    path = _target(path)
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no ordinary file"
+        raise OutputError(f"cannot write {path}: it is {kind}: choose another name with -o")
     try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise OutputError(_explain(path, error, 0)) from error
+
+
+def _target(path: Path) -> Path:
+    """A link stays; what it points to is replaced."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def make_folder(path: Path) -> Path:

@@ -32,7 +32,10 @@ def read_image(path: Path) -> Pixels:
         encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except OSError as error:
         raise ImageError(f"cannot read image {path}: {error.strerror}") from error
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    try:
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    except cv2.error:  # a header that names an impossible size
+        image = None
     if image is None:
         raise ImageError(
             f"{path} ({encoded.size:,} bytes) cannot be decoded as an image:"
@@ -105,6 +108,12 @@ def find_labelled_images(
     """
     if labels is not None:
         return read_labels(labels, folder, len(class_names))
+    twice = next((name for name in class_names if class_names.count(name) > 1), None)
+    if twice is not None:
+        raise ImageError(
+            f"the class name {twice!r} stands for several classes, so subfolders cannot be labels:"
+            " expected --labels CSV"
+        )
     indices = {str(index): index for index in range(len(class_names))}
     indices.update({name: index for index, name in enumerate(class_names)})
     images = []

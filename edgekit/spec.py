@@ -6,6 +6,7 @@ msgspec alone. Pixels are always RGB, 0-255; sizes are pixels; `(N, H, W, 3)` is
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -44,7 +45,7 @@ class Normalization(Record, frozen=True, kw_only=True):
             numbers = []
         if len(numbers) == 2:
             numbers = [numbers[0]] * 3 + [numbers[1]] * 3
-        if len(numbers) != 6 or min(numbers[3:]) <= 0:
+        if len(numbers) != 6 or min(numbers[3:]) <= 0 or not all(map(math.isfinite, numbers)):
             raise SettingsError(
                 f"normalization {text!r} is not known: expected one of {', '.join(NORMALIZATIONS)},"
                 " or MEAN,STD in pixel units with STD > 0, as in --normalize 127,127.5"

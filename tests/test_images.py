@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import cv2
@@ -193,3 +194,17 @@ def test_wrong_class_names(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ImageError, match="cannot read class names"):
         read_class_names(path)
+
+
+def test_a_header_of_an_impossible_size_is_one_error(tmp_path: Path) -> None:
+    header = b"IHDR" + (100_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    chunk = (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
+    path = tmp_path / "huge.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    with pytest.raises(ImageError, match="cannot be decoded as an image"):
+        read_image(path)
+
+
+def test_a_name_of_two_classes_is_no_subfolder_label(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="class name 'crane' stands for several classes"):
+        find_labelled_images(tmp_path, None, ("crane", "dog", "crane"))

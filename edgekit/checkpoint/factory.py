@@ -58,7 +58,13 @@ def _call(arch: str) -> nn.Module:
             f"--arch {arch} cannot be imported ({error}): expected package.module:factory,"
             " importable from the working folder"
         ) from error
-    module = factory() if callable(factory) else factory
+    try:
+        module = factory() if callable(factory) else factory
+    except TypeError as error:
+        raise CheckpointError(
+            f"--arch {arch} cannot be called without arguments ({error}): expected a factory that"
+            " returns the network"
+        ) from error
     if not isinstance(module, nn.Module):
         raise CheckpointError(
             f"--arch {arch} gave a {type(module).__name__}: expected a torch.nn.Module"

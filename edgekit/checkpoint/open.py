@@ -166,11 +166,16 @@ def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2] or name for name in archive.namelist()}
+            damaged = archive.testzip()
     except BAD_ZIP as error:
         raise CheckpointError(
             f"{path} is a damaged or truncated checkpoint ({path.stat().st_size} bytes,"
             " its zip directory is missing or wrong): copy or download it again"
         ) from error
+    if damaged is not None:
+        raise CheckpointError(
+            f"{path} is damaged ({damaged} has a wrong checksum): copy or download it again"
+        )
     if "constants.pkl" in names:
         raise CheckpointError(
             f"{path} is a TorchScript program, not a checkpoint: {STATE_DICT_ADVICE}"

@@ -6,6 +6,8 @@ usage errors exit 2 (click's own); any other exception is a bug of ours and keep
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from importlib import import_module
 
@@ -67,4 +69,16 @@ def main() -> None:
     except EdgekitError as error:
         click.echo(f"edgekit: {error}", err=True)
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE):
+            raise
+        _leave_output()
+        if error.errno != errno.EPIPE:
+            click.echo(f"edgekit: cannot write the output: {error.strerror}", err=True)
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave_output() -> None:
+    """Nothing can be written to standard output any more: let Python's own exit not try again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.cli.checkpoint_options import checkpoint_options, load
-from edgekit.cli.options import json_option, origin, print_json, say
+from edgekit.cli.options import interrupt_on_sigterm, json_option, origin, print_json, say
+
+POOR_AGREEMENT, POOR_SQNR_DB = 80.0, 10.0
+"""Below these, a conversion is said to harm the network."""
 
 if TYPE_CHECKING:
     from edgekit.cli.progress import Steps
@@ -68,20 +71,25 @@ def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         options = demo_checkpoint(options)
     if not as_json:
         say(f"checkpoint {options['checkpoint']} ({origin(ctx, 'checkpoint')})")
-    with Steps(quiet=as_json) as steps:
+        if options["calibration"] is not None:
+            say(f"calibration images {options['calibration']} ({origin(ctx, 'calibration')})")
+    with Steps(quiet=as_json) as steps, interrupt_on_sigterm():
         conversion = _convert(options, steps)
     if as_json:
         from edgekit.conversion import describe
 
-        print_json(describe(conversion))
+        inputs = {name: str(options[name]) for name in ("checkpoint", "calibration")}
+        print_json(describe(conversion) | inputs)
     else:
         _print(conversion)
 
 
 def _convert(options: Mapping[str, Any], steps: Steps) -> Conversion:
-    from edgekit.errors import CalibrationError
+    from edgekit.errors import CalibrationError, CheckpointError
 
     path: Path = options["checkpoint"]
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist: expected a checkpoint file")
     if options["precision"] == "int8" and options["calibration"] is None:
         raise CalibrationError(
             f"int8 needs images to calibrate on, and none were given for {path}: add"
@@ -118,12 +126,17 @@ def _stem(checkpoint: Path) -> str:
 
 def _print(conversion: Conversion) -> None:
     """The parity report, for a person."""
+    from shlex import quote
+
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     parity, engine = conversion.parity, conversion.engine
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_row("bundle", f"[bold]{conversion.bundle}[/]  {conversion.size_bytes / 1e6:.2f} MB")
+    table.add_row(
+        "bundle", f"[bold]{escape(str(conversion.bundle))}[/]  {conversion.size_bytes / 1e6:.2f} MB"
+    )
     table.add_row(
         "model", f"{conversion.precision}, {conversion.model_bytes / 1e6:.2f} MB, int8 pixels in"
     )
@@ -141,5 +154,11 @@ def _print(conversion: Conversion) -> None:
     if conversion.left_float:
         table.add_row("left in float", ", ".join(conversion.left_float))
     table.add_row("time", f"{conversion.seconds:.1f} s")
-    table.add_row("next", f"edgekit run {conversion.bundle} --camera 0")
+    table.add_row("next", escape(f"edgekit run {quote(str(conversion.bundle))} --camera 0"))
     Console(highlight=False).print(table, soft_wrap=True)
+    if parity.agreement < POOR_AGREEMENT or parity.sqnr_db < POOR_SQNR_DB:
+        say(
+            f"warning: {conversion.precision} harms this network ({parity.agreement:.1f} %"
+            f" agreement, {parity.sqnr_db:.1f} dB): try --precision fp16, more calibration images,"
+            " or check --normalize, --activation and --padding"
+        )

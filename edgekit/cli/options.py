@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import click
@@ -37,6 +40,20 @@ def origin(ctx: click.Context, parameter: str) -> str:
     if source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
         return "command line"
     return "built-in demo"
+
+
+@contextmanager
+def interrupt_on_sigterm() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does: what it began is cleaned up."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

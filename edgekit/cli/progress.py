@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
 
@@ -25,12 +26,12 @@ class Steps:
         self._end(done=True)
         self._text, self._began = text, time.monotonic()
         if self._console.is_terminal:
-            self._status = self._console.status(f"{text} …")
+            self._status = self._console.status(f"{escape(text)} …")
             self._status.start()
 
     def note(self, text: str) -> None:
         """Say something that is no step."""
-        self._console.print(f"  {text}", soft_wrap=True)
+        self._console.print(f"  {text}", soft_wrap=True, markup=False)
 
     def _end(self, *, done: bool) -> None:
         if self._status is not None:
@@ -39,7 +40,7 @@ class Steps:
         if self._text and done:
             seconds = time.monotonic() - self._began
             self._console.print(
-                f"  [green]✓[/] {self._text} [dim]{seconds:.1f} s[/]", soft_wrap=True
+                f"  [green]✓[/] {escape(self._text)} [dim]{seconds:.1f} s[/]", soft_wrap=True
             )
         self._text = ""
 

@@ -10,6 +10,8 @@ import itertools
 import os
 import platform
 import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from edgekit.spec import Record
 
 UNKNOWN = "unknown"
 ROOT = Path("/")
+_TOOL_TIMEOUT_S = 2
 
 _ARM_CORES = {
     ("0x41", "0xb76"): "ARM1176",
@@ -132,6 +135,34 @@ def read_text(path: Path) -> str | None:
         return path.read_text(errors="replace").strip("\0\n ") or None
     except OSError:
         return None
+
+
+def read_number(text: str | None) -> float | None:
+    """The number that a system file holds; None when it holds none."""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def ask_tool(path: str, name: str, *arguments: str) -> str:
+    """What the tool `name`, looked for on the search path `path`, prints; "" when it cannot."""
+    tool = shutil.which(name, path=path) if path else None
+    if tool is None:
+        return ""
+    try:
+        answer = subprocess.run(
+            [tool, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TOOL_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout
 
 
 def _cpuinfo(root: Path) -> dict[str, str]:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
+from edgekit.profile.conditions import Snapshot
 from edgekit.profile.measured_process import MeasuredProcess
-from edgekit.profile.messages import Timed
-from edgekit.profile.record import Chunk, Result, ThreadPoint, WarmUp
+from edgekit.profile.messages import Layered, Timed
+from edgekit.profile.power import Span, energy_per_run
+from edgekit.profile.record import Accuracy, Chunk, ColdStart, Result, ThreadPoint, WarmUp
 from edgekit.profile.stage_clock import StageClock, StageSummary
-from edgekit.profile.statistics import Distribution, Latencies, median_drift, summarize
+from edgekit.profile.statistics import (
+    Distribution,
+    Latencies,
+    median_drift,
+    median_interval,
+    summarize,
+)
 
 _KEPT_SAMPLES = 20_000
 _MODEL = "model"
@@ -20,30 +29,43 @@ _MODEL = "model"
 class Turns:
     """One model while it is measured: its process, and what each of its turns gave."""
 
-    def __init__(self, process: MeasuredProcess, cold_starts_s: Sequence[float]) -> None:
+    def __init__(
+        self, process: MeasuredProcess, cold_starts_s: Sequence[float], cold_start: ColdStart
+    ) -> None:
         self.process = process
         self.cold_starts_s = tuple(cold_starts_s)
+        self.cold_start = cold_start
         self.warmup: WarmUp
         self.model: list[Timed] = []
         self.loop: list[Timed] = []
         self.peak_bytes = 0
         self.threads: list[ThreadPoint] = []
+        self.layered = Layered()
+        self.accuracy: Accuracy | None = None
 
     @property
     def name(self) -> str:
         return self.process.loaded.model.name
 
+    def half_width(self) -> float:
+        """The wider 95 % interval of the two medians so far: half of it, as a share."""
+        widths = []
+        for turns_ms in (_model_latencies(self.model), _frame_latencies(self.loop)):
+            latencies = np.concatenate(turns_ms)
+            widths.append(median_interval(latencies).half_width(float(np.median(latencies))))
+        return max(widths)
 
-def conclude(turns: Turns, origin_ns: int) -> Result:
+
+def conclude(turns: Turns, origin_ns: int, snapshots: Sequence[Snapshot]) -> Result:
     """All figures of one model; `origin_ns` is when the run began, on the monotonic clock."""
     loaded = turns.process.loaded
-    models_ms = [_to_ms(turn.laps_ns[_MODEL]) for turn in turns.model]
-    frames_ms = [_to_ms(np.sum(list(turn.laps_ns.values()), axis=0)) for turn in turns.loop]
+    models_ms, frames_ms = _model_latencies(turns.model), _frame_latencies(turns.loop)
     model_ms, frame_ms = np.concatenate(models_ms), np.concatenate(frames_ms)
     distribution = summarize(model_ms)
-    multiply_adds = loaded.model.multiply_adds
+    graph = turns.layered.graph
+    multiply_adds = loaded.model.multiply_adds or (graph.multiply_adds if graph else None)
     return Result(
-        model=loaded.model,
+        model=msgspec.structs.replace(loaded.model, multiply_adds=multiply_adds or None),
         engine=loaded.engine,
         warmup=turns.warmup,
         model_ms=distribution,
@@ -60,12 +82,35 @@ def conclude(turns: Turns, origin_ns: int) -> Result:
         multiply_adds_per_s=round(multiply_adds / distribution.p50 * 1e3)
         if multiply_adds
         else None,
+        model_p50_interval_ms=median_interval(model_ms),
+        frame_p50_interval_ms=median_interval(frame_ms),
+        cold_start=turns.cold_start,
+        graph=graph,
+        layers=turns.layered.layers,
+        layers_unknown=turns.layered.unknown,
+        model_power=energy_per_run(snapshots, _spans(turns.model, origin_ns), len(model_ms)),
+        frame_power=energy_per_run(snapshots, _spans(turns.loop, origin_ns), len(frame_ms)),
+        accuracy=turns.accuracy,
     )
 
 
 def distribution_of(turn: Timed) -> Distribution:
     """The latencies of one turn of the model alone."""
     return summarize(_to_ms(turn.laps_ns[_MODEL]))
+
+
+def _model_latencies(turns: Sequence[Timed]) -> list[Latencies]:
+    return [_to_ms(turn.laps_ns[_MODEL]) for turn in turns]
+
+
+def _frame_latencies(turns: Sequence[Timed]) -> list[Latencies]:
+    return [_to_ms(np.sum(list(turn.laps_ns.values()), axis=0)) for turn in turns]
+
+
+def _spans(turns: Sequence[Timed], origin_ns: int) -> list[Span]:
+    return [
+        ((turn.began_ns - origin_ns) / 1e9, (turn.ended_ns - origin_ns) / 1e9) for turn in turns
+    ]
 
 
 def _summarize_stages(turns: Sequence[Timed]) -> dict[str, StageSummary]:

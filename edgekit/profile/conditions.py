@@ -1,22 +1,16 @@
 """The conditions of a run: clocks, temperature, throttling, memory, and who else used the cores.
 
-`Sensors` reads them below a root folder. A reading that the machine does not offer is None.
+What `edgekit.profile.sensors` reads, and what it means. What a machine does not tell is None.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
-import threading
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from types import TracebackType
 
-from edgekit.profile.board import ROOT, read_memory, read_text
+import msgspec
+
 from edgekit.spec import Record
 
 THROTTLE_BITS = {
@@ -29,9 +23,6 @@ THROTTLE_BITS = {
 
 https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 """
-
-_CPU_ZONES = ("cpu-thermal", "cpu_thermal", "CPU-therm", "x86_pkg_temp", "soc-thermal", "acpitz")
-_VCGENCMD_TIMEOUT_S = 2
 
 
 class Snapshot(Record, frozen=True, kw_only=True):
@@ -49,6 +40,17 @@ class Snapshot(Record, frozen=True, kw_only=True):
     swapped_pages: int | None = None
     """Pages moved to and from swap since the machine started."""
     load_1min: float | None = None
+    power_w: dict[str, float] = msgspec.field(default_factory=dict)
+    """Sensors that tell watts, by the name of their rail."""
+    energy_j: dict[str, float] = msgspec.field(default_factory=dict)
+    """Sensors that count joules, by name; each since a moment of its own."""
+    power_mode: str | None = None
+    """A Jetson's mode, as `nvpmodel -q` names it."""
+    jetson_clocks: str | None = None
+    """`on` when a Jetson's clocks are pinned to their highest, else `off`."""
+    gpu_clock_mhz: int | None = None
+    over_current_events: int | None = None
+    """How often a Jetson has slowed itself down for want of current since it started."""
 
     @property
     def fastest_clock_mhz(self) -> int | None:
@@ -73,131 +75,6 @@ class CpuShare(Record, frozen=True, kw_only=True):
     others: float | None
     steal: float | None
     waiting: float | None
-
-
-class Sensors:
-    """Reads the conditions of the machine whose /proc and /sys lie below `root`.
-
-    `vcgencmd` is the firmware's tool for a Pi whose kernel has no `get_throttled` file; it is
-    looked for on the PATH, for the real root only.
-    """
-
-    def __init__(self, root: Path = ROOT, vcgencmd: str | None = None) -> None:
-        self.root = root
-        self._vcgencmd = vcgencmd or (shutil.which("vcgencmd") if root == ROOT else None)
-        self.began_ns = time.perf_counter_ns()
-        """The origin of every `time_s`, on the monotonic clock."""
-
-    def read(self) -> Snapshot:
-        """Everything, also what costs a process to ask. For the pauses of a measurement."""
-        throttled = self._throttled()
-        return self._snapshot(throttled if throttled is not None else self._ask_vcgencmd())
-
-    def sample(self) -> Snapshot:
-        """What plain files tell, cheap enough to read during a measurement."""
-        return self._snapshot(self._throttled())
-
-    def cpu_times(self) -> CpuTimes | None:
-        return parse_cpu_times(read_text(self.root / "proc/stat") or "")
-
-    def _snapshot(self, throttled: int | None) -> Snapshot:
-        memory = read_memory(self.root)
-        return Snapshot(
-            time_s=round((time.perf_counter_ns() - self.began_ns) / 1e9, 3),
-            temperature_c=self._temperature(),
-            clocks_mhz=self._clocks("scaling_cur_freq"),
-            clock_limit_mhz=max(self._clocks("scaling_max_freq"), default=None),
-            governor=self._governor(),
-            throttled=throttled,
-            memory_available_bytes=memory.get("MemAvailable"),
-            swap_used_bytes=memory["SwapTotal"] - memory["SwapFree"]
-            if {"SwapTotal", "SwapFree"} <= set(memory)
-            else None,
-            swapped_pages=self._swapped_pages(),
-            load_1min=_number((read_text(self.root / "proc/loadavg") or "").partition(" ")[0]),
-        )
-
-    def _cpufreq(self, name: str) -> list[str]:
-        cores = (self.root / "sys/devices/system/cpu").glob("cpu[0-9]*")
-        ordered = sorted(cores, key=lambda core: int(core.name[3:]))
-        texts = (read_text(core / "cpufreq" / name) for core in ordered)
-        return [text for text in texts if text]
-
-    def _clocks(self, name: str) -> tuple[int, ...]:
-        return tuple(int(text) // 1000 for text in self._cpufreq(name) if text.isdecimal())
-
-    def _governor(self) -> str | None:
-        return ", ".join(sorted(set(self._cpufreq("scaling_governor")))) or None
-
-    def _temperature(self) -> float | None:
-        """Degrees Celsius of the processor's zone, else of the first zone."""
-        zones: dict[str, float] = {}
-        for zone in sorted((self.root / "sys/class/thermal").glob("thermal_zone*")):
-            millidegrees = _number(read_text(zone / "temp"))
-            if millidegrees is not None:
-                zones.setdefault(read_text(zone / "type") or zone.name, millidegrees / 1000)
-        for name in _CPU_ZONES:
-            if name in zones:
-                return round(zones[name], 1)
-        return round(next(iter(zones.values())), 1) if zones else None
-
-    def _throttled(self) -> int | None:
-        text = read_text(self.root / "sys/devices/platform/soc/soc:firmware/get_throttled")
-        return parse_throttled(text) if text else None
-
-    def _ask_vcgencmd(self) -> int | None:
-        if self._vcgencmd is None:
-            return None
-        try:
-            answer = subprocess.run(
-                [self._vcgencmd, "get_throttled"],
-                capture_output=True,
-                text=True,
-                timeout=_VCGENCMD_TIMEOUT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return parse_throttled(answer.stdout)
-
-    def _swapped_pages(self) -> int | None:
-        text = read_text(self.root / "proc/vmstat") or ""
-        counts = re.findall(r"^pswp(?:in|out) (\d+)", text, re.MULTILINE)
-        return sum(map(int, counts)) if counts else None
-
-
-class Sampler:
-    """Samples the sensors on a thread of its own, from `with` to its end, which raises its errors.
-
-    It runs in the process that waits for the measured one and reads a dozen small files an
-    interval, about 0.1 % of one core.
-    """
-
-    def __init__(self, sensors: Sensors, interval_s: float = 0.5) -> None:
-        self._sensors = sensors
-        self._interval_s = interval_s
-        self._stop = threading.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="edgekit-sensors")
-        self.snapshots: list[Snapshot] = []
-
-    def __enter__(self) -> Sampler:
-        self._sampling = self._thread.submit(self._run)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.shutdown()
-        if error is None:
-            self._sampling.result()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
-            self.snapshots.append(self._sensors.sample())
 
 
 def parse_throttled(text: str) -> int | None:
@@ -283,10 +160,3 @@ def _mean(shares: Sequence[CpuShare], values: Sequence[float | None]) -> float |
     ]
     total = sum(weight for _, weight in known)
     return round(sum(value * weight for value, weight in known) / total, 4) if total else None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None

@@ -8,44 +8,69 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from edgekit.profile.board import read_device, read_timer, usable_cores
+import msgspec
+
+from edgekit.errors import SourceError
+from edgekit.profile.board import Device, read_device, read_timer, usable_cores
 from edgekit.profile.conclude import Turns, conclude, distribution_of
-from edgekit.profile.conditions import CpuShare, Sampler, Sensors, Snapshot, mean_share, share_cpu
+from edgekit.profile.conditions import CpuShare, Snapshot, mean_share, share_cpu
 from edgekit.profile.measured_process import MeasuredProcess
 from edgekit.profile.messages import (
     AskMemory,
+    Evaluate,
+    Evaluated,
+    Layered,
     Load,
     Memory,
     Request,
     Settle,
     Settled,
     Timed,
+    TimeLayers,
     TimeLoop,
     TimeModel,
 )
-from edgekit.profile.record import Conditions, Report, Settings, ThreadPoint
+from edgekit.profile.peak import peak_multiply_adds
+from edgekit.profile.record import ColdStart, Conditions, Report, Result, Settings, ThreadPoint
+from edgekit.profile.sensors import Sampler, Sensors
 from edgekit.profile.trust import judge
 
 DEFAULT_DURATION_S = 8.0
+DEFAULT_HALF_WIDTH = 0.005
+"""Medians known to ±0.5 % end a run that was given no duration."""
 _ROUND_S = 2.0
+_FEWEST_ROUNDS = 3
 _COLD_STARTS = 3
 _COLD_STARTS_LIMIT_S = 6.0
 _WARMUP_LIMIT_S = 5.0
 _THREAD_SHARE = 0.1
 _THREADS_LIMIT_S = 1.0
+_LAYERS_SHARE = 0.25
+_LAYERS_LIMIT_S = 2.0
 _KEPT_SNAPSHOTS = 240
 
 Tell = Callable[[str], None]
 
 
+class LabelledFolder(NamedTuple):
+    """Images to measure accuracy on; without `labels`, class subfolders are the labels."""
+
+    images: Path
+    labels: Path | None
+
+
 class Benchmark:
     """One benchmark of one or more models on one source of frames.
 
-    `duration_s` is how long the model alone is measured, and again the loop, for each model.
+    `duration_s` is how long the model alone is measured at most, and again the loop, for each
+    model; it ends earlier, after three rounds or more, once the 95 % interval of every median lies
+    within `half_width` of it (None: never). `images` are classified at the end.
     `tell` hears what is being done, one line a step.
     """
 
@@ -56,10 +81,15 @@ class Benchmark:
         source: str,
         duration_s: float = DEFAULT_DURATION_S,
         threads: int = 1,
+        half_width: float | None = None,
+        images: LabelledFolder | None = None,
         tell: Tell = lambda line: None,
         sensors: Sensors | None = None,
     ) -> None:
+        _check_source(models, source)
         self._models = models
+        self._half_width = half_width
+        self._images = images
         self._source = source
         self._duration_s = duration_s
         self._threads = threads
@@ -80,14 +110,15 @@ class Benchmark:
             after = self._sensors.read()
             for subject in subjects:
                 self._finish(subject)
+        sorted_snapshots = sorted([*sampler.snapshots, *self._pauses], key=lambda s: s.time_s)
         conditions = Conditions(
             before=before,
-            during=_thin(sorted([*sampler.snapshots, *self._pauses], key=lambda s: s.time_s)),
+            during=_thin(sorted_snapshots),
             after=after,
             cpu=mean_share(self._shares),
         )
         device = read_device(subjects[0].process.loaded.packages)
-        results = tuple(conclude(subject, self._sensors.began_ns) for subject in subjects)
+        results = tuple(self._conclude(subject, device, sorted_snapshots) for subject in subjects)
         reasons = judge(conditions, results, device.cores)
         return Report(
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -96,7 +127,8 @@ class Benchmark:
             settings=Settings(
                 duration_s=self._duration_s,
                 threads=self._threads,
-                rounds=self._rounds,
+                rounds=len(subjects[0].model),
+                half_width=self._half_width,
                 source=subjects[0].process.loaded.source,
                 timer=timer,
             ),
@@ -105,17 +137,29 @@ class Benchmark:
             reasons=reasons,
         )
 
+    def _conclude(self, subject: Turns, device: Device, snapshots: Sequence[Snapshot]) -> Result:
+        result = conclude(subject, self._sensors.began_ns, snapshots)
+        limits = [s.clock_limit_mhz for s in snapshots if s.clock_limit_mhz is not None]
+        peak = peak_multiply_adds(
+            device.cpu,
+            max(limits, default=None),
+            min(result.engine.threads, device.cores),
+            result.model.precision,
+        )
+        return msgspec.structs.replace(result, multiply_adds_peak_per_s=peak)
+
     def _start(self, model: Path, processes: contextlib.ExitStack) -> Turns:
         """Start the process several times for its cold start; the last one stays."""
         self._tell(f"{model.name}: cold start")
         load = Load(model=str(model), source=self._source, threads=self._threads)
-        cold_starts_s: list[float] = []
+        starts: dict[float, ColdStart] = {}
         while True:
             process = MeasuredProcess(load)
-            cold_starts_s.append(process.cold_start_s)
-            if len(cold_starts_s) == _COLD_STARTS or sum(cold_starts_s) > _COLD_STARTS_LIMIT_S:
+            starts[process.cold_start_s] = process.cold_start
+            if len(starts) == _COLD_STARTS or sum(starts) > _COLD_STARTS_LIMIT_S:
                 processes.enter_context(process)
-                return Turns(process, cold_starts_s)
+                middle = statistics.median_low(starts)
+                return Turns(process, tuple(starts), starts[middle])
             process.close()
 
     def _measure(self, subjects: Sequence[Turns]) -> None:
@@ -132,6 +176,13 @@ class Benchmark:
                 subject.model.append(self._time(subject, TimeModel(seconds=seconds)))
                 subject.loop.append(self._time(subject, TimeLoop(seconds=seconds)))
             self._pauses.append(self._sensors.read())
+            if number >= _FEWEST_ROUNDS and self._precise(subjects):
+                break
+
+    def _precise(self, subjects: Sequence[Turns]) -> bool:
+        if self._half_width is None:
+            return False
+        return all(subject.half_width() <= self._half_width for subject in subjects)
 
     def _time(self, subject: Turns, request: Request) -> Timed:
         """One turn, and who else used the cores while it lasted."""
@@ -162,6 +213,29 @@ class Benchmark:
             assert isinstance(timed, Timed)
             point = ThreadPoint(threads=threads, latency_ms=distribution_of(timed))
             subject.threads.append(point)
+        self._tell(f"{subject.name}: layers")
+        seconds = min(_LAYERS_LIMIT_S, self._duration_s * _LAYERS_SHARE)
+        layered = subject.process.ask(TimeLayers(seconds=seconds))
+        assert isinstance(layered, Layered)
+        subject.layered = layered
+        if self._images is not None:
+            self._evaluate(subject, self._images)
+
+    def _evaluate(self, subject: Turns, folder: LabelledFolder) -> None:
+        self._tell(f"{subject.name}: accuracy on {folder.images.name}")
+        labels = str(folder.labels) if folder.labels else None
+        evaluated = subject.process.ask(Evaluate(images=str(folder.images), labels=labels))
+        assert isinstance(evaluated, Evaluated)
+        subject.accuracy = evaluated.accuracy
+
+
+def _check_source(models: Sequence[Path], source: str) -> None:
+    """A camera serves one process at a time. Raises SourceError."""
+    if len(models) > 1 and (source.isdecimal() or source.startswith("/dev/")):
+        raise SourceError(
+            f"camera {source} cannot serve {len(models)} models at once: benchmark them one by one,"
+            " or record a video and give it with --source"
+        )
 
 
 def count_threads(cores: int) -> list[int]:

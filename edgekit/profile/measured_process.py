@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -14,7 +15,17 @@ from types import TracebackType
 import edgekit
 from edgekit import errors
 from edgekit.errors import EdgekitError, ReportError
-from edgekit.profile.messages import Failed, Load, Loaded, Reply, Request, decode_reply, encode
+from edgekit.profile.messages import (
+    Failed,
+    Load,
+    Loaded,
+    Marks,
+    Reply,
+    Request,
+    decode_reply,
+    encode,
+)
+from edgekit.profile.record import ColdStart
 
 _GRACE_S = 5
 
@@ -42,7 +53,8 @@ class MeasuredProcess:
             raise
         assert isinstance(reply, Loaded)
         self.loaded = reply
-        self.cold_start_s = round(time.perf_counter() - began_s, 4)
+        self.cold_start = _split_start(began_s, reply.marks_ns)
+        self.cold_start_s = round(reply.marks_ns.first_result / 1e9 - began_s, 4)
 
     def ask(self, request: Request) -> Reply:
         """Send a request and wait for its answer.
@@ -80,7 +92,8 @@ class MeasuredProcess:
     def _explain_death(self) -> str:
         code = self._process.wait()
         self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        text = self._stderr.read().decode(errors="replace").strip()
+        lines = [line for line in text.splitlines() if not line.startswith("INFO:")]
         how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         last = f": {lines[-1]}" if lines else ""
         return f"the measured process ended early ({how}){last}; was there enough memory?"
@@ -95,6 +108,18 @@ class MeasuredProcess:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _split_start(began_s: float, marks: Marks) -> ColdStart:
+    """The parts of a start; processes share the monotonic clock."""
+    times_s = [
+        began_s,
+        *(mark / 1e9 for mark in (marks.process, marks.load, marks.source, marks.first_result)),
+    ]
+    process, load, source, first = (
+        round(after - before, 4) for before, after in itertools.pairwise(times_s)
+    )
+    return ColdStart(process_s=process, load_s=load, source_s=source, first_result_s=first)
 
 
 def _environment() -> dict[str, str]:

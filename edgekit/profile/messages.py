@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from edgekit.profile.record import MeasuredEngine, MeasuredModel, WarmUp
+from edgekit.profile.layers import LayerTimes
+from edgekit.profile.record import Accuracy, GraphCost, MeasuredEngine, MeasuredModel, WarmUp
 from edgekit.spec import Record
 
 
@@ -39,6 +40,28 @@ class AskMemory(Record, frozen=True, kw_only=True, tag="ask_memory"):
     """How much memory the process has held at most. Answered by `Memory`."""
 
 
+class TimeLayers(Record, frozen=True, kw_only=True, tag="time_layers"):
+    """Time the model's pieces, and count its multiply-adds. Answered by `Layered`."""
+
+    seconds: float
+
+
+class Evaluate(Record, frozen=True, kw_only=True, tag="evaluate"):
+    """Classify labelled images. Answered by `Evaluated`."""
+
+    images: str
+    labels: str | None
+
+
+class Marks(Record, frozen=True, kw_only=True):
+    """When each part of a start was done, on the monotonic clock in ns, in this order."""
+
+    process: int
+    load: int
+    source: int
+    first_result: int
+
+
 class Loaded(Record, frozen=True, kw_only=True, tag="loaded"):
     """The first result is out. `source` describes where the frames come from."""
 
@@ -46,6 +69,7 @@ class Loaded(Record, frozen=True, kw_only=True, tag="loaded"):
     engine: MeasuredEngine
     source: str
     packages: dict[str, str]
+    marks_ns: Marks
 
 
 class Settled(Record, frozen=True, kw_only=True, tag="settled"):
@@ -71,6 +95,18 @@ class Memory(Record, frozen=True, kw_only=True, tag="memory"):
     peak_bytes: int
 
 
+class Layered(Record, frozen=True, kw_only=True, tag="layered"):
+    """`graph` and `layers` are None where they cannot be told; `unknown` says why."""
+
+    graph: GraphCost | None = None
+    layers: LayerTimes | None = None
+    unknown: str | None = None
+
+
+class Evaluated(Record, frozen=True, kw_only=True, tag="evaluated"):
+    accuracy: Accuracy
+
+
 class Failed(Record, frozen=True, kw_only=True, tag="failed"):
     """An EdgekitError: its class name and its one line."""
 
@@ -78,8 +114,8 @@ class Failed(Record, frozen=True, kw_only=True, tag="failed"):
     message: str
 
 
-Request = Load | Settle | TimeModel | TimeLoop | AskMemory
-Reply = Loaded | Settled | Timed | Memory | Failed
+Request = Load | Settle | TimeModel | TimeLoop | AskMemory | TimeLayers | Evaluate
+Reply = Loaded | Settled | Timed | Memory | Layered | Evaluated | Failed
 
 _REQUESTS = msgspec.json.Decoder(Request)
 _REPLIES = msgspec.json.Decoder(Reply)

@@ -1,7 +1,8 @@
 """The record of a benchmark: what `report.json` holds, and what every report is drawn from.
 
 `Report` is versioned by `schema`. Keys are only ever added within a version; unknown keys are
-ignored on reading, so an older edgekit opens a newer record of its version. Times named `_ms` are
+ignored on reading, so an older edgekit opens a newer record of its version. Records of schema 1
+still open: what they did not hold is None or empty. Times named `_ms` are
 milliseconds, `_s` seconds since the run began unless they are durations.
 """
 
@@ -15,11 +16,14 @@ import msgspec
 from edgekit.errors import ReportError
 from edgekit.profile.board import Device, Timer
 from edgekit.profile.conditions import CpuShare, Snapshot
+from edgekit.profile.layers import LayerTimes
+from edgekit.profile.power import RailPower
 from edgekit.profile.stage_clock import StageSummary
-from edgekit.profile.statistics import Distribution
+from edgekit.profile.statistics import Distribution, Interval
 from edgekit.spec import Record
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)
 RECORD_NAME = "report.json"
 _FILLED = msgspec.Meta(min_length=1)
 
@@ -48,6 +52,36 @@ class MeasuredEngine(Record, frozen=True, kw_only=True):
     delegate: str | None
     delegated_partitions: int
     operators_outside: dict[str, int]
+
+
+class GraphCost(Record, frozen=True, kw_only=True):
+    """Multiply-adds of the graph's convolutions and linear layers, and those a delegate runs."""
+
+    multiply_adds: int
+    delegated: int
+
+
+class Accuracy(Record, frozen=True, kw_only=True):
+    """What `edgekit evaluate` says of a model, in percent and dB; None without a float original."""
+
+    top1: float
+    top5: float
+    images: int
+    agreement: float | None
+    sqnr_db: float | None
+
+
+class ColdStart(Record, frozen=True, kw_only=True):
+    """One start of a process, in seconds: its parts, which add up to the whole.
+
+    `process` is Python and its imports, `load` the model read, checked and made ready, `source`
+    the source opened, `first_result` its first frame read and classified.
+    """
+
+    process_s: float
+    load_s: float
+    source_s: float
+    first_result_s: float
 
 
 class WarmUp(Record, frozen=True, kw_only=True):
@@ -96,6 +130,20 @@ class Result(Record, frozen=True, kw_only=True):
     memory_peak_bytes: int
     threads: tuple[ThreadPoint, ...]
     multiply_adds_per_s: float | None = None
+    multiply_adds_peak_per_s: float | None = None
+    model_p50_interval_ms: Interval | None = None
+    frame_p50_interval_ms: Interval | None = None
+    cold_start: ColdStart | None = None
+    """The start whose time is nearest to the median."""
+    graph: GraphCost | None = None
+    layers: LayerTimes | None = None
+    layers_unknown: str | None = None
+    """Why there is no time by layer."""
+    model_power: tuple[RailPower, ...] = ()
+    """By rail, while the model ran alone."""
+    frame_power: tuple[RailPower, ...] = ()
+    """By rail, while the whole loop ran."""
+    accuracy: Accuracy | None = None
 
 
 class Conditions(Record, frozen=True, kw_only=True):
@@ -119,6 +167,8 @@ class Settings(Record, frozen=True, kw_only=True):
     rounds: int
     source: str
     timer: Timer
+    half_width: float | None = None
+    """The run was to end once every median's 95 % interval lay within this share of it."""
 
 
 class Report(Record, frozen=True, kw_only=True):
@@ -173,9 +223,10 @@ def decode_report(content: bytes, name: str) -> Report:
             f"{name} ({len(content):,} bytes) is damaged or cut short ({error}): copy it again"
         ) from error
     schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != SCHEMA_VERSION:
+    if type(schema) is not int or schema not in _READABLE:
         raise ReportError(
-            f"{name} has record schema {schema!r}, this edgekit reads {SCHEMA_VERSION}:"
+            f"{name} has record schema {schema!r}, this edgekit reads {_READABLE[0]} to"
+            f" {_READABLE[-1]}:"
             " expected a report.json of `edgekit benchmark`; update edgekit if a newer one wrote it"
         )
     try:

@@ -37,6 +37,8 @@ class StageSummary(Record, frozen=True, kw_only=True):
     p99: float
     mean: float
     count: int
+    p95: float | None = None
+    """None in records of schema 1, which did not keep it."""
 
 
 class StageClock:
@@ -70,13 +72,15 @@ class StageClock:
 
     def _summarize(self, stage: str) -> StageSummary:
         samples = np.array(self._samples[stage], np.float64)
-        p50, p90, p99 = (float(value) / 1e6 for value in np.percentile(samples, (50, 90, 99)))
+        percentiles = np.percentile(samples, (50, 90, 95, 99)) / 1e6
+        p50, p90, p95, p99 = (round(float(value), 6) for value in percentiles)
         count = self._counts[stage]
         mean = self._totals[stage] / count / 1e6
         return StageSummary(
-            p50=round(p50, 6),
-            p90=round(p90, 6),
-            p99=round(p99, 6),
+            p50=p50,
+            p90=p90,
+            p95=p95,
+            p99=p99,
             mean=round(mean, 6),
             count=count,
         )

@@ -13,6 +13,7 @@ Latencies = npt.NDArray[np.float64]
 """`(runs,) float64` milliseconds, in the order of the runs."""
 
 _RESAMPLES = 1000
+_MEDIAN_RESAMPLES = 300
 _CONFIDENCE = 0.95
 _MOST_RESAMPLED = 5000
 
@@ -28,6 +29,17 @@ class Distribution(Record, frozen=True, kw_only=True):
     min: float
     max: float
     count: int
+
+
+class Interval(Record, frozen=True, kw_only=True):
+    """The interval that holds a median with 95 % confidence, in ms."""
+
+    low: float
+    high: float
+
+    def half_width(self, median: float) -> float:
+        """The larger distance of its ends from `median`, as a share of it."""
+        return max(self.high - median, median - self.low) / median
 
 
 class Ratio(Record, frozen=True, kw_only=True):
@@ -76,15 +88,28 @@ def median_ratio(base: Sequence[float], new: Sequence[float], seed: int = 0) -> 
     return Ratio(value=_round(value), low=_round(low), high=_round(high))
 
 
-def _resample_medians(latencies: Sequence[float], generator: np.random.Generator) -> Latencies:
-    """`(_RESAMPLES,)` medians of series put together from blocks of `latencies`."""
+def median_interval(latencies: Sequence[float] | Latencies, seed: int = 0) -> Interval:
+    """The 95 % interval of the median, by the same bootstrap as `median_ratio`'s."""
+    generator = np.random.default_rng(seed)
+    medians = _resample_medians(latencies, generator, _MEDIAN_RESAMPLES)
+    tail = 100 * (1 - _CONFIDENCE) / 2
+    low, high = np.percentile(medians, (tail, 100 - tail))
+    return Interval(low=_round(low), high=_round(high))
+
+
+def _resample_medians(
+    latencies: Sequence[float] | Latencies,
+    generator: np.random.Generator,
+    resamples: int = _RESAMPLES,
+) -> Latencies:
+    """`(resamples,)` medians of series put together from blocks of `latencies`."""
     series = np.asarray(latencies, np.float64)
     series = series[:: -(-len(series) // _MOST_RESAMPLED)]
     length = max(1, round(len(series) ** 0.5))
     blocks = -(-len(series) // length)
     offsets = np.arange(length)
-    medians = np.empty(_RESAMPLES)
-    for index in range(_RESAMPLES):
+    medians = np.empty(resamples)
+    for index in range(resamples):
         starts = generator.integers(0, len(series) - length + 1, blocks)
         medians[index] = np.median(series[starts[:, None] + offsets])
     return medians

@@ -21,13 +21,19 @@ MOST_DRIFT = 0.05
 """Change of the model's median latency between the first and the last third of its runs."""
 LEAST_CLOCK = 0.9
 """The fastest core's median clock, as a share of the clock that it may have."""
+MOST_UNCERTAIN = 0.03
+"""Half of the 95 % interval of the model's median, as a share of it."""
 FEWEST_RUNS = 30
 """Runs of the model, and frames of the loop, below which percentiles say little."""
 
 
 def judge(conditions: Conditions, results: Sequence[Result], cores: int) -> tuple[str, ...]:
     """Why not to believe the run, one sentence a reason with its remedy; () when it is trusted."""
-    reasons = [*_judge_board(conditions), *_judge_sharing(conditions, cores)]
+    reasons = [
+        *_judge_board(conditions),
+        *_judge_jetson(conditions),
+        *_judge_sharing(conditions, cores),
+    ]
     for result in results:
         prefix = f"{result.model.name}: " if len(results) > 1 else ""
         reasons += [prefix + reason for reason in _judge_result(result)]
@@ -56,6 +62,21 @@ def _judge_board(conditions: Conditions) -> Iterator[str]:
         yield (
             f"{after - before:,} pages went to or from swap during the run (0 expected):"
             " stop other programs to free memory"
+        )
+
+
+def _judge_jetson(conditions: Conditions) -> Iterator[str]:
+    before, after = conditions.before, conditions.after
+    events = [s.over_current_events for s in (before, after)]
+    if events[0] is not None and events[1] is not None and events[1] > events[0]:
+        yield (
+            f"the board slowed itself down {events[1] - events[0]} times for want of current"
+            " (0 expected): use a stronger power supply or a lower mode (nvpmodel -m)"
+        )
+    if before.power_mode != after.power_mode and before.power_mode and after.power_mode:
+        yield (
+            f"the power mode changed from {before.power_mode} to {after.power_mode} during the"
+            " run: set it with nvpmodel -m and measure again"
         )
 
 
@@ -89,6 +110,12 @@ def _judge_result(result: Result) -> Iterator[str]:
             f"the model's median changed by {result.model_drift:+.1%} from the first third of the"
             f" runs to the last (at most ±{MOST_DRIFT:.0%} is expected): look for heat or a program"
             " that started meanwhile, or measure longer with --duration"
+        )
+    interval = result.model_p50_interval_ms
+    if interval and (half := interval.half_width(result.model_ms.p50)) > MOST_UNCERTAIN:
+        yield (
+            f"the model's median is known to ±{half:.1%} only (±{MOST_UNCERTAIN:.0%} expected):"
+            " measure longer with --duration"
         )
     fewest = min(result.model_ms.count, result.frame_ms.count)
     if fewest < FEWEST_RUNS:

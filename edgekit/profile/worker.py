@@ -6,9 +6,7 @@ memory and its start are those of the loop; conditions are watched by the proces
 
 from __future__ import annotations
 
-import hashlib
 import os
-import resource
 import sys
 import time
 from pathlib import Path
@@ -18,32 +16,43 @@ import msgspec
 import numpy as np
 
 from edgekit.bundle import open_bundle
-from edgekit.errors import EdgekitError, ModelFileError, SourceError
-from edgekit.profile.board import read_text
+from edgekit.errors import EdgekitError, ModelFileError
+from edgekit.evaluation import evaluate
+from edgekit.images import find_labelled_images
+from edgekit.profile.layers import read_operators, time_layers
+from edgekit.profile.measured_input import RepeatedSource, open_classifier
 from edgekit.profile.messages import (
+    Evaluate,
+    Evaluated,
     Failed,
+    Layered,
     Load,
     Loaded,
+    Marks,
     Memory,
     Reply,
     Request,
     Settle,
     Settled,
     Timed,
+    TimeLayers,
     TimeLoop,
     TimeModel,
     decode_request,
     encode,
 )
-from edgekit.profile.record import MeasuredEngine, MeasuredModel, WarmUp
-from edgekit.profile.stage_clock import STAGES, StageTimes
-from edgekit.runtime.classifier import TOP_CLASSES, Classifier, is_bundle
+from edgekit.profile.own_process import read_peak_bytes, read_waited_s
+from edgekit.profile.record import Accuracy, GraphCost, MeasuredEngine, WarmUp
+from edgekit.profile.stage_clock import STAGES
+from edgekit.runtime.classifier import TOP_CLASSES, is_bundle
 from edgekit.runtime.engine import Engine, open_engine
-from edgekit.runtime.frame import Source
 from edgekit.runtime.preprocess import Pixels, preprocess
-from edgekit.runtime.result import Capture, classify_capture, read_capture
+from edgekit.runtime.result import classify_capture
+from edgekit.runtime.sinks import JsonLines
 from edgekit.runtime.sources import make_source
 
+LOOP_STAGES = (*STAGES, "output")
+"""The measured loop's stages: `output` is making a result's JSON line and writing it."""
 _LEAD_IN_RUNS = 3
 _LEAD_IN_NS = 50_000_000
 _WINDOWS = 3
@@ -60,6 +69,8 @@ class Worker:
     """One model and one source, ready to be timed. Requests come one after another."""
 
     def __init__(self) -> None:
+        self._ready_ns = time.perf_counter_ns()
+        self._sink = JsonLines(open(os.devnull, "wb", buffering=0), at_once=True)  # noqa: SIM115, PTH123
         self._cpu_s = time.process_time()
         self._waited_s = read_waited_s()
 
@@ -76,16 +87,28 @@ class Worker:
                 return self._time_threads(threads, request.seconds)
             case TimeLoop():
                 return self._time_loop(request.seconds)
+            case TimeLayers():
+                return self._time_layers(request.seconds)
+            case Evaluate():
+                return self._evaluate(request)
             case _:
                 return Memory(peak_bytes=read_peak_bytes())
 
     def _load(self, request: Load) -> Loaded:
-        path = Path(request.model)
-        self._classifier, self._model, facts = open_classifier(path, request.threads)
+        self._path = Path(request.model)
+        self._classifier, self._model, facts = open_classifier(self._path, request.threads)
+        loaded_ns = time.perf_counter_ns()
         self._source = RepeatedSource(make_source(request.source))
+        opened_ns = time.perf_counter_ns()
         frame = self._source.read().frame
         self._pixels = preprocess(frame.pixels, self._classifier.input, bgr=True)
         self._classifier.interpret(self._classifier.engine.infer(self._pixels))
+        marks = Marks(
+            process=self._ready_ns,
+            load=loaded_ns,
+            source=opened_ns,
+            first_result=time.perf_counter_ns(),
+        )
         description = self._classifier.engine.description
         return Loaded(
             model=facts,
@@ -96,6 +119,7 @@ class Worker:
                 "numpy": np.__version__,
                 "opencv": cv2.__version__,
             },
+            marks_ns=marks,
         )
 
     def _settle(self, limit_s: float) -> Settled:
@@ -137,13 +161,39 @@ class Worker:
 
     def _run_loop(self, span_ns: int, least: int) -> dict[str, list[int]]:
         """The loop of `edgekit run` on one thread: each frame passes all stages before the next."""
-        times: list[StageTimes] = []
-        end_ns = time.perf_counter_ns() + span_ns
-        while time.perf_counter_ns() < end_ns or len(times) < least:
+        clock, write = time.perf_counter_ns, self._sink.write
+        times: list[tuple[int, ...]] = []
+        end_ns = clock() + span_ns
+        while clock() < end_ns or len(times) < least:
             capture = self._source.read()
             result = classify_capture(self._classifier, capture, top=TOP_CLASSES)
-            times.append(result.times)
-        return {stage: [getattr(lap, stage) for lap in times] for stage in STAGES}
+            began_ns = clock()
+            write(result)
+            times.append((*result.times, clock() - began_ns))
+        return {stage: [lap[i] for lap in times] for i, stage in enumerate(LOOP_STAGES)}
+
+    def _time_layers(self, seconds: float) -> Layered:
+        description = self._classifier.engine.description
+        operators = read_operators(self._model, description)
+        graph = GraphCost(
+            multiply_adds=sum(op.multiply_adds for op in operators),
+            delegated=sum(op.multiply_adds for op in operators if op.delegate),
+        )
+        try:
+            layers = time_layers(self._model, operators, description, seconds)
+        except (ModelFileError, ValueError, RuntimeError) as error:
+            # The last two are the runtime's: it refuses a piece that it takes as part of the whole.
+            return Layered(graph=graph, unknown=str(error).strip().partition("\n")[0])
+        return Layered(graph=graph, layers=layers)
+
+    def _evaluate(self, request: Evaluate) -> Evaluated:
+        labels = Path(request.labels) if request.labels else None
+        names = self._classifier.class_names
+        images = find_labelled_images(Path(request.images), labels, names)
+        reference = open_bundle(self._path).reference if is_bundle(self._path) else None
+        infer = open_engine(reference).infer if reference else None
+        result = evaluate(self._classifier.engine, images, self._classifier.input, infer)
+        return Evaluated(accuracy=Accuracy(**result._asdict()))
 
     def _timed(self, began_ns: int, ended_ns: int, laps: dict[str, list[int]]) -> Timed:
         cpu_s, waited_s = time.process_time(), read_waited_s()
@@ -160,75 +210,6 @@ class Worker:
         return reply
 
 
-def open_classifier(path: Path, threads: int) -> tuple[Classifier, bytes, MeasuredModel]:
-    """A bundle or a plain model file, ready to run; its model's bytes; and what it is."""
-    if is_bundle(path):
-        bundle = open_bundle(path)
-        spec = bundle.manifest.model
-        classifier = Classifier(bundle, threads=threads)
-        facts = _describe(path, bundle.model, classifier)
-        return (
-            classifier,
-            bundle.model,
-            msgspec.structs.replace(
-                facts,
-                name=bundle.manifest.name,
-                family=spec.family,
-                precision=bundle.manifest.precision,
-                multiply_adds=spec.multiply_adds,
-            ),
-        )
-    try:
-        model = path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(
-            f"cannot read model {path}: {error.strerror}: give a bundle or a .tflite file"
-        ) from error
-    classifier = Classifier.from_model(model, threads=threads, name=str(path))
-    return classifier, model, _describe(path, model, classifier)
-
-
-def _describe(path: Path, model: bytes, classifier: Classifier) -> MeasuredModel:
-    return MeasuredModel(
-        name=path.stem,
-        file=path.name,
-        sha256=hashlib.sha256(model).hexdigest(),
-        size_bytes=len(model),
-        input_height=classifier.input.height,
-        input_width=classifier.input.width,
-        classes=classifier.engine.classes,
-    )
-
-
-class RepeatedSource:
-    """A source that begins again at its end; opening it again is not timed with any frame."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._buffer: Pixels | None = None
-        source.open()
-
-    def read(self) -> Capture:
-        """The next frame and how long reading it took, without the wait to open it again."""
-        capture = read_capture(self._source, self._buffer)
-        if capture is None:
-            self._source.close()
-            self._source.open()
-            capture = read_capture(self._source, self._buffer)
-        if capture is None:
-            raise SourceError(f"{self._source.describe().name} holds no frames: choose another")
-        self._buffer = capture.frame.pixels
-        return capture
-
-    def __str__(self) -> str:
-        """The source as a record may name it: a file without its folder."""
-        description = self._source.describe()
-        if description.kind in ("video", "images"):
-            name = Path(description.name).name
-            description = msgspec.structs.replace(description, name=name)
-        return str(description)
-
-
 def time_runs(engine: Engine, pixels: Pixels, span_ns: int, least: int) -> list[int]:
     """Run the model for `span_ns` and at least `least` times: the laps in ns."""
     infer, clock = engine.infer, time.perf_counter_ns
@@ -241,24 +222,6 @@ def time_runs(engine: Engine, pixels: Pixels, span_ns: int, least: int) -> list[
         now = clock()
         laps.append(now - start)
     return laps
-
-
-def read_waited_s() -> float | None:
-    """How long the main thread has been ready to run without a core; None where unknown.
-
-    The second field of /proc/self/schedstat, in ns. Threads of the video decoder are left out:
-    they compete with each other by design.
-    """
-    fields = (read_text(Path("/proc/self/schedstat")) or "").split()
-    return int(fields[1]) / 1e9 if len(fields) == 3 else None
-
-
-def read_peak_bytes() -> int:
-    """VmHWM, the most memory this process has held; getrusage's figure where /proc lacks it."""
-    for line in (read_text(Path("/proc/self/status")) or "").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> None:

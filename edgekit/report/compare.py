@@ -9,7 +9,7 @@ from edgekit.profile.board import UNKNOWN, Device
 from edgekit.profile.conditions import Snapshot
 from edgekit.profile.record import Chunk, Report, Result
 from edgekit.profile.statistics import Ratio, median_ratio
-from edgekit.report.outline import Table
+from edgekit.report.table import Table
 from edgekit.report.wording import spell_bytes, spell_change, spell_ms, spell_number
 from edgekit.spec import Record
 
@@ -233,6 +233,8 @@ def _facts(base: Report, new: Report) -> Iterator[tuple[str, str, str]]:
 
 def _condition_facts(base: Snapshot, new: Snapshot) -> Iterator[tuple[str, str, str]]:
     yield "governor", base.governor or UNKNOWN, new.governor or UNKNOWN
+    yield "power mode", base.power_mode or UNKNOWN, new.power_mode or UNKNOWN
+    yield "jetson_clocks", base.jetson_clocks or UNKNOWN, new.jetson_clocks or UNKNOWN
     limits = [spell_number(s.clock_limit_mhz, "MHz") for s in (base, new)]
     yield "clock limit", limits[0], limits[1]
     first, second = base.temperature_c, new.temperature_c

@@ -6,13 +6,15 @@ The page is built from elements, which escape every text; `page.html` is the fra
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 from xml.etree import ElementTree
 
-from edgekit.report.outline import Outline, Section, Table
-from edgekit.report.plots import draw_distribution, draw_sensor, draw_stages, draw_timeline
+from edgekit.report.outline import Outline, Section
+from edgekit.report.plots import draw_distribution, draw_layers, draw_stages
+from edgekit.report.table import Table
+from edgekit.report.timeline import draw_timeline
+from edgekit.report.tradeoff import draw_tradeoff
 
 _PAGE = Path(__file__).with_name("page.html")
 
@@ -23,8 +25,9 @@ def render_html(page: Outline) -> str:
     _add(main, "h1", page.title)
     _add(main, "p", page.subtitle, "subtitle")
     _add_verdict(main, page)
+    _add_accuracy(main, page)
     for section in page.sections:
-        _add_section(main, section, alone=len(page.sections) == 1)
+        _add_section(main, section, page)
     _add_run(main, page)
     body = ElementTree.tostring(main, encoding="unicode", method="html")
     frame = Template(_PAGE.read_text(encoding="utf-8"))
@@ -48,8 +51,18 @@ def _add_verdict(main: ElementTree.Element, page: Outline) -> None:
             _add(reasons, "li", reason)
 
 
-def _add_section(main: ElementTree.Element, section: Section, *, alone: bool) -> None:
-    if not alone:
+def _add_accuracy(main: ElementTree.Element, page: Outline) -> None:
+    if page.accuracy is None:
+        return
+    flow = _add(main, "section", kind="flow")
+    tradeoff = draw_tradeoff([section.result for section in page.sections])
+    if tradeoff is not None:
+        _add_plot(flow, "Accuracy against latency", tradeoff)
+    _add_table(flow, page.accuracy)
+
+
+def _add_section(main: ElementTree.Element, section: Section, page: Outline) -> None:
+    if len(page.sections) > 1:
         _add(main, "h2", section.title)
     figures = _add(main, "section", kind="figures")
     for figure in section.figures:
@@ -60,28 +73,21 @@ def _add_section(main: ElementTree.Element, section: Section, *, alone: bool) ->
     result = section.result
     flow = _add(main, "section", kind="flow")
     _add_plot(flow, "Latency of the model alone", draw_distribution(result))
-    _add_plot(flow, "The same over time", draw_timeline(result))
+    _add_plot(flow, "The same over time", draw_timeline(result, page.conditions.snapshots))
     _add_plot(flow, "Stages of the loop", draw_stages(result))
+    layers = draw_layers(result)
+    if layers is not None:
+        _add_plot(flow, "Time by layer", layers)
     for table in section.tables:
         _add_table(flow, table)
 
 
 def _add_run(main: ElementTree.Element, page: Outline) -> None:
-    """What all models share: the sensors over time, the machine, the method."""
+    """What all models share: the machine, conditions, the method."""
+    _add(main, "h2", "The run")
     flow = _add(main, "section", kind="flow")
-    for name, plot in _draw_sensors(page):
-        if plot is not None:
-            _add_plot(flow, name, plot)
     for table in page.tables:
         _add_table(flow, table)
-
-
-def _draw_sensors(page: Outline) -> Iterator[tuple[str, ElementTree.Element | None]]:
-    snapshots = page.conditions.snapshots
-    temperatures = [snapshot.temperature_c for snapshot in snapshots]
-    yield "Temperature", draw_sensor(snapshots, "Temperature", temperatures, "°C")
-    clocks = [snapshot.fastest_clock_mhz for snapshot in snapshots]
-    yield "Fastest core", draw_sensor(snapshots, "Clock of the fastest core", clocks, "MHz")
 
 
 def _add_plot(parent: ElementTree.Element, title: str, plot: ElementTree.Element) -> None:

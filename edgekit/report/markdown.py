@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from edgekit.report.outline import Outline, Table
+from edgekit.report.outline import Outline
+from edgekit.report.table import Table
 
 
 def render_markdown(page: Outline) -> str:
@@ -43,6 +44,8 @@ def _lines(page: Outline) -> Iterator[str]:
     yield ""
     for reason in page.reasons:
         yield f"- {escape(reason)}"
+    if page.accuracy is not None:
+        yield from render_table(page.accuracy)
     for section in page.sections:
         yield ""
         yield f"## {escape(section.title)}"

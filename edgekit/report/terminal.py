@@ -7,7 +7,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from edgekit.report.outline import Figure, Outline, Table
+from edgekit.report.outline import Figure, Outline
+from edgekit.report.table import Table
 
 
 def print_outline(page: Outline, console: Console) -> None:
@@ -15,6 +16,8 @@ def print_outline(page: Outline, console: Console) -> None:
     console.print(Text(page.title, style="bold"))
     console.print(Text(page.subtitle, style="dim"))
     console.print(_verdict(page))
+    if page.accuracy is not None:
+        console.print(render_table(page.accuracy))
     for section in page.sections:
         console.print()
         if len(page.sections) > 1:

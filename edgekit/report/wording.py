@@ -35,6 +35,27 @@ def spell_rate(per_second: float | None) -> str:
     return f"{per_second:,.0f} MAC/s"
 
 
+def spell_fps(value: float) -> str:
+    return f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
+
+
+def spell_energy(millijoules: float) -> str:
+    if millijoules >= 1000:
+        return f"{millijoules / 1000:,.2f} J"
+    return f"{millijoules:.2f} mJ" if millijoules >= 0.1 else f"{millijoules * 1000:.1f} µJ"
+
+
+def spell_layer(name: str) -> str:
+    """`12 CONV_2D 14×14×96 +2` in fewer letters."""
+    for long, short in (
+        ("DEPTHWISE_CONV_2D", "depthwise"),
+        ("FULLY_CONNECTED", "linear"),
+        ("CONV_2D", "conv"),
+    ):
+        name = name.replace(long, short)
+    return name
+
+
 def spell_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 

@@ -88,7 +88,9 @@ class LiteRTEngine(Engine):
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().partition("\n")[0]
-            raise ModelFileError(f"{name} cannot be loaded by {package}: {reason}") from error
+            raise ModelFileError(
+                f"{name} cannot be loaded by {package}: {reason}: expected a whole .tflite file"
+            ) from error
         self._read_tensors(name)
         self._encode = self._encoder(normalization)
         self.output_is_probability = _ends_in_softmax(operators)

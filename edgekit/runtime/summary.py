@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgekit.errors import SourceError
 from edgekit.profile.stage_clock import StageSummary
 from edgekit.runtime.stream import StreamSummary
 
@@ -17,19 +18,33 @@ def print_summary(summary: StreamSummary) -> None:
 
 
 def format_counts(summary: StreamSummary) -> str:
-    """Frames, rate and drops; and, of a file that was too short, how much of it was decoded."""
+    """Frames, rate and drops; and whether all of a file was decoded."""
     text = (
         f"{summary.frames:,} frames in {summary.seconds:.2f} s ({summary.fps:.1f} frames/s),"
         f" {summary.dropped:,} dropped"
     )
     if not summary.ended or summary.expected is None:
         return text
-    if summary.frames < summary.expected:
-        return (
-            f"{text}\nwarning: decoded {summary.frames:,} of {summary.expected:,} frames:"
-            " the rest is damaged or missing"
+    return text if is_cut_short(summary) else f"{text}, all decoded"
+
+
+def is_cut_short(summary: StreamSummary) -> bool:
+    """Whether a file ended well before the number of frames that its container names.
+
+    Some containers only estimate the number, from their duration: 2 % and two frames are let pass.
+    """
+    if not summary.ended or summary.expected is None:
+        return False
+    return summary.frames < 0.98 * summary.expected - 2
+
+
+def check_complete(summary: StreamSummary, name: str) -> None:
+    """Raise SourceError for a file that was cut short: its answers are not those of the whole."""
+    if is_cut_short(summary):
+        raise SourceError(
+            f"{name} is damaged or cut short: decoded {summary.frames:,} of {summary.expected:,}"
+            " frames: copy it again; the results of those frames stand"
         )
-    return f"{text}, all decoded"
 
 
 def _make_table(stages_ms: dict[str, StageSummary]) -> object:

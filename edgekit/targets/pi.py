@@ -7,6 +7,7 @@ it while calibration runs and goes away afterwards.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -21,6 +22,7 @@ from torch.fx import GraphModule
 
 from edgekit.errors import ConversionError, OutputError
 from edgekit.quantize.graph import is_quantize
+from edgekit.targets.pi_worker import DISK_FULL
 
 PIXEL_OFFSET = 128
 """A pixel p enters as the int8 code p − 128."""
@@ -98,7 +100,9 @@ class TFLiteWriter:
 
     def result(self) -> bytes:
         """Wait for the flatbuffer. Raises ConversionError with the converter's own last words."""
-        if self._process.wait() != 0 or not self._output.is_file():
+        if self._process.wait() == DISK_FULL:
+            raise OutputError(_no_room(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+        if self._process.returncode != 0 or not self._output.is_file():
             raise ConversionError(self._failure())
         return self._output.read_bytes()
 
@@ -110,7 +114,7 @@ class TFLiteWriter:
         self._process.wait()
         self._log.seek(0)
         lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines()]
-        last = next((line for line in reversed(lines) if line), "no message")
+        last = next((line for line in reversed(lines) if line and "File " not in line), "no word")
         return (
             f"litert-torch could not write this network (exit {self._process.returncode}): {last}:"
             " check that `edgekit inspect` knows its family, or report it"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
+import signal
 import sys
 from pathlib import Path
 
 import torch
+
+DISK_FULL = 28
+"""Exit status when there is no room for the flatbuffer."""
+PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -59,5 +66,17 @@ def store_half(model: bytes) -> bytes:
     return result
 
 
+def _die_with_parent() -> None:
+    """Ask Linux to end this process when the one that wants its result is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    main()
+    _die_with_parent()
+    try:
+        main()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.exit(DISK_FULL)

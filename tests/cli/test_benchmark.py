@@ -18,7 +18,7 @@ from edgekit.profile.record import read_report
 from edgekit.spec import InputSpec, ModelSpec, Normalization
 from tests.environments import REPOSITORY
 
-STAGES = ["capture", "preprocess", "inference", "postprocess"]
+STAGES = ["capture", "preprocess", "inference", "postprocess", "output"]
 
 
 def run(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
@@ -96,7 +96,7 @@ def test_a_bundle_is_measured(bundle, clip, tmp_path):
     assert list(document["stages_ms"]) == STAGES
     result = document["results"][0]
     for stage in document["stages_ms"].values():
-        assert 0 < stage["p50"] <= stage["p90"] <= stage["p99"]
+        assert 0 < stage["p50"] <= stage["p90"] <= stage["p95"] <= stage["p99"]
         assert stage["count"] == result["frame_ms"]["count"] > 10
     frames_s = result["frame_ms"]["count"] / document["throughput_fps"]
     assert 0.9 < frames_s < 1.5
@@ -110,6 +110,15 @@ def test_a_bundle_is_measured(bundle, clip, tmp_path):
         300_774_272 / result["model_ms"]["p50"] * 1e3, rel=1e-6
     )
     assert result["threads"][0]["threads"] == 1
+    interval = result["model_p50_interval_ms"]
+    assert interval["low"] <= result["model_ms"]["p50"] <= interval["high"]
+    assert sum(result["cold_start"].values()) == pytest.approx(document["cold_start_s"], abs=0.01)
+    assert result["graph"] == {"multiply_adds": 300_775_552, "delegated": 300_775_552}
+    layers = result["layers"]
+    assert len(layers["parts"]) >= 4
+    assert sum(part["p50_ms"] for part in layers["parts"]) == pytest.approx(
+        layers["whole_ms"], rel=1e-3
+    )
     assert result["warmup"]["runs"] >= 15
     assert document["device"]["packages"]["ai-edge-litert"]
     assert "320x240" in document["settings"]["source"]
@@ -143,6 +152,24 @@ def test_several_models_take_turns(model, bundle, clip, tmp_path):
     assert starts[0][0] < starts[1][0] < starts[0][1] < starts[1][1]
 
 
+def test_accuracy_is_measured_in_the_same_run(tmp_path):
+    demo = REPOSITORY / "calibration" / "demo"
+    bundle, images = demo / "digits-pi.edgekit", demo / "test"
+    done = run(bundle, "--images", images, "--duration", 0.5, "-o", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)["results"]
+    assert result["accuracy"]["images"] > 100
+    assert result["accuracy"]["top1"] > 90
+    assert result["accuracy"]["agreement"] > 90
+    assert str(REPOSITORY) not in done.stdout
+
+
+def test_labels_alone_are_refused(model, tmp_path):
+    done = run(model, "--labels", tmp_path / "labels.csv")
+    assert done.returncode == 2
+    assert "give their folder with --images" in done.stderr
+
+
 def test_settings_may_name_the_model(model, clip, tmp_path):
     (tmp_path / "edgekit.toml").write_text(
         f'[benchmark]\nbundle = "{model}"\nsource = "{clip}"\nduration = 0.3\n'
@@ -159,6 +186,8 @@ def test_settings_may_name_the_model(model, clip, tmp_path):
         (["absent.tflite", "--source", "CLIP"], "absent.tflite"),
         (["MODEL", "--source", "absent.mp4"], "absent.mp4"),
         (["CLIP", "--source", "CLIP"], "no TFLite model"),
+        (["MODEL", "MODEL", "--source", "0"], "camera 0 cannot serve 2 models at once"),
+        (["MODEL", "--images", "absent"], "absent is not a folder of images"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(model, clip, tmp_path, arguments, message):

@@ -19,6 +19,7 @@ import torch
 
 from edgekit.bundle import open_bundle
 from edgekit.cli import main
+from edgekit.files import write_atomic
 from tests.environments import REPOSITORY
 from tests.quantize.nets import write_images
 from tests.targets.conversions import convert_small, small_checkpoint, small_images, workspace
@@ -159,10 +160,21 @@ def test_places_that_cannot_be_written(edgekit: Callable[..., Outcome], tmp_path
     began = time.monotonic()
     outcome = edgekit(*arguments(output="no/out.edgekit"))
     assert_refused(outcome, "the folder no does not exist: create it first")
-    assert_refused(edgekit(*arguments(output=tmp_path)), "Is a directory: choose another place")
+    assert_refused(edgekit(*arguments(output=tmp_path)), "it is a folder: choose another name")
     assert_refused(edgekit(*arguments(output="/proc/out.edgekit")), "cannot write /proc/out.edge")
     assert time.monotonic() - began < 20  # before the work, not after it
     assert list(tmp_path.iterdir()) == []
+
+
+def test_links_stay_and_devices_are_refused(
+    edgekit: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    assert_refused(edgekit(*arguments(output="/dev/null")), "no ordinary file: choose another")
+    target, link = tmp_path / "target.edgekit", tmp_path / "link.edgekit"
+    link.symlink_to(target)
+    write_atomic(link, b"bundle")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"bundle"
 
 
 def test_unknown_recipes(edgekit: Callable[..., Outcome], tmp_path: Path) -> None:

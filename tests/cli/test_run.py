@@ -186,16 +186,14 @@ def test_class_names_that_do_not_fit(model: Path, tmp_path: Path) -> None:
     assert_one_line(result, "2 class names were given", "1001 classes")
 
 
-def test_video_cut_short_says_how_much_was_decoded(
-    test_data: Path, model: Path, tmp_path: Path
-) -> None:
+def test_video_cut_short_is_told_and_exit_1(test_data: Path, model: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.mp4"
     cut.write_bytes((test_data / VIDEO).read_bytes()[:300_000])
     result = edgekit("run", model, "--source", cut, "--json")
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 1, result.stderr
     count = len(result.stdout.splitlines())
     assert 0 < count < VIDEO_FRAMES
-    assert f"decoded {count} of 377 frames" in result.stderr
+    assert f"cut.mp4 is damaged or cut short: decoded {count} of 377 frames" in result.stderr
 
 
 def test_video_without_a_decodable_frame(test_data: Path, model: Path, tmp_path: Path) -> None:

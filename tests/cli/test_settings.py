@@ -95,7 +95,7 @@ def test_convert_says_that_its_checkpoint_comes_from_the_file(
 def test_the_file_gives_no_calibration_images_to_another_checkpoint(folder: Path) -> None:
     write(folder, '[convert]\nprecision = "int8"\n')
     with pytest.raises(CalibrationError, match="int8 needs images to calibrate on"):
-        cli.main(["convert", "other.pth"], standalone_mode=False)
+        cli.main(["convert", str(small_checkpoint())], standalone_mode=False)
 
 
 @pytest.mark.parametrize(

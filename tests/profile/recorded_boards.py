@@ -51,6 +51,62 @@ PI_4 = {
 """A Pi 4 at work on one core."""
 
 
+_INA = "sys/class/hwmon/hwmon1"
+_GPU = "sys/class/devfreq/17000000.gpu"
+
+ORIN_NANO = {
+    "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
+    f"{_INA}/name": "ina3221\n",
+    f"{_INA}/in1_label": "VDD_IN\n",
+    f"{_INA}/in1_input": "5056\n",
+    f"{_INA}/curr1_input": "960\n",
+    f"{_INA}/in2_label": "VDD_CPU_GPU_CV\n",
+    f"{_INA}/in2_input": "5048\n",
+    f"{_INA}/curr2_input": "120\n",
+    f"{_INA}/in3_label": "VDD_SOC\n",
+    f"{_INA}/in3_input": "5048\n",
+    f"{_INA}/curr3_input": "288\n",
+    "sys/class/hwmon/hwmon2/name": "soctherm_oc\n",
+    "sys/class/hwmon/hwmon2/oc1_event_cnt": "0\n",
+    "sys/class/hwmon/hwmon2/oc3_event_cnt": "2\n",
+    f"{_GPU}/cur_freq": "306000000\n",
+    f"{_GPU}/min_freq": "306000000\n",
+    f"{_GPU}/max_freq": "624750000\n",
+}
+"""An Orin Nano. Written from NVIDIA's Jetson Linux Developer Guide r36.3 (INA3221, OC events) and
+the kernel's ina3221 and devfreq documents, not recorded from a board."""
+
+NVPMODEL = "NV Power Mode: 15W\n0\n"
+JETSON_CLOCKS = """SOC family:tegra234  Machine:NVIDIA Jetson Orin Nano Developer Kit
+Online CPUs: 0-5
+cpu0: Online=1 Governor=schedutil MinFreq=729600 MaxFreq=1510400 CurrentFreq=1510400
+cpu1: Online=1 Governor=schedutil MinFreq=729600 MaxFreq=1510400 CurrentFreq=729600
+GPU MinFreq=306000000 MaxFreq=624750000 CurrentFreq=306000000
+EMC MinFreq=204000000 MaxFreq=2133000000 CurrentFreq=2133000000 FreqOverride=0
+NV Power Mode: 15W
+"""
+"""What the two tools print, by the same guide; not recorded from a board."""
+
+RAPL = {
+    "sys/class/powercap/intel-rapl:0/name": "package-0\n",
+    "sys/class/powercap/intel-rapl:0/energy_uj": "262143328850\n",
+}
+"""By https://docs.kernel.org/power/powercap/powercap.html."""
+
+OLD_JETSON = {
+    "sys/bus/iio/devices/iio:device0/rail_name_0": "POM_5V_IN\n",
+    "sys/bus/iio/devices/iio:device0/in_power0_input": "2134\n",
+}
+"""The ina3221x driver of a Jetson Nano, by NVIDIA's L4T 32.7 guide."""
+
+
+def write_tool(folder: Path, name: str, output: str) -> None:
+    """A program that prints `output`, whatever it is asked."""
+    tool = folder / name
+    tool.write_text(f"#!/bin/sh\ncat <<'END'\n{output}END\n")
+    tool.chmod(0o755)
+
+
 def write_tree(root: Path, files: dict[str, str]) -> Path:
     """Write `files` below `root`, over what lies there."""
     for name, text in files.items():

@@ -8,8 +8,6 @@ import time
 import pytest
 
 from edgekit.profile.conditions import (
-    Sampler,
-    Sensors,
     Snapshot,
     describe_throttled,
     mean_share,
@@ -18,6 +16,7 @@ from edgekit.profile.conditions import (
     share_cpu,
     throttled_between,
 )
+from edgekit.profile.sensors import Sampler, Sensors
 from tests.profile.recorded_boards import PI_4, write_tree
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -65,7 +64,7 @@ def test_vcgencmd_is_asked_where_the_kernel_has_no_file(tmp_path):
     tool = tmp_path / "vcgencmd"
     tool.write_text("#!/bin/sh\n[ $1 = get_throttled ] && echo throttled=0x50005\n")
     tool.chmod(0o755)
-    sensors = Sensors(tmp_path, vcgencmd=str(tool))
+    sensors = Sensors(tmp_path, tools=str(tmp_path))
     assert sensors.read().throttled == 0x50005
     assert sensors.sample().throttled is None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgekit.profile.statistics import median_drift, median_ratio, summarize
+from edgekit.profile.statistics import median_drift, median_interval, median_ratio, summarize
 
 
 def noise(count: int, seed: int, scale: float = 1.0) -> np.ndarray:
@@ -44,6 +44,19 @@ def test_interval_covers_the_true_ratio_about_as_often_as_it_says():
         ratio = median_ratio(noise(300, 2 * seed), noise(300, 2 * seed + 1, scale=1.1))
         covered += ratio.low <= 1.1 <= ratio.high
     assert covered >= 51
+
+
+def test_interval_of_a_median_covers_it_about_as_often_as_it_says():
+    truth = float(np.median(noise(100_000, 999)))
+    intervals = [median_interval(noise(400, seed)) for seed in range(60)]
+    assert sum(interval.low <= truth <= interval.high for interval in intervals) >= 51
+
+
+def test_half_width_is_a_share_of_the_median():
+    interval = median_interval(noise(400, 1))
+    median = float(np.median(noise(400, 1)))
+    assert 0 < interval.half_width(median) < 0.05
+    assert interval.low <= median <= interval.high
 
 
 def test_ratio_of_single_runs():

@@ -7,6 +7,7 @@ import re
 import msgspec
 import pytest
 
+from edgekit.profile.statistics import Interval
 from edgekit.profile.trust import judge
 from tests.report.records import make_conditions, make_result
 
@@ -73,6 +74,28 @@ def test_drift(drift, trusted):
     found = reasons(result=replace(make_result(), model_drift=drift))
     assert (not found) == trusted
     assert trusted or f"changed by {drift:+.1%}" in found[0]
+
+
+def test_a_median_that_is_hardly_known_is_a_reason():
+    wide = Interval(low=17.0, high=19.0)
+    found = reasons(result=replace(make_result(), model_p50_interval_ms=wide))
+    assert "known to ±6" in found[0] and "--duration" in found[0]
+
+
+def test_over_current_on_a_jetson_is_a_reason():
+    conditions = make_conditions()
+    ends = (conditions.before, conditions.after)
+    before, after = (replace(s, over_current_events=n) for s, n in zip(ends, (2, 5), strict=True))
+    (reason,) = reasons(replace(conditions, before=before, after=after))
+    assert "slowed itself down 3 times" in reason
+
+
+def test_another_power_mode_is_a_reason():
+    conditions = make_conditions()
+    before = replace(conditions.before, power_mode="15W")
+    after = replace(conditions.after, power_mode="7W")
+    (reason,) = reasons(replace(conditions, before=before, after=after))
+    assert "changed from 15W to 7W" in reason
 
 
 def test_warm_up_that_did_not_settle_is_a_reason():

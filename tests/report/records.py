@@ -7,9 +7,14 @@ import numpy as np
 
 from edgekit.profile.board import Device, Timer
 from edgekit.profile.conditions import CpuShare, Snapshot
+from edgekit.profile.layers import METHOD, LayerTime, LayerTimes
+from edgekit.profile.power import energy_per_run
 from edgekit.profile.record import (
+    Accuracy,
     Chunk,
+    ColdStart,
     Conditions,
+    GraphCost,
     MeasuredEngine,
     MeasuredModel,
     Report,
@@ -19,7 +24,7 @@ from edgekit.profile.record import (
     WarmUp,
 )
 from edgekit.profile.stage_clock import StageSummary
-from edgekit.profile.statistics import summarize
+from edgekit.profile.statistics import median_interval, summarize
 
 DEVICE = Device(
     board="Raspberry Pi 4 Model B Rev 1.4",
@@ -33,7 +38,7 @@ DEVICE = Device(
     edgekit="0.1.0",
     packages={"ai-edge-litert": "2.3.0", "numpy": "1.24.2", "opencv": "4.6.0"},
 )
-STAGES = {"capture": 2.1, "preprocess": 0.9, "inference": 1.0, "postprocess": 0.2}
+STAGES = {"capture": 2.1, "preprocess": 0.9, "inference": 1.0, "postprocess": 0.2, "output": 0.05}
 
 
 def make_result(name: str = "digits", median_ms: float = 18.0, seed: int = 0) -> Result:
@@ -72,7 +77,9 @@ def make_result(name: str = "digits", median_ms: float = 18.0, seed: int = 0) ->
         model_drift=0.004,
         model_samples=make_chunks(turns, 0.0),
         stages_ms={
-            stage: StageSummary(p50=ms, p90=ms * 1.1, p99=ms * 1.5, mean=ms * 1.02, count=440)
+            stage: StageSummary(
+                p50=ms, p90=ms * 1.1, p95=ms * 1.2, p99=ms * 1.5, mean=ms * 1.02, count=440
+            )
             for stage, ms in stages.items()
         },
         frame_ms=summarize(np.concatenate(frames)),
@@ -86,7 +93,43 @@ def make_result(name: str = "digits", median_ms: float = 18.0, seed: int = 0) ->
             for count in (1, 2, 3, 4)
         ),
         multiply_adds_per_s=300_774_272 / model_ms.p50 * 1e3,
+        multiply_adds_peak_per_s=57.6e9,
+        model_p50_interval_ms=median_interval(np.concatenate(turns)),
+        frame_p50_interval_ms=median_interval(np.concatenate(frames)),
+        cold_start=ColdStart(process_s=0.9, load_s=0.3, source_s=0.06, first_result_s=0.05),
+        graph=GraphCost(multiply_adds=300_774_272, delegated=300_000_000),
+        layers=make_layers(median_ms),
+        model_power=energy_per_run(make_conditions().during, [(5.0, 7.0), (9.0, 11.0)], 220),
+        frame_power=energy_per_run(make_conditions().during, [(7.0, 9.0), (11.0, 13.0)], 180),
     )
+
+
+def make_layers(whole_ms: float, count: int = 27) -> LayerTimes:
+    """A network whose later layers take less, one of them outside the delegate."""
+    weights = np.linspace(3, 1, count)
+    times = whole_ms * weights / weights.sum()
+    return LayerTimes(
+        method=METHOD,
+        rounds=64,
+        whole_ms=whole_ms,
+        surplus=0.06,
+        parts=tuple(
+            LayerTime(
+                name=f"{index} {'DEPTHWISE_' if index % 2 else ''}CONV_2D 56×56×{8 * index + 16}",
+                operators=1,
+                multiply_adds=9_000_000,
+                delegated_multiply_adds=0 if index == 20 else 9_000_000,
+                p50_ms=round(float(time_ms), 6),
+            )
+            for index, time_ms in enumerate(times)
+        ),
+    )
+
+
+def with_accuracy(result: Result, top1: float) -> Result:
+    """`result` with an accuracy on 1,000 images."""
+    accuracy = Accuracy(top1=top1, top5=95.0, images=1000, agreement=93.5, sqnr_db=24.1)
+    return msgspec.structs.replace(result, accuracy=accuracy)
 
 
 def make_chunks(turns: list[np.ndarray], offset_s: float) -> tuple[Chunk, ...]:
@@ -114,6 +157,7 @@ def make_conditions(warming_c: float = 6.0) -> Conditions:
             swap_used_bytes=0,
             swapped_pages=76,
             load_1min=0.4,
+            power_w={"VDD_IN": round(4.1 + 0.2 * (index % 3), 2)},
         )
         for index in range(44)
     ]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from edgekit.errors import ReportError
-from edgekit.profile.record import encode_report, read_report, to_document
+from edgekit.profile.record import decode_report, encode_report, read_report, to_document
+from edgekit.report.compare import compare_reports
+from edgekit.report.html import render_html
+from edgekit.report.markdown import render_markdown
+from edgekit.report.outline import outline
 from tests.report.records import make_report, make_result
 
 
@@ -21,8 +26,21 @@ def test_round_trip(tmp_path):
 
 def test_document_has_the_stable_keys():
     document = to_document(make_report(make_result("a"), make_result("b", 9.0)))
-    assert set(document["stages_ms"]) == {"capture", "preprocess", "inference", "postprocess"}
-    assert set(document["stages_ms"]["inference"]) == {"p50", "p90", "p99", "mean", "count"}
+    assert set(document["stages_ms"]) == {
+        "capture",
+        "preprocess",
+        "inference",
+        "postprocess",
+        "output",
+    }
+    assert set(document["stages_ms"]["inference"]) == {
+        "p50",
+        "p90",
+        "p95",
+        "p99",
+        "mean",
+        "count",
+    }
     for key in ("throughput_fps", "memory_peak_bytes", "cold_start_s"):
         assert document[key] == document["results"][0][key]
     assert document["trusted"] is True
@@ -30,8 +48,30 @@ def test_document_has_the_stable_keys():
     assert {"device", "conditions", "schema"} <= set(document)
 
 
+SCHEMA_1 = Path(__file__).with_name("schema-1.json")
+
+
+@pytest.mark.parametrize("render", [render_markdown, render_html])
+def test_a_record_of_schema_1_still_opens(render):
+    """The fixture is what `edgekit benchmark --duration 1` wrote then, every 88th sample kept."""
+    report = read_report(SCHEMA_1)
+    (result,) = report.results
+    assert report.schema == 1
+    assert result.stages_ms["inference"].p95 is None
+    assert result.layers is None
+    page = render(outline(report))
+    assert "XNNPACK, 1 partition" in page
+    assert "unknown" in page
+    assert decode_report(encode_report(report), "again") == report
+
+
+def test_a_record_of_schema_1_compares_with_itself():
+    report = read_report(SCHEMA_1)
+    assert compare_reports(report, report).models[0].figures["model_p50_ms"].ratio == 1
+
+
 def test_keys_of_a_later_edgekit_are_ignored(tmp_path):
-    document = to_document(make_report()) | {"power": {"watts": 4.2}}
+    document = to_document(make_report()) | {"weather": {"rain_mm": 4.2}}
     path = tmp_path / "report.json"
     path.write_text(json.dumps(document))
     assert read_report(path) == make_report()
@@ -55,7 +95,7 @@ def test_truncated_record(tmp_path, share):
 def test_unknown_schema(tmp_path, schema):
     path = tmp_path / "report.json"
     path.write_text(json.dumps(to_document(make_report()) | {"schema": schema}))
-    with pytest.raises(ReportError, match=f"record schema {schema!r}, this edgekit reads 1"):
+    with pytest.raises(ReportError, match=f"record schema {schema!r}, this edgekit reads 1 to 2"):
         read_report(path)
 
 

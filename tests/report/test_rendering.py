@@ -12,12 +12,16 @@ import pytest
 from rich.console import Console
 
 from edgekit.profile.conditions import Snapshot
+from edgekit.profile.record import Accuracy
 from edgekit.report.html import render_html
 from edgekit.report.markdown import render_markdown
 from edgekit.report.outline import outline
-from edgekit.report.plots import draw_distribution, draw_sensor, draw_timeline, ticks
+from edgekit.report.plot import ticks
+from edgekit.report.plots import draw_distribution, draw_layers
 from edgekit.report.terminal import print_outline
-from tests.report.records import make_report, make_result
+from edgekit.report.timeline import draw_timeline
+from edgekit.report.tradeoff import draw_tradeoff, wilson_interval
+from tests.report.records import make_report, make_result, with_accuracy
 
 HOSTILE = '<script>alert(1)</script>|`x`"&'
 REASON = "the board limited itself during the run (0x4: now throttled): cool the board"
@@ -38,7 +42,7 @@ RENDERINGS = {
 
 @pytest.mark.parametrize("form", RENDERINGS)
 def test_every_rendering_says_the_same(form):
-    text = RENDERINGS[form](make_report())
+    text = " ".join(RENDERINGS[form](make_report()).replace("\\", "").split())
     for said in (
         "Raspberry Pi 4 Model B Rev 1.4",
         "Trusted",
@@ -51,8 +55,16 @@ def test_every_rendering_says_the_same(form):
         "1 AVERAGE",
         "ondemand",
         "57.9 °C",
+        "29% of the 57.6 GMAC/s peak",
+        "99.7% XNNPACK, 0.3% plain kernels",
+        "0 conv 56×56×16",
+        "add up to the 18.000 ms of one invoke",
+        "model read, checked, made ready",
+        "VDD_IN",
+        "78.18 mJ",
+        "With 95 % confidence the model's median lies in 17.",
     ):
-        assert said in text.replace("\\", ""), said
+        assert said in text, said
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
@@ -86,7 +98,7 @@ def test_html_asks_for_nothing():
     assert links.fetched == ["data:,"]
     assert not links.tags & {"script", "img", "iframe", "object"}
     assert not re.search(r"https?://|@import|url\(", page)
-    assert page.count("<svg") == 2 * 3 + 2
+    assert page.count("<svg") == 2 * 4
 
 
 def test_html_escapes_every_text():
@@ -120,7 +132,45 @@ def test_what_the_machine_does_not_tell_is_named():
     report = msgspec.structs.replace(report, conditions=conditions)
     text = render_markdown(outline(report))
     assert "does not tell: temperature, fastest core, governor, throttling" in text
-    assert render_html(outline(report)).count("<svg") == 3
+    assert render_html(outline(report)).count("<svg") == 4
+
+
+@pytest.mark.parametrize("form", RENDERINGS)
+def test_accuracy_is_told_with_its_pareto_line(form):
+    report = make_report(
+        with_accuracy(make_result("small", 9.0), 61.0),
+        with_accuracy(make_result("middle", 14.0), 59.0),
+        with_accuracy(make_result("large", 18.0), 72.5),
+    )
+    text = " ".join(re.sub(r"[|<>/]|t[hdr]", " ", RENDERINGS[form](report)).split())
+    assert re.search(r"middle 13.9\d 59.00 95.00 93.50 1,000 no", text)
+    assert re.search(r"large 17.\d+ 72.50 95.00 93.50 1,000 yes", text)
+    if form == "html":
+        assert RENDERINGS[form](report).count("<svg") == 3 * 4 + 1
+
+
+def test_accuracy_of_one_model_needs_no_plot():
+    assert draw_tradeoff([with_accuracy(make_result(), 61.0)]) is None
+    assert draw_tradeoff([make_result("a"), make_result("b")]) is None
+
+
+def test_wilson_interval_narrows_with_more_images():
+    # 61 of 100: 51.2 to 70.0 % (Wilson 1927)
+    few = Accuracy(top1=61.0, top5=90.0, images=100, agreement=None, sqnr_db=None)
+    assert wilson_interval(few) == pytest.approx((51.2, 69.99), abs=0.05)
+
+
+def test_layers_outside_the_delegate_are_marked():
+    bars = [bar.get("class") for bar in draw_layers(make_result()).iter("rect")]
+    assert bars.count("bar outside") == 1
+    assert len(bars) == 27
+
+
+def test_a_surplus_too_large_is_told():
+    result = make_result()
+    layers = msgspec.structs.replace(result.layers, surplus=0.6)
+    page = render_markdown(outline(make_report(msgspec.structs.replace(result, layers=layers))))
+    assert "do not rely on these parts" in page
 
 
 def heights(plot: ElementTree.Element, kind: str) -> list[str]:
@@ -135,7 +185,7 @@ def test_distribution_leaves_no_run_out():
 
 
 def test_timeline_marks_the_longest_run():
-    titles = [mark.text for mark in draw_timeline(make_result()).iter("title")]
+    titles = [mark.text for mark in draw_timeline(make_result(), ()).iter("title")]
     assert any("longest 55.80 ms" in title for title in titles)
 
 
@@ -149,8 +199,12 @@ def test_plots_of_a_single_run():
     assert "nan" not in render_html(outline(make_report(result)))
 
 
-def test_sensor_without_readings_is_not_drawn():
-    assert draw_sensor([Snapshot(time_s=0.0)] * 2, "T", [None, 50.0], "°C") is None
+def test_sensors_without_readings_have_no_lane():
+    silent = [Snapshot(time_s=float(second)) for second in range(30)]
+    told = [Snapshot(time_s=float(second), temperature_c=50.0) for second in range(30)]
+    bare, lane = (draw_timeline(make_result(), snapshots) for snapshots in (silent, told))
+    assert "temperature" not in [text.text for text in bare.iter("text")]
+    assert "temperature" in [text.text for text in lane.iter("text")]
 
 
 @pytest.mark.parametrize(

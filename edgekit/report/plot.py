@@ -1,0 +1,77 @@
+"""One inline SVG plot: a frame with axes, to which marks are added.
+
+Built as elements, so that every text in it is escaped. Sizes are the drawing's own units, about a
+pixel each. Colours come from the page's style sheet by class. Every mark has a `title`, which
+browsers show under the pointer and read aloud.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+WIDTH, HEIGHT = 460, 230
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 34, 36
+
+
+class Scale(NamedTuple):
+    """Values `low` to `high` on the drawing's `start` to `end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        span = (self.high - self.low) or 1.0
+        return round(self.start + (value - self.low) / span * (self.end - self.start), 2)
+
+
+class Plot:
+    """A frame with axes; marks are added below it."""
+
+    def __init__(self, label: str, height: int = HEIGHT) -> None:
+        self.height = height
+        self.root = ElementTree.Element(
+            "svg", {"viewBox": f"0 0 {WIDTH} {height}", "role": "img", "aria-label": label}
+        )
+
+    def add(self, tag: str, kind: str, title: str = "", **places: float | str) -> None:
+        """One mark of class `kind`; underscores in attribute names stand for hyphens."""
+        attributes = {name.replace("_", "-"): str(place) for name, place in places.items()}
+        element = ElementTree.SubElement(self.root, tag, {"class": kind, **attributes})
+        if title:
+            ElementTree.SubElement(element, "title").text = title
+
+    def write(self, text: str, kind: str, x: float, y: float, anchor: str = "start") -> None:
+        element = ElementTree.SubElement(
+            self.root,
+            "text",
+            {"class": kind, "x": str(x), "y": str(y), "text-anchor": anchor},
+        )
+        element.text = text
+
+    def x_axis(self, scale: Scale, unit: str) -> None:
+        bottom = self.height - BOTTOM
+        self.add("line", "axis", x1=scale.start, x2=scale.end, y1=bottom, y2=bottom)
+        for tick in ticks(scale.low, scale.high, 6):
+            self.write(f"{tick:g}", "tick", scale(tick), bottom + 15, "middle")
+        self.write(unit, "tick", scale.end, bottom + 30, "end")
+
+    def y_axis(self, scale: Scale, unit: str, most: int = 5, top: float = TOP) -> None:
+        """Lines across at up to `most` round values; the unit stands above `top`."""
+        for tick in ticks(scale.low, scale.high, most):
+            self.add("line", "grid", x1=LEFT, x2=WIDTH - RIGHT, y1=scale(tick), y2=scale(tick))
+            self.write(f"{tick:g}", "tick", LEFT - 6, scale(tick) + 4, "end")
+        self.write(unit, "tick", LEFT - 6, top - 14, "end")
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers from `low` to `high`, at most `most` and a few: steps of 1, 2 or 5."""
+    span = (high - low) or 1.0
+    magnitude: float = 10.0 ** math.floor(math.log10(span / most))
+    step = next(s * magnitude for s in (1, 2, 5, 10) if span / (s * magnitude) <= most)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(index * step, 9) for index in range(first, last + 1)]

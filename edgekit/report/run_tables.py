@@ -1,0 +1,221 @@
+"""The tables that all models of a run share: machine, conditions, sharing, method, accuracy."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+
+from edgekit.profile.board import UNKNOWN
+from edgekit.profile.conditions import Snapshot, describe_throttled
+from edgekit.profile.record import Conditions, Report, Result
+from edgekit.report.table import Row, Table
+from edgekit.report.wording import spell_bytes, spell_count, spell_ms, spell_number
+
+_ONLY_JETSONS = ("power mode", "jetson_clocks", "GPU clock", "over-current events")
+
+
+def run_tables(report: Report) -> Iterator[Table]:
+    """The tables of the whole run."""
+    yield _device_table(report)
+    yield _conditions_table(report)
+    yield _sharing_table(report)
+    yield _method_table(report)
+
+
+def find_pareto(results: Sequence[Result]) -> list[Result]:
+    """The results that no other beats in accuracy without being slower, fastest first."""
+    kept: list[Result] = []
+    best = float("-inf")
+    known = [result for result in results if result.accuracy is not None]
+    for result in sorted(known, key=lambda r: (r.model_ms.p50, -_top1(r))):
+        if _top1(result) > best:
+            kept.append(result)
+            best = _top1(result)
+    return kept
+
+
+def _top1(result: Result) -> float:
+    assert result.accuracy is not None
+    return result.accuracy.top1
+
+
+def accuracy_table(report: Report) -> Table | None:
+    """Accuracy beside latency, a row a model; None when none was measured."""
+    if not any(result.accuracy for result in report.results):
+        return None
+    pareto = find_pareto(report.results)
+
+    def row(result: Result) -> Row:
+        accuracy = result.accuracy
+        median = spell_ms(result.model_ms.p50)
+        if accuracy is None:
+            return (result.model.name, median, *[UNKNOWN] * 5)
+        agreement = UNKNOWN if accuracy.agreement is None else f"{accuracy.agreement:.2f}"
+        return (
+            result.model.name,
+            median,
+            f"{accuracy.top1:.2f}",
+            f"{accuracy.top5:.2f}",
+            agreement,
+            f"{accuracy.images:,}",
+            "yes" if result in pareto else "no",
+        )
+
+    return Table(
+        title="Accuracy and latency",
+        columns=("model", "p50 ms", "top-1 %", "top-5 %", "as float %", "images", "best"),
+        rows=tuple(row(result) for result in report.results),
+        note="best: on the Pareto line, no model here is both as fast and more accurate. as float:"
+        " the best class is the float original's.",
+    )
+
+
+def _device_table(report: Report) -> Table:
+    device = report.device
+    packages = ", ".join(f"{name} {version}" for name, version in device.packages.items())
+    return Table(
+        title="Machine",
+        columns=("", ""),
+        rows=(
+            ("board", device.board),
+            ("processor", f"{device.cpu}, {spell_count(device.cores, 'core')}"),
+            ("architecture", device.architecture),
+            ("memory", spell_bytes(device.memory_bytes)),
+            ("system", f"{device.os}, kernel {device.kernel}"),
+            ("software", f"edgekit {device.edgekit}, Python {device.python}, {packages}"),
+        ),
+        numeric=False,
+    )
+
+
+def _conditions_table(report: Report) -> Table:
+    conditions = report.conditions
+    rows = (
+        _condition(conditions, "temperature", lambda s: s.temperature_c, "°C", 1),
+        _condition(conditions, "fastest core", lambda s: s.fastest_clock_mhz, "MHz"),
+        _plain(conditions, "governor", lambda s: s.governor),
+        _plain(conditions, "throttling", _spell_throttled),
+        _plain(conditions, "memory free", lambda s: _spell_known(s.memory_available_bytes)),
+        _plain(conditions, "swap used", lambda s: _spell_known(s.swap_used_bytes)),
+        _condition(conditions, "power", _main_power, "W", 2),
+        _plain(conditions, "power mode", lambda s: s.power_mode),
+        _plain(conditions, "jetson_clocks", lambda s: s.jetson_clocks),
+        _condition(conditions, "GPU clock", lambda s: s.gpu_clock_mhz, "MHz"),
+        _condition(conditions, "over-current events", lambda s: s.over_current_events, ""),
+    )
+    unknown = [row[0] for row in rows if set(row[1:]) == {UNKNOWN}]
+    untold = [name for name in unknown if name not in _ONLY_JETSONS]
+    return Table(
+        title="Conditions",
+        columns=("", "before", "during", "after"),
+        rows=tuple(row for row in rows if row[0] not in unknown),
+        numeric=False,
+        note=f"This machine does not tell: {', '.join(untold)}." if untold else "",
+    )
+
+
+def _sharing_table(report: Report) -> Table:
+    cpu = report.conditions.cpu
+    cores = spell_count(report.device.cores, "core")
+
+    def share(value: float | None) -> str:
+        return UNKNOWN if value is None else f"{value:.2f} of {cores}"
+
+    waiting = UNKNOWN if cpu.waiting is None else f"{cpu.waiting:.1%} of the time"
+    return Table(
+        title="Who used the cores",
+        columns=("", ""),
+        rows=(
+            ("this run", share(cpu.own)),
+            ("other programs", share(cpu.others)),
+            ("the host of this virtual machine", share(cpu.steal)),
+            ("the loop waited for a core", waiting),
+        ),
+        numeric=False,
+        note=f"Means over the {cpu.elapsed_s:.1f} s of measuring.",
+    )
+
+
+def _condition(
+    conditions: Conditions,
+    name: str,
+    read: Callable[[Snapshot], float | None],
+    unit: str,
+    decimals: int = 0,
+) -> Row:
+    """Before, lowest to highest (and median) during, after."""
+    seen = [value for s in conditions.during if (value := read(s)) is not None]
+    during = UNKNOWN
+    if seen:
+        low, high = min(seen), max(seen)
+        during = spell_number(statistics.median(seen), unit, decimals)
+        if low != high:
+            during += f" ({low:,.{decimals}f} to {high:,.{decimals}f})"
+    ends = (
+        spell_number(read(snapshot), unit, decimals)
+        for snapshot in (conditions.before, conditions.after)
+    )
+    before, after = ends
+    return (name, before, during, after)
+
+
+def _plain(conditions: Conditions, name: str, read: Callable[[Snapshot], str | None]) -> Row:
+    """Before, every value seen during, after."""
+    seen = dict.fromkeys(value for s in conditions.during if (value := read(s)) is not None)
+    spoken = list(seen)
+    during = " to ".join((spoken[0], spoken[-1])) if len(spoken) > 2 else ", ".join(spoken)
+    return (
+        name,
+        read(conditions.before) or UNKNOWN,
+        during or UNKNOWN,
+        read(conditions.after) or UNKNOWN,
+    )
+
+
+def _main_power(snapshot: Snapshot) -> float | None:
+    """Watts of the first rail; sensors that count joules have no momentary power."""
+    return next(iter(snapshot.power_w.values()), None)
+
+
+def _spell_throttled(snapshot: Snapshot) -> str | None:
+    return None if snapshot.throttled is None else describe_throttled(snapshot.throttled)
+
+
+def _spell_known(size: int | None) -> str | None:
+    return None if size is None else spell_bytes(size)
+
+
+def _method_table(report: Report) -> Table:
+    settings, timer = report.settings, report.settings.timer
+    warmups = "; ".join(
+        f"{spell_count(result.warmup.runs, 'run')} in {result.warmup.seconds:.1f} s"
+        f"{'' if result.warmup.stable else ', not stable'}"
+        for result in report.results
+    )
+    return Table(
+        title="Method",
+        columns=("", ""),
+        rows=(
+            ("frames from", settings.source),
+            (
+                "measured",
+                f"the model alone and the loop, taking turns in"
+                f" {spell_count(settings.rounds, 'round')}, at most {settings.duration_s:g} s each;"
+                f" batch 1{_spell_half_width(settings.half_width)}",
+            ),
+            (
+                "loop",
+                "one thread; a frame passes all stages before the next is read; output is one"
+                " JSON line a frame, written to nowhere",
+            ),
+            ("warm-up", f"{report.results[0].warmup.rule}: {warmups}, not counted"),
+            ("clock", f"{timer.name}, steps of {timer.step_ns} ns, {timer.read_ns} ns a reading"),
+        ),
+        numeric=False,
+    )
+
+
+def _spell_half_width(half_width: float | None) -> str:
+    if half_width is None:
+        return ""
+    return f"; ends once the 95 % intervals of the medians lie within ±{half_width:.1%}"
