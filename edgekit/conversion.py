@@ -31,7 +31,7 @@ from edgekit.quantize.recipe import Recipe
 from edgekit.runtime.engine import Engine, EngineDescription, open_engine
 from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.spec import InputSpec, ModelSpec, Precision, Target
-from edgekit.targets.pi import PIXEL_OFFSET, TFLiteWriter
+from edgekit.targets.pi import PIXEL_OFFSET, Writers, open_writers
 
 Say = Callable[[str], None]
 GOLDEN_IMAGES = 3
@@ -61,12 +61,14 @@ def convert(
     recipe: Recipe,
     class_names: Sequence[str],
     keep_reference: bool = True,
+    writers: Writers | None = None,
     say: Say = lambda text: None,
 ) -> Conversion:
     """Convert `checkpoint` for the Pi and write the bundle `output`.
 
     `images` are calibrated on (int8) and, the part held out of calibration, compared on: the
-    artifact as LiteRT runs it against the float module. Raises ConversionError when a step cannot
+    artifact as LiteRT runs it against the float module. `writers` are the worker processes, where
+    the caller started them early (`open_writers`). Raises ConversionError when a step cannot
     be done, CalibrationError for unfit images, OutputError when `output` cannot be written.
     """
     started = time.monotonic()
@@ -78,7 +80,12 @@ def convert(
             " checkpoint: expected one name a line for each class"
         )
     held_out = list(images.held_out_batches())
-    artifact = _write(checkpoint, images, precision, recipe, keep_reference, say)
+    with ExitStack() as stack:
+        writers = writers or stack.enter_context(
+            open_writers(precision=precision, keep_reference=keep_reference)
+        )
+        artifact = _write(checkpoint, images, precision, recipe, writers, say)
+    reference = artifact.reference if keep_reference else None
     say(f"comparing with the float original on {len(images.held_out)} other images")
     engine = open_engine(artifact.model, name=str(output))
     open_engine(artifact.model, kernels="reference", name=str(output)).close()
@@ -111,7 +118,7 @@ def convert(
         output,
         manifest,
         model=artifact.model,
-        reference=artifact.reference,
+        reference=reference,
         class_names=class_names,
         golden=golden,
         report=report,
@@ -140,36 +147,28 @@ def _write(
     images: CalibrationImages,
     precision: Precision,
     recipe: Recipe,
-    keep_reference: bool,
+    writers: Writers,
     say: Say,
 ) -> _Artifact:
     """The flatbuffers. The reference is written by one worker while calibration runs here."""
     size = checkpoint.spec.input
-    with ExitStack() as workers:
-        writer = reference_writer = None
-        if precision != "fp32":
-            writer = workers.enter_context(TFLiteWriter())
-        if keep_reference or precision == "fp32":
-            reference_writer = workers.enter_context(TFLiteWriter())
-        say(f"exporting {checkpoint.spec.family}")
-        program = export_program(checkpoint.module, size)
-        exact = _exact_program(program, size)
-        if reference_writer is not None:
-            reference_writer.start(exact, size.height, size.width)
-        left_float: tuple[str, ...] = ()
-        if writer is not None and precision == "int8":
-            quantized = quantize(
-                program, size.normalization, images, recipe, symmetric=False, say=say
-            )
-            left_float = quantized.left_float
-            writer.start(quantized.program, size.height, size.width)
-        elif writer is not None:
-            writer.start(exact, size.height, size.width, half=True)
-        say("writing TFLite with litert-torch")
-        reference = reference_writer.result() if reference_writer is not None else None
-        model = reference if writer is None else writer.result()
+    say(f"exporting {checkpoint.spec.family}")
+    program = export_program(checkpoint.module, size)
+    exact = _exact_program(program, size)
+    if writers.reference is not None:
+        writers.reference.start(exact, size.height, size.width)
+    left_float: tuple[str, ...] = ()
+    if writers.artifact is not None and precision == "int8":
+        quantized = quantize(program, size.normalization, images, recipe, symmetric=False, say=say)
+        left_float = quantized.left_float
+        writers.artifact.start(quantized.program, size.height, size.width)
+    elif writers.artifact is not None:
+        writers.artifact.start(exact, size.height, size.width, half=True)
+    say("writing TFLite with litert-torch")
+    reference = writers.reference.result() if writers.reference is not None else None
+    model = reference if writers.artifact is None else writers.artifact.result()
     assert model is not None
-    return _Artifact(model, reference if keep_reference else None, left_float)
+    return _Artifact(model, reference, left_float)
 
 
 def _exact_program(program: GraphModule, size: InputSpec) -> GraphModule:

@@ -18,6 +18,7 @@ POOR_AGREEMENT, POOR_SQNR_DB = 80.0, 10.0
 if TYPE_CHECKING:
     from edgekit.cli.progress import Steps
     from edgekit.conversion import Conversion
+    from edgekit.targets.pi import Writers
 
 
 @click.command()
@@ -97,6 +98,16 @@ def _convert(options: Mapping[str, Any], steps: Steps) -> Conversion:
         )
     if options["calibration"] is None:
         steps.note("no --calibration: the demo's images are compared on and kept as golden images")
+    from edgekit.targets.pi import open_writers
+
+    keep_reference = not options["no_reference"]
+    with open_writers(precision=options["precision"], keep_reference=keep_reference) as writers:
+        return _convert_with(writers, options, steps)
+
+
+def _convert_with(writers: Writers, options: Mapping[str, Any], steps: Steps) -> Conversion:
+    """The conversion, now that the worker processes are on their way."""
+    path: Path = options["checkpoint"]
     steps("loading PyTorch and the checkpoint")
     checkpoint = load(path, options)
     from edgekit.cli.demo import demo_images
@@ -115,6 +126,7 @@ def _convert(options: Mapping[str, Any], steps: Steps) -> Conversion:
         recipe=load_recipe(options["recipe"]),
         class_names=read_class_names(names) if names else default_class_names(checkpoint.spec),
         keep_reference=not options["no_reference"],
+        writers=writers,
         say=steps,
     )
 

@@ -202,3 +202,15 @@ def _entrance(program: GraphModule) -> tuple[Node, Node]:
             " convolution, which the normalization can be folded into"
         )
     return placeholder, node
+
+
+class CastPixels(torch.nn.Module):
+    """A float program behind an input of int8 codes."""
+
+    def __init__(self, program: torch.nn.Module) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.program(codes.to(torch.float32))
+        return logits

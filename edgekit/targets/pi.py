@@ -1,7 +1,8 @@
 """Raspberry Pi: a program becomes a TFLite flatbuffer, by litert-torch in a process of its own.
 
 litert-torch takes seconds to import and keeps about 50 MB a conversion, so a worker process loads
-it while calibration runs and goes away afterwards.
+it while PyTorch is imported and calibration runs here, and goes away afterwards. For the same
+reason this module imports PyTorch only when a program is at hand.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-
-import torch
-from torch.fx import GraphModule
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgekit.errors import ConversionError, OutputError
-from edgekit.quantize.graph import is_quantize
-from edgekit.targets.pi_worker import DISK_FULL
+from edgekit.spec import Precision
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
 
 PIXEL_OFFSET = 128
 """A pixel p enters as the int8 code p − 128."""
+DISK_FULL = 28
+"""The worker's exit status when there is no room for the flatbuffer."""
 
 
 def _no_room(error: OSError) -> str:
@@ -33,18 +37,6 @@ def _no_room(error: OSError) -> str:
         f"cannot write temporary files: {error.strerror}: free some space, or name another folder"
         " with TMPDIR"
     )
-
-
-class CastPixels(torch.nn.Module):
-    """A float program behind an input of int8 codes."""
-
-    def __init__(self, program: torch.nn.Module) -> None:
-        super().__init__()
-        self.program = program
-
-    def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.program(codes.to(torch.float32))
-        return logits
 
 
 class TFLiteWriter:
@@ -73,6 +65,11 @@ class TFLiteWriter:
         A quantized program has an int8 input already; a float one gets an int8 input that is cast
         to float first. `half` stores weights as float16.
         """
+        import torch
+
+        from edgekit.quantize.graph import is_quantize
+        from edgekit.quantize.program import CastPixels
+
         quantized = any(is_quantize(node) for node in program.graph.nodes)
         kind = torch.float32 if quantized else torch.int8
         example = torch.zeros(1, height, width, 3, dtype=kind)
@@ -137,3 +134,21 @@ class TFLiteWriter:
                 self._process.stdin.close()
         self._log.close()
         self._folder.cleanup()
+
+
+class Writers(NamedTuple):
+    """The workers of one conversion: for the artifact, and for the float original."""
+
+    artifact: TFLiteWriter | None
+    reference: TFLiteWriter | None
+
+
+@contextlib.contextmanager
+def open_writers(*, precision: Precision, keep_reference: bool) -> Iterator[Writers]:
+    """Start the workers that a conversion needs; fp32 is the float original itself."""
+    with contextlib.ExitStack() as stack:
+        needs_float = keep_reference or precision == "fp32"
+        yield Writers(
+            artifact=None if precision == "fp32" else stack.enter_context(TFLiteWriter()),
+            reference=stack.enter_context(TFLiteWriter()) if needs_float else None,
+        )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-DISK_FULL = 28
-"""Exit status when there is no room for the flatbuffer."""
+from edgekit.targets.pi import DISK_FULL
+
 PR_SET_PDEATHSIG = 1
 
 
