@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -42,24 +42,57 @@ def evaluate(
 
     Raises ImageError for an image that cannot be read.
     """
-    meter = ParityMeter()
-    best, among_five = 0, 0
+    tally = _Tally()
     for done, (label, pixels) in enumerate(_stream(images, spec), start=1):
-        logits = engine.infer(pixels)
-        order = np.argsort(-logits, kind="stable")[:5]
-        best += int(order[0] == label)
-        among_five += int(label in order)
-        if reference is not None:
-            meter.add(reference(pixels)[None], logits[None])
+        exact = reference(pixels) if reference is not None else None
+        tally.add(label, engine.infer(pixels), exact)
         see(done)
-    parity = meter.result() if reference is not None else None
-    return Evaluation(
-        top1=round(100 * best / len(images), 3),
-        top5=round(100 * among_five / len(images), 3),
-        images=len(images),
-        agreement=parity.agreement if parity else None,
-        sqnr_db=parity.sqnr_db if parity else None,
-    )
+    return tally.result()
+
+
+def evaluate_steps(
+    steps: Mapping[str, Reference],
+    images: Sequence[LabelledImage],
+    spec: InputSpec,
+    see: Callable[[int], None] = lambda done: None,
+) -> dict[str, Evaluation]:
+    """The same for several stages of one conversion, each compared with the first."""
+    tallies = {name: _Tally() for name in steps}
+    for done, (label, pixels) in enumerate(_stream(images, spec), start=1):
+        first = None
+        for name, infer in steps.items():
+            logits = infer(pixels)
+            first = logits if first is None else first
+            tallies[name].add(label, logits, first)
+        see(done)
+    return {name: tally.result() for name, tally in tallies.items()}
+
+
+class _Tally:
+    """Counts hits, and compares with a reference where there is one."""
+
+    def __init__(self) -> None:
+        self._images, self._best, self._among_five, self._compared = 0, 0, 0, False
+        self._meter = ParityMeter()
+
+    def add(self, label: int, logits: Logits, exact: Logits | None) -> None:
+        order = np.argsort(-logits, kind="stable")[:5]
+        self._images += 1
+        self._best += int(order[0] == label)
+        self._among_five += int(label in order)
+        if exact is not None:
+            self._compared = True
+            self._meter.add(exact[None], logits[None])
+
+    def result(self) -> Evaluation:
+        parity = self._meter.result() if self._compared else None
+        return Evaluation(
+            top1=round(100 * self._best / self._images, 3),
+            top5=round(100 * self._among_five / self._images, 3),
+            images=self._images,
+            agreement=parity.agreement if parity else None,
+            sqnr_db=parity.sqnr_db if parity else None,
+        )
 
 
 def _stream(images: Sequence[LabelledImage], spec: InputSpec) -> Iterator[tuple[int, Pixels]]:

@@ -21,7 +21,7 @@ from edgekit.spec import Normalization
 _STANDARD_ERROR = threading.Lock()
 
 
-def _import_runtime() -> tuple[Any, str]:
+def import_runtime() -> tuple[Any, str]:
     """The interpreter module and the name of the package that brought it."""
     try:
         from ai_edge_litert import interpreter
@@ -73,7 +73,7 @@ class LiteRTEngine(Engine):
     ) -> None:
         if threads < 1:
             raise SettingsError(f"--threads is {threads}: expected 1 or more")
-        runtime, package = _import_runtime()
+        runtime, package = import_runtime()
         resolver = runtime.OpResolverType
         try:
             with _hide_notices():
