@@ -52,9 +52,8 @@ def test_a_model_equals_itself_and_another_cannot_be_paired(test_data: Path) -> 
     bundle = open_bundle(resource("calibration/demo/digits-pi.edgekit"))
     image = read_image(list_images(resource("calibration/demo/test"))[0])
     pixels = [preprocess(image, bundle.manifest.model.input)]
-    assert all(
-        row.sqnr_db == CEILING_DB for row in compare_layers(bundle.model, bundle.model, pixels)
-    )
+    layers = compare_layers(bundle.model, bundle.model, pixels)
+    assert all(row.sqnr_db > 120 for row in layers)
     other = (test_data / "tflite" / "tf2_mobilenet_v2_1.0_224_ptq.tflite").read_bytes()
     with pytest.raises(SettingsError, match=r"--layers cannot pair them"):
         compare_layers(bundle.model, other, [np.zeros((64, 64, 3), np.uint8)])
