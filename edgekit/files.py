@@ -17,8 +17,8 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises OutputError when the folder is missing or not writable, or the disk is full; nothing is
     left behind then, and an older file at `path` stays as it was.
     """
-    path = _target(path)
     try:
+        path = _target(path)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
         raise OutputError(_explain(path, error, len(content))) from error
@@ -41,13 +41,15 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 def check_destination(path: Path) -> None:
     """Raise the OutputError that `write_atomic` would, before work is spent on the content."""
-    path = _target(path)
-    if path.exists() and not path.is_file():
-        kind = "a folder" if path.is_dir() else "no ordinary file"
-        raise OutputError(f"cannot write {path}: it is {kind}: choose another name with -o")
     try:
+        path = _target(path)
+        if path.exists() and not path.is_file():
+            kind = "a folder" if path.is_dir() else "no ordinary file"
+            raise OutputError(f"cannot write {path}: it is {kind}: choose another name with -o")
         with tempfile.TemporaryFile(dir=path.parent):
             pass
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(_explain(path, error, 0)) from error
 
