@@ -55,7 +55,7 @@ class Page:
     def __init__(self, path: Path) -> None:
         self.events: list[dict[str, Any]] = []
         self._numbers = itertools.count(1)
-        self._profile = tempfile.TemporaryDirectory()
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_child, self._to = os.pipe()
         self._from, from_child = os.pipe()
         self._process = subprocess.Popen(
