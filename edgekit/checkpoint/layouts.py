@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from edgekit.models import mobilenet_v1, mobilenet_v2, mobilenet_v3
+from edgekit.models import micronet, mobilenet_v1, mobilenet_v2, mobilenet_v3, mobilenet_v4
 
 Paths = Mapping[str, str]
 
@@ -176,6 +176,94 @@ def _v3_layouts(
     return torchvision, Layout("timm", family, v3_timm(rows, stage_sizes))
 
 
+# --- MobileNetV4 ---------------------------------------------------------------------------------
+
+
+def v4_timm(rows: Sequence[mobilenet_v4.Row]) -> dict[str, str]:
+    """timm's `mobilenetv4_conv_*`: each block of stride 2 opens a stage.
+
+    Its `conv_aa_*` and `conv_blur_*` variants have the very same keys and shapes, and blur before
+    they sample: no tensor tells, give those with --arch package.module:factory.
+    """
+    paths = conv_bn("stem", "conv_stem", "bn1")
+    stage, index = -1, 0
+    for block, row in enumerate(rows):
+        stage, index = (stage + 1, 0) if row.stride == 2 else (stage, index + 1)
+        theirs = f"blocks.{stage}.{index}"
+        paths |= _v4_block(f"blocks.{block}", theirs, f"blocks.{stage}", row)
+    last = f"blocks.{stage + 1}.0"
+    paths |= conv_bn("last_conv", f"{last}.conv", f"{last}.bn1")
+    paths |= conv_bn("hidden", "conv_head", "norm_head")
+    return paths | {"classifier": "classifier"}
+
+
+def _v4_block(ours: str, theirs: str, stage: str, row: mobilenet_v4.Row) -> dict[str, str]:
+    """A block's paths; a plain FusedIB is a stage of two convolutions."""
+    if isinstance(row, mobilenet_v4.UIB):
+        parts = {
+            "start_depthwise": "dw_start" if row.start_kernel else "",
+            "expansion": "pw_exp",
+            "middle_depthwise": "dw_mid" if row.middle_kernel else "",
+            "projection": "pw_proj",
+        }
+        paths: dict[str, str] = {}
+        for part, name in parts.items():
+            if name:
+                paths |= conv_bn(f"{ours}.{part}", f"{theirs}.{name}.conv", f"{theirs}.{name}.bn")
+        return paths
+    pair = [(f"{theirs}.conv_exp", f"{theirs}.bn1"), (f"{theirs}.conv_pwl", f"{theirs}.bn2")]
+    if row.plain:
+        pair = [(f"{stage}.{index}.conv", f"{stage}.{index}.bn1") for index in range(2)]
+    return conv_bn(f"{ours}.expansion", *pair[0]) | conv_bn(f"{ours}.projection", *pair[1])
+
+
+# --- MicroNet ------------------------------------------------------------------------------------
+
+
+def _micro_pair(ours: str, theirs: str) -> dict[str, str]:
+    """A factorized convolution: `conv.0` … `conv.3`."""
+    return conv_bn(f"{ours}.vertical", f"{theirs}.conv.0", f"{theirs}.conv.1") | conv_bn(
+        f"{ours}.horizontal", f"{theirs}.conv.2", f"{theirs}.conv.3"
+    )
+
+
+def _micro_pointwise(ours: str, theirs: str) -> dict[str, str]:
+    return conv_bn(ours, f"{theirs}.conv.0", f"{theirs}.conv.1")
+
+
+def _micro_gates(ours: str, theirs: str, kind: int) -> dict[str, str]:
+    """A Dynamic Shift-Max; `kind` 0 has none."""
+    if kind == 0:
+        return {}
+    return {f"{ours}.reduce": f"{theirs}.fc.0", f"{ours}.expand": f"{theirs}.fc.2"}
+
+
+def micronet_released(plan: micronet.Plan) -> dict[str, str]:
+    """The authors' `features.N.layers.M`, `classifier.0` and `.2`."""
+    paths = _micro_pair("stem", "features.0.stem.0")
+    for block, row in enumerate(plan.rows):
+        ours, theirs = f"blocks.{block}", f"features.{block + 1}.layers"
+        first, second, third = row.shift_max
+        if row.first_groups[0] == 0:
+            paths |= _micro_pair(f"{ours}.depthwise", f"{theirs}.0")
+            paths |= _micro_gates(f"{ours}.activation", f"{theirs}.1", second)
+            paths |= _micro_pointwise(f"{ours}.projection", f"{theirs}.4")
+            paths |= _micro_gates(f"{ours}.output", f"{theirs}.5", third)
+        elif row.second_groups[1] == 0:
+            paths |= _micro_pointwise(f"{ours}.expansion", f"{theirs}.0")
+            paths |= _micro_gates(f"{ours}.output", f"{theirs}.1", third)
+        else:
+            paths |= _micro_pointwise(f"{ours}.expansion", f"{theirs}.0")
+            paths |= _micro_gates(f"{ours}.expansion_activation", f"{theirs}.1", first)
+            paths |= _micro_pair(f"{ours}.depthwise", f"{theirs}.3")
+            paths |= _micro_gates(f"{ours}.depthwise_activation", f"{theirs}.5", second)
+            paths |= _micro_pointwise(f"{ours}.projection", f"{theirs}.7")
+            paths |= _micro_gates(f"{ours}.output", f"{theirs}.8", third)
+    for ours, theirs in (("hidden", "classifier.0"), ("classifier", "classifier.2")):
+        paths |= {ours: f"{theirs}.linear.0", f"{ours}_bn": f"{theirs}.linear.1"}
+    return paths
+
+
 # --- The table of tables -------------------------------------------------------------------------
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -194,6 +282,13 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
     *_v3_layouts(
         "mobilenet_v3_small_minimal", mobilenet_v3.minimal(mobilenet_v3.SMALL), V3_SMALL_STAGES
+    ),
+    Layout("timm", "mobilenet_v4_conv_small", v4_timm(mobilenet_v4.CONV_SMALL)),
+    Layout("timm", "mobilenet_v4_conv_medium", v4_timm(mobilenet_v4.CONV_MEDIUM)),
+    Layout("timm", "mobilenet_v4_conv_large", v4_timm(mobilenet_v4.CONV_LARGE)),
+    *(
+        Layout("released", f"micronet_m{number}", micronet_released(plan))
+        for number, plan in enumerate((micronet.M0, micronet.M1, micronet.M2, micronet.M3))
     ),
 )
 """Every foreign layout; edgekit's own names come from its modules (`recognise.own_layout`)."""

@@ -45,7 +45,20 @@ def recognise(
     `arch` names the family and `width` the width that the tensors must have; `name` is the file's,
     for messages. Raises CheckpointError that says what did not fit.
     """
-    layout = _find_layout(tensors, name, arch)
+    layouts = _find_layouts(tensors, name, arch)
+    complaints: list[CheckpointError] = []
+    for layout in layouts:
+        try:
+            return _fit_layout(layout, tensors, name, width)
+        except CheckpointError as error:
+            complaints.append(error)
+    raise complaints[0]
+
+
+def _fit_layout(
+    layout: Layout, tensors: Mapping[str, Tensor], name: str, width: float | None
+) -> Recognition:
+    """The recognition, now that the names of the layers fit."""
     family = FAMILIES[layout.family]
     ours = {theirs: path for path, theirs in layout.paths.items()}
     renamed = {_rename(key, ours): tensor for key, tensor in tensors.items()}
@@ -87,8 +100,11 @@ def _expected_shapes(
 # --- Which layout --------------------------------------------------------------------------------
 
 
-def _find_layout(tensors: Mapping[str, Tensor], name: str, arch: str | None) -> Layout:
-    """The layout whose layers are exactly those of `tensors`, of the family `arch` if given."""
+def _find_layouts(tensors: Mapping[str, Tensor], name: str, arch: str | None) -> list[Layout]:
+    """The layouts whose layers are exactly those of `tensors`, of the family `arch` if given.
+
+    Several families may name their layers alike; their shapes then tell which it is.
+    """
     if arch is not None and arch not in FAMILIES:
         raise CheckpointError(
             f"--arch {arch!r} is no family edgekit knows: expected one of {', '.join(FAMILIES)},"
@@ -99,7 +115,7 @@ def _find_layout(tensors: Mapping[str, Tensor], name: str, arch: str | None) -> 
     fitting = [layout for layout in layouts if set(layout.paths.values()) == seen]
     chosen = [layout for layout in fitting if arch in (None, layout.family)]
     if chosen:
-        return chosen[0]
+        return chosen
     if fitting:
         raise CheckpointError(
             f"{name} holds {fitting[0].family} ({fitting[0].name} names), not --arch {arch}:"

@@ -19,6 +19,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from edgekit.models.family import Family, PublishedAccuracy
+from edgekit.models.micronet import MICRONET_M0, MICRONET_M1, MICRONET_M2, MICRONET_M3
 from edgekit.models.mobilenet_v1 import CONV_MOBILENET, MOBILENET_V1, SHALLOW_MOBILENET
 from edgekit.models.mobilenet_v2 import MOBILENET_V2
 from edgekit.models.mobilenet_v3 import (
@@ -26,6 +27,11 @@ from edgekit.models.mobilenet_v3 import (
     MOBILENET_V3_LARGE_MINIMAL,
     MOBILENET_V3_SMALL,
     MOBILENET_V3_SMALL_MINIMAL,
+)
+from edgekit.models.mobilenet_v4 import (
+    MOBILENET_V4_CONV_LARGE,
+    MOBILENET_V4_CONV_MEDIUM,
+    MOBILENET_V4_CONV_SMALL,
 )
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
@@ -40,6 +46,13 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             MOBILENET_V3_LARGE,
             MOBILENET_V3_SMALL_MINIMAL,
             MOBILENET_V3_LARGE_MINIMAL,
+            MOBILENET_V4_CONV_SMALL,
+            MOBILENET_V4_CONV_MEDIUM,
+            MOBILENET_V4_CONV_LARGE,
+            MICRONET_M0,
+            MICRONET_M1,
+            MICRONET_M2,
+            MICRONET_M3,
         )
     }
 )

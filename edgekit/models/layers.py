@@ -73,24 +73,25 @@ class SameConv2d(nn.Conv2d):
 def build_conv(
     in_channels: int,
     out_channels: int,
-    kernel_size: int,
+    kernel_size: int | tuple[int, int],
     *,
     padding: Padding,
-    stride: int = 1,
+    stride: int | tuple[int, int] = 1,
     groups: int = 1,
     bias: bool = False,
 ) -> nn.Conv2d:
-    """A square convolution with symmetric or SAME padding."""
-    if padding == "same" and kernel_size > 1:
+    """A convolution with symmetric or SAME padding; sizes are (height, width) or one for both."""
+    kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    if padding == "same" and max(kernel) > 1:
         return SameConv2d(
-            in_channels, out_channels, kernel_size, stride=stride, groups=groups, bias=bias
+            in_channels, out_channels, kernel, stride=stride, groups=groups, bias=bias
         )
     return nn.Conv2d(
         in_channels,
         out_channels,
-        kernel_size,
+        kernel,
         stride=stride,
-        padding=kernel_size // 2,
+        padding=(kernel[0] // 2, kernel[1] // 2),
         groups=groups,
         bias=bias,
     )
@@ -108,10 +109,10 @@ class ConvBN(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int | tuple[int, int],
         options: LayerOptions,
         *,
-        stride: int = 1,
+        stride: int | tuple[int, int] = 1,
         groups: int = 1,
     ) -> None:
         super().__init__()

@@ -38,7 +38,8 @@ def test_mobilenet_v1_parameters(width: float, parameters: int) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 def test_layers_add_up_to_the_totals(family) -> None:
-    cost = count_cost(family.build(0.5, classes=10), 96)
+    width = 1.0 if family.fixed_width else 0.5
+    cost = count_cost(family.build(width, classes=10), 96)
     assert sum(layer.multiply_adds for layer in cost.layers) == cost.multiply_adds
     assert sum(layer.parameters for layer in cost.layers) == cost.parameters
     assert cost.output_shape == (1, 10)

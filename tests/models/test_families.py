@@ -14,7 +14,9 @@ from edgekit.models.cost import count_cost
 @pytest.mark.parametrize("name", FAMILIES)
 def test_family_exports_what_it_computes(name: str, padding) -> None:
     torch.manual_seed(0)
-    module = FAMILIES[name].build(0.25, classes=7, padding=padding).eval()
+    family = FAMILIES[name]
+    width = 1.0 if family.fixed_width else 0.25
+    module = family.build(width, classes=7, padding=padding).eval()
     image = torch.randn(1, 3, 64, 64)
     program = torch.export.export(module, (image,))
     with torch.no_grad():
@@ -70,6 +72,11 @@ def test_wrong_activation_is_refused() -> None:
 def test_wrong_width_is_refused(width: float) -> None:
     with pytest.raises(SettingsError, match="is not a width multiplier: expected 0 < width <= 10"):
         FAMILIES["mobilenet_v2"].build(width)
+
+
+def test_a_network_of_one_width_refuses_others() -> None:
+    with pytest.raises(SettingsError, match=r"width 0\.5 does not exist: micronet_m0 comes in"):
+        FAMILIES["micronet_m0"].build(0.5)
 
 
 def test_an_activation_replaces_hard_swish_everywhere() -> None:

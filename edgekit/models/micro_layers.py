@@ -1,0 +1,174 @@
+"""The parts of MicroNet: factorized convolutions, channel shuffle, Dynamic Shift-Max.
+
+From "MicroNet: Towards Image Recognition with Extremely Low FLOPs" (arXiv:2011.12289) and
+"MicroNet: Improving Image Recognition with Extremely Low FLOPs" (arXiv:2108.05894), in the form of
+the authors' released networks. Everything takes and gives `(N, C, H, W) float32`.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+
+import torch
+from torch import Tensor, nn
+
+from edgekit.errors import SettingsError
+from edgekit.models.layers import ConvBN, LayerOptions, make_divisible
+
+GATE_RANGE = 4.0
+"""A gate is its start value plus (hard-sigmoid − ½) times this: at most 2 away from the start."""
+
+
+def shuffle_channels(x: Tensor, groups: int) -> Tensor:
+    """Channel (i, j) of (groups, C/groups) becomes channel (j, i) of (C/groups, groups)."""
+    batch, channels, height, width = x.shape
+    grouped = x.view(batch, groups, channels // groups, height, width)
+    return grouped.transpose(1, 2).reshape(batch, channels, height, width)
+
+
+def roll_channels(x: Tensor, groups: int) -> Tensor:
+    """Channel (i, j) of (groups, C/groups) reads (i + 1, j + 1), both cyclic."""
+    batch, channels, height, width = x.shape
+    grouped = x.view(batch, groups, channels // groups, height, width)
+    return torch.roll(grouped, (-1, -1), (1, 2)).reshape(batch, channels, height, width)
+
+
+class ChannelShuffle(nn.Module):
+    """`shuffle_channels` as a layer."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        return shuffle_channels(x, self.groups)
+
+    def extra_repr(self) -> str:
+        return f"groups={self.groups}"
+
+
+class DynamicShiftMax(nn.Module):
+    """max over k ≤ K of Σⱼ a[k, j](x)·shift(x, j), j ≤ J = 2 (arXiv:2011.12289, section 4).
+
+    The shifted copy x′ is `roll_channels(x, shift_groups)`. The gates a come from the image's mean
+    through two linear layers (`reduce`, `expand`) and a hard sigmoid, and lie within ±2 of their
+    start. K is 2 when `full`: max(a₁x + b₁x′, a₂x + b₂x′); otherwise 1: a₁x + b₁x′.
+    `reduction` divides the channels for the hidden width of the gates. `start` is (a₁, b₁, a₂, b₂).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        shift_groups: int,
+        *,
+        full: bool = True,
+        reduction: int = 8,
+        start: tuple[float, float, float, float] = (1.0, 0.0, 1.0, 0.0),
+    ) -> None:
+        super().__init__()
+        if channels % shift_groups:
+            raise SettingsError(
+                f"{channels} channels cannot be shifted in {shift_groups} groups:"
+                " expected a divisor of the channels"
+            )
+        self.shift_groups = shift_groups
+        self.start = start if full else start[:2]
+        hidden = make_divisible(channels // reduction, 4)
+        self.reduce = nn.Conv2d(channels, hidden, 1)
+        self.activation = nn.ReLU()
+        self.expand = nn.Conv2d(hidden, len(self.start) * channels, 1)
+        self.gate = nn.Hardsigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.activation(self.reduce(x.mean((2, 3), keepdim=True)))
+        centred = (self.gate(self.expand(hidden)) - 0.5) * GATE_RANGE
+        gates = [
+            gate + start
+            for gate, start in zip(centred.chunk(len(self.start), dim=1), self.start, strict=True)
+        ]
+        shifted = roll_channels(x, self.shift_groups)
+        fused = x * gates[0] + shifted * gates[1]
+        if len(gates) == 2:
+            return fused
+        return torch.maximum(fused, x * gates[2] + shifted * gates[3])
+
+
+class MicroFactorizedDepthwise(nn.Module):
+    """A k×k depthwise convolution of rank 1: k×1, batch norm, 1×k, batch norm.
+
+    arXiv:2011.12289, section 3.2.
+    Each of the two may multiply the channels: C → C·e₁ → C·e₁·e₂ with `expansion` (e₁, e₂). The
+    stride is split between them, too. Cost: D_F²·C·k per part instead of D_F²·C·k².
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int,
+        stride: int,
+        options: LayerOptions,
+        expansion: tuple[int, int] = (1, 1),
+    ) -> None:
+        super().__init__()
+        middle = channels * expansion[0]
+        self.vertical = ConvBN(
+            channels,
+            middle,
+            (kernel_size, 1),
+            options.linear(),
+            stride=(stride, 1),
+            groups=channels,
+        )
+        self.horizontal = ConvBN(
+            middle,
+            middle * expansion[1],
+            (1, kernel_size),
+            options.linear(),
+            stride=(1, stride),
+            groups=middle,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.horizontal(self.vertical(x))
+
+
+class MicroFactorizedPointwise(nn.Module):
+    """W = P·Φ·Qᵀ: a grouped 1×1 convolution C → C/R, a channel shuffle, a grouped one → N.
+
+    Each output channel is reached from each input channel over one path when the number of groups
+    is G = √(C/R) (arXiv:2011.12289, equation 2), the default; `groups` sets those of Q and P.
+    Cost: D_F²·(C·C/R/G + C/R·N/G). Both convolutions have a batch norm and no activation.
+
+    Raises SettingsError when R does not divide C, or √(C/R) is no whole number and no groups are
+    given.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int,
+        out_channels: int | None = None,
+        groups: int | tuple[int, int] | None = None,
+        options: LayerOptions | None = None,
+    ) -> None:
+        super().__init__()
+        options = (options or LayerOptions()).linear()
+        if channels % reduction:
+            raise SettingsError(
+                f"reduction {reduction} does not divide {channels} channels: expected a divisor"
+            )
+        hidden = channels // reduction
+        if groups is None:
+            groups = isqrt(hidden)
+            if groups * groups != hidden:
+                raise SettingsError(
+                    f"{channels} channels reduced by {reduction} are {hidden}, which has no whole"
+                    " square root: give the groups, or expected a square"
+                )
+        self.groups = (groups, groups) if isinstance(groups, int) else groups
+        self.compress = ConvBN(channels, hidden, 1, options, groups=self.groups[0])
+        self.permutation = ChannelShuffle(self.groups[0])
+        self.expand = ConvBN(hidden, out_channels or channels, 1, options, groups=self.groups[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.expand(self.permutation(self.compress(x)))

@@ -1,0 +1,223 @@
+"""MobileNetV4 Conv-S, Conv-M and Conv-L (arXiv:2404.10518v2, tables 11, 12 and 14).
+
+`stem` is the paper's first "Conv2D", each of `blocks` a "FusedIB" or one of the four instances of
+the universal inverted bottleneck (figure 4), `last_conv` the "Conv2D" to 960 channels, `hidden` the
+one to 1280 channels behind the pool, `classifier` the last "Conv2D". The rows are those of the
+authors' code (TensorFlow's model garden), which the public weights follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor, nn
+
+from edgekit.models.family import Family, PublishedAccuracy
+from edgekit.models.layers import ConvBN, LayerOptions, build_depthwise, make_divisible
+
+
+@dataclass(frozen=True)
+class FusedIB:
+    """A "FusedIB" row: a 3x3 convolution of stride 2 to `expanded` channels, a 1x1 to `channels`.
+
+    `plain` rows are Conv-S's: a ReLU follows the 1x1 convolution too, and the width multiplier
+    scales `expanded` itself instead of its ratio to the block's input.
+    """
+
+    expanded: int
+    channels: int
+    plain: bool = False
+    stride: int = 2
+
+
+@dataclass(frozen=True)
+class UIB:
+    """A universal inverted bottleneck row: "DW K1", "DW K2", "Expanded Dim", "Output Dim", stride.
+
+    `start_kernel` and `middle_kernel` are the sides of the depthwise filters before and after the
+    expansion, 0 where there is none. Both make it "ExtraDW", the middle one alone "IB", the
+    starting one alone "ConvNext-Like", neither "FFN". Channels are those at width 1.
+    """
+
+    start_kernel: int
+    middle_kernel: int
+    expanded: int
+    channels: int
+    stride: int = 1
+
+
+Row = FusedIB | UIB
+
+CONV_SMALL: tuple[Row, ...] = (
+    FusedIB(32, 32, plain=True),
+    FusedIB(96, 64, plain=True),
+    UIB(5, 5, 192, 96, 2),
+    *[UIB(0, 3, 192, 96)] * 4,
+    UIB(3, 0, 384, 96),
+    UIB(3, 3, 576, 128, 2),
+    UIB(5, 5, 512, 128),
+    UIB(0, 5, 512, 128),
+    UIB(0, 5, 384, 128),
+    *[UIB(0, 3, 512, 128)] * 2,
+)
+
+CONV_MEDIUM: tuple[Row, ...] = (
+    FusedIB(128, 48),
+    UIB(3, 5, 192, 80, 2),
+    UIB(3, 3, 160, 80),
+    UIB(3, 5, 480, 160, 2),
+    *[UIB(3, 3, 640, 160)] * 2,
+    UIB(3, 5, 640, 160),
+    UIB(3, 3, 640, 160),
+    UIB(3, 0, 640, 160),
+    UIB(0, 0, 320, 160),
+    UIB(3, 0, 640, 160),
+    UIB(5, 5, 960, 256, 2),
+    UIB(5, 5, 1024, 256),
+    *[UIB(3, 5, 1024, 256)] * 2,
+    UIB(0, 0, 1024, 256),
+    UIB(3, 0, 1024, 256),
+    UIB(3, 5, 512, 256),
+    UIB(5, 5, 1024, 256),
+    *[UIB(0, 0, 1024, 256)] * 2,
+    UIB(5, 0, 512, 256),
+)
+
+CONV_LARGE: tuple[Row, ...] = (
+    FusedIB(96, 48),
+    UIB(3, 5, 192, 96, 2),
+    UIB(3, 3, 384, 96),
+    UIB(3, 5, 384, 192, 2),
+    *[UIB(3, 3, 768, 192)] * 3,
+    UIB(3, 5, 768, 192),
+    *[UIB(5, 3, 768, 192)] * 5,
+    UIB(3, 0, 768, 192),
+    UIB(5, 5, 768, 512, 2),
+    *[UIB(5, 5, 2048, 512)] * 3,
+    UIB(5, 0, 2048, 512),
+    UIB(5, 3, 2048, 512),
+    *[UIB(5, 0, 2048, 512)] * 2,
+    UIB(5, 3, 2048, 512),
+    UIB(5, 5, 2048, 512),
+    *[UIB(5, 0, 2048, 512)] * 3,
+)
+
+
+class FusedInvertedBottleneck(nn.Module):
+    """An inverted bottleneck whose expansion and depthwise are fused into one full convolution."""
+
+    def __init__(
+        self, in_channels: int, hidden: int, out_channels: int, row: FusedIB, options: LayerOptions
+    ) -> None:
+        super().__init__()
+        self.expansion = ConvBN(in_channels, hidden, 3, options, stride=row.stride)
+        self.projection = ConvBN(
+            hidden, out_channels, 1, options if row.plain else options.linear()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.projection(self.expansion(x))
+
+
+class UniversalInvertedBottleneck(nn.Module):
+    """Linear depthwise, expansion, depthwise, linear projection (figure 4); residual if it fits.
+
+    A stride of 2 is the middle depthwise's, or the starting one's where that is the only one.
+    """
+
+    def __init__(
+        self, in_channels: int, hidden: int, out_channels: int, row: UIB, options: LayerOptions
+    ) -> None:
+        super().__init__()
+        self.start_depthwise: nn.Module = nn.Identity()
+        if row.start_kernel:
+            start_stride = 1 if row.middle_kernel else row.stride
+            self.start_depthwise = build_depthwise(
+                in_channels, row.start_kernel, options.linear(), start_stride
+            )
+        self.expansion = ConvBN(in_channels, hidden, 1, options)
+        self.middle_depthwise: nn.Module = nn.Identity()
+        if row.middle_kernel:
+            self.middle_depthwise = build_depthwise(hidden, row.middle_kernel, options, row.stride)
+        self.projection = ConvBN(hidden, out_channels, 1, options.linear())
+        self.residual = row.stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.middle_depthwise(self.expansion(self.start_depthwise(x)))
+        y = self.projection(y)
+        return x + y if self.residual else y
+
+
+class MobileNetV4(nn.Module):
+    """`(N, 3, H, W) float32` → `(N, classes)` logits.
+
+    Scaling "timm": the stem is never narrower than the table's, and `hidden` has 1280 channels at
+    every width. The paper has width 1 alone.
+    """
+
+    def __init__(
+        self,
+        width: float,
+        classes: int,
+        options: LayerOptions,
+        scaling: str = "timm",
+        *,
+        rows: tuple[Row, ...],
+        stem_channels: int,
+    ) -> None:
+        super().__init__()
+        channels = make_divisible(stem_channels * max(1.0, width))
+        self.stem = ConvBN(3, channels, 3, options, stride=2)
+        layers: list[nn.Module] = []
+        base_channels = stem_channels
+        for row in rows:
+            out_channels = make_divisible(row.channels * width)
+            hidden = make_divisible(channels * row.expanded / base_channels)
+            if isinstance(row, UIB):
+                block: nn.Module = UniversalInvertedBottleneck(
+                    channels, hidden, out_channels, row, options
+                )
+            else:
+                hidden = make_divisible(row.expanded * width) if row.plain else hidden
+                block = FusedInvertedBottleneck(channels, hidden, out_channels, row, options)
+            layers.append(block)
+            channels, base_channels = out_channels, row.channels
+        self.blocks = nn.Sequential(*layers)
+        last_channels = make_divisible(960 * width)
+        self.last_conv = ConvBN(channels, last_channels, 1, options)
+        self.hidden = ConvBN(last_channels, 1280, 1, options)
+        self.classifier = nn.Linear(1280, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.last_conv(self.blocks(self.stem(x)))
+        return self.classifier(self.hidden(x.mean((2, 3), keepdim=True)).flatten(1))
+
+
+def _family(
+    size: str, rows: tuple[Row, ...], stem_channels: int, published: PublishedAccuracy
+) -> Family:
+    return Family(
+        name=f"mobilenet_v4_conv_{size}",
+        title=f"MobileNetV4-Conv-{size[0].upper()}",
+        paper="arXiv:2404.10518",
+        constructor=partial(MobileNetV4, rows=rows, stem_channels=stem_channels),
+        activation="relu",
+        estimate=("last_conv.conv", 960),
+        scalings=("timm",),
+        published=(published,),
+        input_size=published.input_size,
+    )
+
+
+_PAPER = "arXiv:2404.10518v2, table 6"
+
+MOBILENET_V4_CONV_SMALL = _family(
+    "small", CONV_SMALL, 32, PublishedAccuracy(1.0, 224, 73.8, _PAPER)
+)
+MOBILENET_V4_CONV_MEDIUM = _family(
+    "medium", CONV_MEDIUM, 32, PublishedAccuracy(1.0, 256, 79.9, _PAPER)
+)
+MOBILENET_V4_CONV_LARGE = _family(
+    "large", CONV_LARGE, 24, PublishedAccuracy(1.0, 384, 82.9, _PAPER)
+)
