@@ -16,8 +16,9 @@ import torch
 from edgekit.checkpoint import load_checkpoint
 from edgekit.quantize.annotate import plan_quantization
 from edgekit.quantize.calibration import CalibrationImages
-from edgekit.quantize.program import border_offset, export_program, take_pixels
 from edgekit.quantize.statistics import gather_statistics
+from edgekit.rewrite.export import export_program
+from edgekit.rewrite.pixels import border_offset, take_pixels
 
 
 def resident_bytes() -> int:

@@ -26,8 +26,10 @@ from edgekit.images import read_image
 from edgekit.parity import Logits, ParityMeter
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.pipeline import quantize
-from edgekit.quantize.program import export_program, take_pixels
 from edgekit.quantize.recipe import Recipe
+from edgekit.rewrite.export import trace
+from edgekit.rewrite.passes import FLOAT_PASSES, INTEGER_PASSES, run_passes
+from edgekit.rewrite.pixels import take_pixels
 from edgekit.runtime.engine import Engine, EngineDescription, open_engine
 from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.spec import InputSpec, ModelSpec, Precision, Target
@@ -153,12 +155,13 @@ def _write(
     """The flatbuffers. The reference is written by one worker while calibration runs here."""
     size = checkpoint.spec.input
     say(f"exporting {checkpoint.spec.family}")
-    program = export_program(checkpoint.module, size)
+    program = trace(checkpoint.module, size)
     exact = _exact_program(program, size)
     if writers.reference is not None:
         writers.reference.start(exact, size.height, size.width)
     left_float: tuple[str, ...] = ()
     if writers.artifact is not None and precision == "int8":
+        run_passes(program, INTEGER_PASSES)
         quantized = quantize(program, size.normalization, images, recipe, symmetric=False, say=say)
         left_float = quantized.left_float
         writers.artifact.start(quantized.program, size.height, size.width)
@@ -171,8 +174,8 @@ def _write(
     return _Artifact(model, reference, left_float)
 
 
-def _exact_program(program: GraphModule, size: InputSpec) -> GraphModule:
-    exact = copy.deepcopy(program)
+def _exact_program(traced: GraphModule, size: InputSpec) -> GraphModule:
+    exact = run_passes(copy.deepcopy(traced), FLOAT_PASSES)
     take_pixels(exact, size.normalization, PIXEL_OFFSET, fold_mean=False)
     return exact
 

@@ -44,9 +44,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.manual_seed(SEED)
     started = time.monotonic()
-    module = train(load_split(), epochs)
-    weights = {key: tensor.contiguous() for key, tensor in module.state_dict().items()}
-    torch.save(weights, HERE / "digits.pt")
+    module = train(FAMILIES["mobilenet_v1"].build(width=WIDTH, classes=10), load_split(), epochs)
+    torch.save(read_weights(module), HERE / "digits.pt")
     right, count = measure(load(), read_test())
     print(
         f"digits.pt: {(HERE / 'digits.pt').stat().st_size / 1000:.0f} kB,"
@@ -55,9 +54,8 @@ def main() -> None:
     )
 
 
-def train(digits: Digits, epochs: int) -> torch.nn.Module:
-    """A new network, trained on the training digits alone."""
-    module = FAMILIES["mobilenet_v1"].build(width=WIDTH, classes=10)
+def train(module: torch.nn.Module, digits: Digits, epochs: int) -> torch.nn.Module:
+    """Train a new network of 64x64 inputs and ten classes on the training digits alone."""
     optimizer = torch.optim.AdamW(
         module.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY
     )
@@ -78,6 +76,11 @@ def train(digits: Digits, epochs: int) -> torch.nn.Module:
             losses.append(loss.item())
         print(f"epoch {epoch}/{epochs}: mean loss {np.mean(losses):.3f}", flush=True)
     return module.eval()
+
+
+def read_weights(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A state dict whose tensors lie in memory in the usual order."""
+    return {key: tensor.contiguous() for key, tensor in module.state_dict().items()}
 
 
 def draw_both(digits: Digits, index: int) -> list[Plane]:

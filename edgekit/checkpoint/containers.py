@@ -90,7 +90,13 @@ def _clean(weights: Mapping[str, Any], name: str) -> dict[str, Tensor]:
     return {key: _check(key, value, name) for key, value in tensors.items()}
 
 
+INDEX_TYPES = (torch.int64, torch.bool)
+"""What a network of the user's own keeps as buffers beside its weights: indices and masks."""
+
+
 def _check(key: str, tensor: Tensor, name: str) -> Tensor:
+    if tensor.dtype in INDEX_TYPES:
+        return tensor.detach()
     if not tensor.dtype.is_floating_point or tensor.layout != torch.strided:
         raise CheckpointError(
             f"{name} holds {key!r} as {tensor.dtype} {tensor.layout}: expected float weights;"

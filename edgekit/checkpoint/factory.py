@@ -14,6 +14,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from edgekit.checkpoint.containers import BOOKKEEPING
 from edgekit.checkpoint.defaults import Defaults
 from edgekit.errors import CheckpointError
 from edgekit.spec import Activation
@@ -28,6 +29,7 @@ def build_from_factory(
     found, returns no module, or the weights do not fit.
     """
     module = _call(arch)
+    tensors = _restore_prefix(module, tensors)
     _check_shapes(module, tensors, arch, name)
     missing, unexpected = module.load_state_dict(dict(tensors), strict=False)
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
@@ -58,6 +60,8 @@ def _call(arch: str) -> nn.Module:
             f"--arch {arch} cannot be imported ({error}): expected package.module:factory,"
             " importable from the working folder"
         ) from error
+    except Exception as error:  # whatever the user's own code raises
+        raise CheckpointError(f"--arch {arch} cannot be imported: {_describe(error)}") from error
     try:
         module = factory() if callable(factory) else factory
     except TypeError as error:
@@ -65,11 +69,35 @@ def _call(arch: str) -> nn.Module:
             f"--arch {arch} cannot be called without arguments ({error}): expected a factory that"
             " returns the network"
         ) from error
+    except Exception as error:  # whatever the user's own code raises
+        raise CheckpointError(f"--arch {arch} failed when called: {_describe(error)}") from error
     if not isinstance(module, nn.Module):
         raise CheckpointError(
             f"--arch {arch} gave a {type(module).__name__}: expected a torch.nn.Module"
         )
     return module
+
+
+def _describe(error: Exception) -> str:
+    """The error's kind and first line."""
+    line = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def _restore_prefix(module: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Put back what was taken for a wrapper's prefix, but is the module's own.
+
+    `find_state_dict` takes `net.` off keys that all begin with it, as those of a class whose only
+    attribute is `self.net` do.
+    """
+    own = {key for key in module.state_dict() if key.rpartition(".")[2] not in BOOKKEEPING}
+    prefix, rest = "", min(own, default="")
+    while "." in rest and not own & set(tensors):
+        part, _, rest = rest.partition(".")
+        prefix += f"{part}."
+        if own & {prefix + key for key in tensors}:
+            return {prefix + key: tensor for key, tensor in tensors.items()}
+    return tensors
 
 
 def _check_shapes(module: nn.Module, tensors: Mapping[str, Tensor], arch: str, name: str) -> None:

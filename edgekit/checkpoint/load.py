@@ -1,7 +1,8 @@
 """`load_checkpoint`: a file or a state dict → the float network and what it is.
 
 Tensors tell family, width and classes (`recognise`); flags, else the layout's defaults
-(`defaults`), tell the rest. `Checkpoint.origins` says which value came from where.
+(`defaults`), tell the rest. A `torch.export` program tells nearly all itself (`exported`).
+`Checkpoint.origins` says which value came from where.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
+from edgekit.checkpoint.archive import ProgramArchive
 from edgekit.checkpoint.containers import StateDict, find_state_dict
 from edgekit.checkpoint.defaults import Defaults, find_defaults
+from edgekit.checkpoint.exported import FAMILY, build_exported
 from edgekit.checkpoint.factory import build_from_factory
 from edgekit.checkpoint.open import open_checkpoint
 from edgekit.checkpoint.recognise import Recognition, recognise
@@ -23,7 +26,7 @@ from edgekit.errors import CheckpointError, SettingsError
 from edgekit.models.cost import Cost, count_cost
 from edgekit.spec import Activation, InputSpec, ModelSpec, Normalization, Padding, Resize
 
-Origin = Literal["flag", "tensors", "default"]
+Origin = Literal["flag", "tensors", "program", "default"]
 SMALLEST_INPUT, LARGEST_INPUT = 32, 1024
 
 
@@ -68,7 +71,7 @@ def load_checkpoint(
     width: float | None = None,
     resize: Resize | None = None,
 ) -> Checkpoint:
-    """Open, recognise and build a checkpoint.
+    """Open, recognise and build a checkpoint: weights, or a program that `torch.export.save` wrote.
 
     `arch` names a family, or `package.module:factory` whose module then takes the weights under
     its own names. `input_size` in pixels, `normalize` as `Normalization.parse` takes it, `width`
@@ -78,22 +81,24 @@ def load_checkpoint(
     flags = Flags(input_size, normalize, activation, padding, resize)
     _check_flags(flags)
     opened = open_checkpoint(path_or_state_dict)
-    weights = find_state_dict(opened.content, opened.name)
-    if arch is not None and ":" in arch:
-        network = _build_from_factory(arch, weights, opened.name, flags, width)
+    notes: tuple[str, ...] = ()
+    if isinstance(opened.content, ProgramArchive):
+        network = _build_exported(opened.content, flags, arch, width)
+        container = "program"
     else:
-        found = recognise(weights.tensors, opened.name, arch, width)
-        network = _build(found, flags)
+        weights = find_state_dict(opened.content, opened.name)
+        network = _build(weights, opened.name, flags, arch, width)
+        container, notes = weights.container, weights.notes
     return Checkpoint(
         module=network.module,
         spec=_describe(network, flags),
-        origins=_find_origins(flags),
+        origins=_find_origins(flags, network.told),
         layout=network.layout,
-        container=weights.container,
+        container=container,
         file_kind=opened.kind,
         path=opened.path,
         sha256=opened.sha256,
-        notes=weights.notes,
+        notes=notes,
     )
 
 
@@ -118,17 +123,32 @@ def _check_flags(flags: Flags) -> None:
 
 @dataclass(frozen=True)
 class _Network:
-    """The float module with its weights, and the values that flags did not give."""
+    """The float module with its weights, and the values that flags did not give.
+
+    `subject` is what messages call it. `told` names values of the spec that are no defaults,
+    because the network itself says them.
+    """
 
     module: nn.Module
     family: str
     width: float
     layout: str
     defaults: Defaults
+    subject: str
+    told: frozenset[str] = frozenset()
 
 
-def _build(found: Recognition, flags: Flags) -> _Network:
-    defaults = find_defaults(found.family, found.layout, flags.padding)
+def _build(
+    weights: StateDict, name: str, flags: Flags, arch: str | None, width: float | None
+) -> _Network:
+    if arch is not None and ":" in arch:
+        return _build_from_factory(arch, weights, name, flags, width)
+    return _build_family(recognise(weights.tensors, name, arch, width), flags)
+
+
+def _build_family(found: Recognition, flags: Flags) -> _Network:
+    family = found.family.name
+    defaults = find_defaults(found.family, found.layout, flags.padding, found.width)
     module = found.family.build(
         width=found.width,
         classes=found.classes,
@@ -138,24 +158,58 @@ def _build(found: Recognition, flags: Flags) -> _Network:
         scaling=found.scaling,
     )
     module.load_state_dict(dict(found.tensors), strict=False)  # recognise checked every key
-    return _Network(_freeze(module), found.family.name, found.width, found.layout, defaults)
+    return _Network(_freeze(module), family, found.width, found.layout, defaults, subject=family)
 
 
 def _build_from_factory(
     arch: str, weights: StateDict, name: str, flags: Flags, width: float | None
 ) -> _Network:
     """A network of the user's own code: it fixes its width, activations and padding itself."""
-    for flag, value in (
-        ("width", width),
-        ("activation", flags.activation),
-        ("padding", flags.padding),
-    ):
-        if value is not None:
-            raise SettingsError(
-                f"--{flag} {value} does not go with --arch {arch}: leave it out, its code says it"
-            )
+    _refuse_flags(
+        f"--arch {arch}: leave it out, its code says it",
+        width=width,
+        activation=flags.activation,
+        padding=flags.padding,
+    )
     module, defaults = build_from_factory(arch, weights.tensors, name)
-    return _Network(_freeze(module), arch, 1.0, layout=arch, defaults=defaults)
+    return _Network(_freeze(module), arch, 1.0, layout=arch, defaults=defaults, subject=arch)
+
+
+def _build_exported(
+    archive: ProgramArchive, flags: Flags, arch: str | None, width: float | None
+) -> _Network:
+    """A network as `torch.export` wrote it down, which fixes nearly everything."""
+    _refuse_flags(
+        f"{archive.name}: leave it out, the exported program says it",
+        arch=arch,
+        width=width,
+        activation=flags.activation,
+        padding=flags.padding,
+    )
+    exported = build_exported(archive)
+    size = exported.defaults.input_size
+    if exported.fixed_size and flags.input_size not in (None, size):
+        raise SettingsError(
+            f"--input-size {flags.input_size} does not go with {archive.name}, which was exported"
+            f" for {size}x{size} pixels: leave it out, or export the network at"
+            f" {flags.input_size}x{flags.input_size}"
+        )
+    told = {"activation", "padding", "batch_norm_eps"}
+    return _Network(
+        _freeze(exported.module),
+        FAMILY,
+        1.0,
+        layout="torch.export",
+        defaults=exported.defaults,
+        subject=archive.name,
+        told=frozenset(told | {"input_size"} if exported.fixed_size else told),
+    )
+
+
+def _refuse_flags(reason: str, **flags: str | float | None) -> None:
+    for flag, value in flags.items():
+        if value is not None:
+            raise SettingsError(f"--{flag} {value} does not go with {reason}")
 
 
 def _freeze(module: nn.Module) -> nn.Module:
@@ -194,22 +248,23 @@ def _count_classifier(network: _Network, input_size: int) -> Cost:
         cost = count_cost(network.module, input_size)
     except Exception as error:  # whatever the user's own code raises
         raise CheckpointError(
-            f"{network.family} does not run on a (1, 3, {input_size}, {input_size}) image:"
+            f"{network.subject} does not run on a (1, 3, {input_size}, {input_size}) image:"
             f" {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from error
     if len(cost.output_shape) != 2:
         raise CheckpointError(
-            f"{network.family} gives an output of shape {list(cost.output_shape)}:"
+            f"{network.subject} gives an output of shape {list(cost.output_shape)}:"
             " expected the logits of a classifier, (N, classes)"
         )
     return cost
 
 
-def _find_origins(flags: Flags) -> Mapping[str, Origin]:
+def _find_origins(flags: Flags, told: frozenset[str]) -> Mapping[str, Origin]:
     """Where each value came from; the batch norm eps follows layout and padding, so: default."""
     origins: dict[str, Origin] = dict.fromkeys(("family", "width", "classes"), "tensors")
     for name in ("input_size", "normalization", "activation", "padding", "resize"):
         value = getattr(flags, "normalize" if name == "normalization" else name)
         origins[name] = "default" if value is None else "flag"
     origins["batch_norm_eps"] = "default"
+    origins |= {name: "program" for name in told if origins[name] == "default"}
     return MappingProxyType(origins)

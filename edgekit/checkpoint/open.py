@@ -1,7 +1,8 @@
 """Open a checkpoint file without running anything in it.
 
-In: a path. Out: what was saved, as dicts, lists, numbers, strings and tensors. Two readers and no
-other: `torch.load(weights_only=True)` and safetensors. Settings that training scripts save beside
+In: a path. Out: what was saved, as dicts, lists, numbers, strings and tensors, or a
+`ProgramArchive`. Three readers and no other: `torch.load(weights_only=True)`, safetensors, and
+`archive` for what `torch.export.save` wrote. Settings that training scripts save beside
 the weights (argparse.Namespace, numpy scalars, paths) become `Discarded`: they are named, so that
 the file opens, but nothing of them is built.
 """
@@ -21,6 +22,7 @@ from typing import Any
 
 import torch
 
+from edgekit.checkpoint.archive import is_program, read_archive
 from edgekit.errors import CheckpointError, MissingPackageError
 
 
@@ -103,8 +105,10 @@ def open_checkpoint(path_or_state_dict: str | Path | Mapping[str, Any]) -> Opene
     if _is_safetensors(head):
         content, kind = _load_safetensors(path), "safetensors"
     elif head.startswith(b"PK"):
-        _check_zip(path)
-        content, kind = _load_pickle(path), "PyTorch zip"
+        if is_program(_check_zip(path)):
+            content, kind = read_archive(path), "torch.export program"
+        else:
+            content, kind = _load_pickle(path), "PyTorch zip"
     elif head.startswith(b"\x80"):
         content, kind = _load_pickle(path), "PyTorch legacy pickle"
     else:
@@ -161,8 +165,11 @@ def _name_content(head: bytes) -> str:
     return f"an unknown kind of file (first bytes {head[:8].hex(' ')})"
 
 
-def _check_zip(path: Path) -> None:
-    """Refuse truncated archives and the zips that are programs rather than weights."""
+def _check_zip(path: Path) -> set[str]:
+    """The members without their common folder.
+
+    Refuses truncated archives, TorchScript, and what is neither weights nor an exported program.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2] or name for name in archive.namelist()}
@@ -180,11 +187,13 @@ def _check_zip(path: Path) -> None:
         raise CheckpointError(
             f"{path} is a TorchScript program, not a checkpoint: {STATE_DICT_ADVICE}"
         )
-    if "data.pkl" not in names:
+    if "data.pkl" not in names and not is_program(names):
         raise CheckpointError(
             f"{path} is a zip without PyTorch weights (no data.pkl, first member"
-            f" {min(names, default='none')!r}): expected a file that torch.save wrote"
+            f" {min(names, default='none')!r}): expected a file that torch.save or"
+            " torch.export.save wrote"
         )
+    return names
 
 
 def _load_pickle(path: Path) -> Any:

@@ -133,7 +133,7 @@ def _convert_with(writers: Writers, options: Mapping[str, Any], steps: Steps) ->
 
 def _stem(checkpoint: Path) -> str:
     """The file's name without what says that it is a checkpoint: widths have points too."""
-    return re.sub(r"(\.(pth|pt|tar|bin|ckpt|safetensors))+$", "", checkpoint.name)
+    return re.sub(r"(\.(pth|pt2?|tar|bin|ckpt|safetensors))+$", "", checkpoint.name)
 
 
 def _print(conversion: Conversion) -> None:

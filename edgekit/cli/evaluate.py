@@ -161,14 +161,21 @@ def _float_original(bundle: Bundle) -> Reference | None:
 
 
 def _described(bundle: Bundle, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The checkpoint flags; what was not said is what the bundle says."""
+    """The checkpoint flags; what was not said is what the bundle says.
+
+    A network of the user's own code, or a `.pt2` file, fixes its activation and padding itself.
+    """
+    from edgekit.models import FAMILIES
+
     model = bundle.manifest.model
-    known = {
+    known: dict[str, Any] = {
         "input_size": model.input_size,
-        "activation": model.activation,
-        "padding": model.padding,
         "normalize": model.input.normalization,
     }
+    if model.family in FAMILIES:
+        known |= {"activation": model.activation, "padding": model.padding}
+    elif ":" in model.family:
+        known["arch"] = model.family
     return {key: known.get(key) if value is None else value for key, value in options.items()}
 
 

@@ -1,4 +1,4 @@
-"""`edgekit inspect FILE`: what a checkpoint, bundle, .tflite or .onnx is."""
+"""`edgekit inspect FILE`: what a checkpoint, .pt2, bundle, .tflite or .onnx is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WIDTH = 120
 @checkpoint_options
 @json_option
 def command(file: Path, as_json: bool, **options: Any) -> None:
-    """Say what FILE is: a checkpoint, a bundle, a .tflite or a .onnx.
+    """Say what FILE is: a checkpoint, a torch.export .pt2, a bundle, a .tflite or a .onnx.
 
     For a checkpoint, values that its tensors cannot tell and no option gave are marked (default).
     """

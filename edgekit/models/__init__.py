@@ -19,7 +19,18 @@ except ModuleNotFoundError as error:
     ) from error
 
 from edgekit.models.family import Family, PublishedAccuracy
+from edgekit.models.micro_layers import (
+    DynamicShiftMax,
+    MicroFactorizedDepthwise,
+    MicroFactorizedPointwise,
+)
 from edgekit.models.micronet import MICRONET_M0, MICRONET_M1, MICRONET_M2, MICRONET_M3
+from edgekit.models.micronet_preprint import (
+    MICRONET_M0_PREPRINT,
+    MicroBlockA,
+    MicroBlockB,
+    MicroBlockC,
+)
 from edgekit.models.mobilenet_v1 import CONV_MOBILENET, MOBILENET_V1, SHALLOW_MOBILENET
 from edgekit.models.mobilenet_v2 import MOBILENET_V2
 from edgekit.models.mobilenet_v3 import (
@@ -33,6 +44,7 @@ from edgekit.models.mobilenet_v4 import (
     MOBILENET_V4_CONV_MEDIUM,
     MOBILENET_V4_CONV_SMALL,
 )
+from edgekit.models.separable import DepthwiseConv, PointwiseConv, SeparableConv
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
@@ -53,6 +65,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             MICRONET_M1,
             MICRONET_M2,
             MICRONET_M3,
+            MICRONET_M0_PREPRINT,
         )
     }
 )
@@ -65,4 +78,18 @@ def find_family(name: str) -> Family:
     return FAMILIES[name]
 
 
-__all__ = ["FAMILIES", "Family", "PublishedAccuracy", "find_family"]
+__all__ = [
+    "FAMILIES",
+    "DepthwiseConv",
+    "DynamicShiftMax",
+    "Family",
+    "MicroBlockA",
+    "MicroBlockB",
+    "MicroBlockC",
+    "MicroFactorizedDepthwise",
+    "MicroFactorizedPointwise",
+    "PointwiseConv",
+    "PublishedAccuracy",
+    "SeparableConv",
+    "find_family",
+]

@@ -5,7 +5,7 @@ Counted by running the module on the meta device: no arithmetic is done and no w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
@@ -25,7 +25,9 @@ Kind = Literal["conv", "depthwise", "pointwise", "grouped", "linear"]
 class LayerCost:
     """One convolution or linear layer for one image. Shapes are (C, H, W), or (C,) when linear.
 
-    `parameters` counts weights, biases, and gamma and beta of the batch norm behind it.
+    `kernel_size` is (height, width), `stride` the larger of the two. `kind` is depthwise where each
+    input channel is a group, however many kernels it has. `parameters` counts weights, biases, and
+    gamma and beta of the batch norm behind it.
     """
 
     name: str
@@ -89,6 +91,77 @@ def conv_multiply_adds(weight_shape: tuple[int, ...], output_shape: tuple[int, .
     return prod(weight_shape[1:]) * prod(output_shape)
 
 
+@dataclass(frozen=True)
+class SeparableCost:
+    """A depthwise and its pointwise layer (indices into the layers) beside a standard convolution.
+
+    `multiply_adds` are those of the two, `standard_multiply_adds` those of the one convolution with
+    the same filter size, stride, input and output; `ratio` is the first over the second.
+    """
+
+    depthwise: int
+    pointwise: int
+    multiply_adds: int
+    standard_multiply_adds: int
+
+    @property
+    def ratio(self) -> float:
+        return self.multiply_adds / self.standard_multiply_adds
+
+
+def compare_separable(layers: Sequence[LayerCost]) -> tuple[SeparableCost, ...]:
+    """The depthwise separable pairs of a network, and what standard convolutions would cost.
+
+    arXiv:1704.04861, section 3.1: (D_K²·M·D_F² + M·N·D_F²) / (D_K²·M·N·D_F²) = 1/N + 1/D_K², with
+    M channels in, N out, a D_K×D_K filter and a D_F×D_F output (that of the stride, if any). Where
+    the depthwise layer has K kernels a channel, the ratio is K times that. A pair is a depthwise
+    layer with a square filter and the pointwise one that reads its output, squeeze-and-excite in
+    between or not.
+    """
+    pairs = []
+    for index, layer in enumerate(layers):
+        if layer.kind != "depthwise" or layer.kernel_size[0] != layer.kernel_size[1]:
+            continue
+        reader = _find_pointwise(layers, index)
+        if reader is None:
+            continue
+        pointwise = layers[reader]
+        standard_weight = (pointwise.output_shape[0], layer.input_shape[0], *layer.kernel_size)
+        pairs.append(
+            SeparableCost(
+                depthwise=index,
+                pointwise=reader,
+                multiply_adds=layer.multiply_adds + pointwise.multiply_adds,
+                standard_multiply_adds=conv_multiply_adds(standard_weight, pointwise.output_shape),
+            )
+        )
+    return tuple(pairs)
+
+
+def _find_pointwise(layers: Sequence[LayerCost], depthwise: int) -> int | None:
+    """The first pointwise layer on the very output of this one; none behind another convolution."""
+    for index in range(depthwise + 1, len(layers)):
+        layer = layers[index]
+        if layer.kind in ("conv", "depthwise", "grouped"):
+            return None
+        reads = layer.input_shape == layers[depthwise].output_shape
+        if layer.kind == "pointwise" and reads and not _is_squeeze(layers[index : index + 3]):
+            return index
+    return None
+
+
+def _is_squeeze(layers: Sequence[LayerCost]) -> bool:
+    """Whether these start a squeeze-and-excite: C → c → C on one pixel, then a third reads C.
+
+    Its input is the mean over the image, so this matters only where the image is one pixel.
+    """
+    if [layer.kind for layer in layers] != ["pointwise"] * 3:
+        return False
+    squeeze, excite, reader = layers
+    restores = squeeze.input_shape == excite.output_shape == reader.input_shape
+    return restores and squeeze.output_shape[0] < squeeze.input_shape[0]
+
+
 class _Recorder(TorchDispatchMode):
     """Writes down every convolution and matrix product that PyTorch dispatches."""
 
@@ -119,7 +192,7 @@ class _Recorder(TorchDispatchMode):
                 name=self.calls[-1] if self.calls else "",
                 kind=_name_kind(kernel, groups, int(x.shape[1])),
                 kernel_size=kernel,
-                stride=int(stride[0]),
+                stride=max(map(int, stride)),
                 groups=groups,
                 input_shape=tuple(x.shape[1:]),
                 output_shape=output_shape,

@@ -17,12 +17,18 @@ Constructor = Callable[[float, int, LayerOptions, str], nn.Module]
 
 @dataclass(frozen=True)
 class PublishedAccuracy:
-    """ImageNet top-1 in percent as the source states it, for one width and input size (pixels)."""
+    """ImageNet top-1 in percent as the source states it, for one width and input size (pixels).
+
+    `parameters_m` and `multiply_adds_m` are the millions that the source prints beside it, rounded
+    as there; the exact ones are counted (`edgekit.models.cost`).
+    """
 
     width: float
     input_size: int
     top1: float
     source: str
+    parameters_m: float | None = None
+    multiply_adds_m: float | None = None
 
 
 @dataclass(frozen=True)

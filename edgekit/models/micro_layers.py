@@ -105,25 +105,21 @@ class MicroFactorizedDepthwise(nn.Module):
         self,
         channels: int,
         kernel_size: int,
-        stride: int,
-        options: LayerOptions,
+        stride: int = 1,
+        options: LayerOptions | None = None,
         expansion: tuple[int, int] = (1, 1),
     ) -> None:
         super().__init__()
+        options = (options or LayerOptions()).linear()
         middle = channels * expansion[0]
         self.vertical = ConvBN(
-            channels,
-            middle,
-            (kernel_size, 1),
-            options.linear(),
-            stride=(stride, 1),
-            groups=channels,
+            channels, middle, (kernel_size, 1), options, stride=(stride, 1), groups=channels
         )
         self.horizontal = ConvBN(
             middle,
             middle * expansion[1],
             (1, kernel_size),
-            options.linear(),
+            options,
             stride=(1, stride),
             groups=middle,
         )
@@ -136,11 +132,12 @@ class MicroFactorizedPointwise(nn.Module):
     """W = P·Φ·Qᵀ: a grouped 1×1 convolution C → C/R, a channel shuffle, a grouped one → N.
 
     Each output channel is reached from each input channel over one path when the number of groups
-    is G = √(C/R) (arXiv:2011.12289, equation 2), the default; `groups` sets those of Q and P.
-    Cost: D_F²·(C·C/R/G + C/R·N/G). Both convolutions have a batch norm and no activation.
+    is G = √(C/R) (arXiv:2011.12289, equation 2), the default; `groups` sets those of Q and P, whose
+    product then plays the part of G². Cost: D_F²·(C·C/R/G + C/R·N/G). Both convolutions have a
+    batch norm, and behind it a Dynamic Shift-Max with their groups where `gate_reduction` is given.
 
     Raises SettingsError when R does not divide C, or √(C/R) is no whole number and no groups are
-    given.
+    given, or groups do not divide the channels.
     """
 
     def __init__(
@@ -150,25 +147,54 @@ class MicroFactorizedPointwise(nn.Module):
         out_channels: int | None = None,
         groups: int | tuple[int, int] | None = None,
         options: LayerOptions | None = None,
+        gate_reduction: int | None = None,
     ) -> None:
         super().__init__()
-        options = (options or LayerOptions()).linear()
         if channels % reduction:
             raise SettingsError(
                 f"reduction {reduction} does not divide {channels} channels: expected a divisor"
             )
         hidden = channels // reduction
+        out_channels = out_channels or channels
         if groups is None:
-            groups = isqrt(hidden)
-            if groups * groups != hidden:
-                raise SettingsError(
-                    f"{channels} channels reduced by {reduction} are {hidden}, which has no whole"
-                    " square root: give the groups, or expected a square"
-                )
+            groups = _choose_groups(channels, reduction)
         self.groups = (groups, groups) if isinstance(groups, int) else groups
-        self.compress = ConvBN(channels, hidden, 1, options, groups=self.groups[0])
-        self.permutation = ChannelShuffle(self.groups[0])
-        self.expand = ConvBN(hidden, out_channels or channels, 1, options, groups=self.groups[1])
+        first, second = self.groups
+        self.compress = build_grouped_pointwise(channels, hidden, first, options)
+        self.compress_activation = _build_shift_max(hidden, first, gate_reduction)
+        self.permutation = ChannelShuffle(first)
+        self.expand = build_grouped_pointwise(hidden, out_channels, second, options)
+        self.expand_activation = _build_shift_max(out_channels, second, gate_reduction)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.expand(self.permutation(self.compress(x)))
+        x = self.permutation(self.compress_activation(self.compress(x)))
+        return self.expand_activation(self.expand(x))
+
+
+def build_grouped_pointwise(
+    channels: int, out_channels: int, groups: int, options: LayerOptions | None = None
+) -> ConvBN:
+    """A 1×1 convolution in groups and its batch norm; SettingsError when they do not divide it."""
+    if channels % groups or out_channels % groups:
+        raise SettingsError(
+            f"{groups} groups do not divide {channels} channels in and {out_channels} out:"
+            " expected a divisor of both"
+        )
+    return ConvBN(channels, out_channels, 1, (options or LayerOptions()).linear(), groups=groups)
+
+
+def _choose_groups(channels: int, reduction: int) -> int:
+    """G = √(C/R)."""
+    groups = isqrt(channels // reduction)
+    if groups * groups != channels // reduction:
+        raise SettingsError(
+            f"{channels} channels reduced by {reduction} are {channels // reduction}, which has no"
+            " whole square root: give the groups, or expected a square"
+        )
+    return groups
+
+
+def _build_shift_max(channels: int, groups: int, gate_reduction: int | None) -> nn.Module:
+    if gate_reduction is None:
+        return nn.Identity()
+    return DynamicShiftMax(channels, groups, reduction=gate_reduction)

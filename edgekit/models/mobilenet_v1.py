@@ -96,9 +96,15 @@ def _build_conv(width: float, classes: int, options: LayerOptions, scaling: str)
     return MobileNetV1(width, classes, options, scaling, full_convolutions=True)
 
 
-def _published(table: int, *figures: tuple[float, int, float]) -> tuple[PublishedAccuracy, ...]:
+def _published(
+    table: int, *figures: tuple[float, int, float, float, float]
+) -> tuple[PublishedAccuracy, ...]:
+    """A table's rows: width, input size, top-1, million multiply-adds, million parameters."""
     source = f"arXiv:1704.04861, table {table}"
-    return tuple(PublishedAccuracy(width, size, top1, source) for width, size, top1 in figures)
+    return tuple(
+        PublishedAccuracy(width, size, top1, source, parameters_m, multiply_adds_m)
+        for width, size, top1, multiply_adds_m, parameters_m in figures
+    )
 
 
 MOBILENET_V1 = Family(
@@ -110,9 +116,15 @@ MOBILENET_V1 = Family(
     estimate=("blocks.12.pointwise.conv", 1024),
     scalings=tuple(SCALINGS),
     published=_published(
-        6, (1.0, 224, 70.6), (0.75, 224, 68.4), (0.5, 224, 63.7), (0.25, 224, 50.6)
+        6,
+        (1.0, 224, 70.6, 569, 4.2),
+        (0.75, 224, 68.4, 325, 2.6),
+        (0.5, 224, 63.7, 149, 1.3),
+        (0.25, 224, 50.6, 41, 0.5),
     )
-    + _published(7, (1.0, 192, 69.1), (1.0, 160, 67.2), (1.0, 128, 64.4)),
+    + _published(
+        7, (1.0, 192, 69.1, 418, 4.2), (1.0, 160, 67.2, 290, 4.2), (1.0, 128, 64.4, 186, 4.2)
+    ),
 )
 
 SHALLOW_MOBILENET = Family(
@@ -123,7 +135,7 @@ SHALLOW_MOBILENET = Family(
     activation="relu",
     estimate=("blocks.7.pointwise.conv", 1024),
     scalings=tuple(SCALINGS),
-    published=_published(5, (1.0, 224, 65.3)),
+    published=_published(5, (1.0, 224, 65.3, 307, 2.9)),
 )
 
 CONV_MOBILENET = Family(
@@ -134,5 +146,5 @@ CONV_MOBILENET = Family(
     activation="relu",
     estimate=("blocks.12.conv", 1024),
     scalings=tuple(SCALINGS),
-    published=_published(4, (1.0, 224, 71.7)),
+    published=_published(4, (1.0, 224, 71.7, 4866, 29.3)),
 )

@@ -80,7 +80,7 @@ class MobileNetV2(nn.Module):
 
 
 _PAPER = "arXiv:1801.04381, table 4"
-_SLIM = "TensorFlow-Slim, nets/mobilenet/README"
+_SLIM = "TensorFlow-Slim, nets/mobilenet"
 
 MOBILENET_V2 = Family(
     name="mobilenet_v2",
@@ -91,10 +91,10 @@ MOBILENET_V2 = Family(
     estimate=("blocks.16.projection.conv", 320),
     scalings=("multiple of 8",),
     published=(
-        PublishedAccuracy(1.4, 224, 74.7, _PAPER),
-        PublishedAccuracy(1.0, 224, 72.0, _PAPER),
-        PublishedAccuracy(0.75, 224, 69.8, _SLIM),
-        PublishedAccuracy(0.5, 224, 65.4, _SLIM),
-        PublishedAccuracy(0.35, 224, 60.3, _SLIM),
+        PublishedAccuracy(1.4, 224, 74.7, _PAPER, 6.9, 585),
+        PublishedAccuracy(1.0, 224, 72.0, _PAPER, 3.4, 300),
+        PublishedAccuracy(0.75, 224, 69.8, _SLIM, 2.61, 209),
+        PublishedAccuracy(0.5, 224, 65.4, _SLIM, 1.95, 97),
+        PublishedAccuracy(0.35, 224, 60.3, _SLIM, 1.66, 59),
     ),
 )

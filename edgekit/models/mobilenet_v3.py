@@ -164,7 +164,7 @@ def _without_hard_swish(options: LayerOptions) -> LayerOptions:
 
 
 _PAPER = "arXiv:1905.02244, table 3"
-_SLIM = "TensorFlow-Slim, nets/mobilenet/README"
+_SLIM = "TensorFlow-Slim, nets/mobilenet"
 
 
 def _family(
@@ -172,9 +172,11 @@ def _family(
     title: str,
     rows: tuple[Bneck, ...],
     hidden_channels: int,
-    *published: tuple[float, float],
+    *published: tuple[float, float, float, float],
     is_minimal: bool = False,
 ) -> Family:
+    """`published` figures are width, top-1, million multiply-adds and million parameters."""
+    source = _SLIM if is_minimal else _PAPER
     return Family(
         name=name,
         title=title,
@@ -185,25 +187,35 @@ def _family(
         estimate=(f"blocks.{len(rows) - 1}.projection.conv", rows[-1].channels),
         scalings=("tensorflow", "torchvision"),
         published=tuple(
-            PublishedAccuracy(width, 224, top1, _SLIM if is_minimal else _PAPER)
-            for width, top1 in published
+            PublishedAccuracy(width, 224, top1, source, parameters_m, multiply_adds_m)
+            for width, top1, multiply_adds_m, parameters_m in published
         ),
         batch_norm_eps=1e-3,
     )
 
 
 MOBILENET_V3_LARGE = _family(
-    "mobilenet_v3_large", "MobileNetV3-Large", LARGE, 1280, (1.0, 75.2), (0.75, 73.3)
+    "mobilenet_v3_large",
+    "MobileNetV3-Large",
+    LARGE,
+    1280,
+    (1.0, 75.2, 219, 5.4),
+    (0.75, 73.3, 155, 4.0),
 )
 MOBILENET_V3_SMALL = _family(
-    "mobilenet_v3_small", "MobileNetV3-Small", SMALL, 1024, (1.0, 67.4), (0.75, 65.4)
+    "mobilenet_v3_small",
+    "MobileNetV3-Small",
+    SMALL,
+    1024,
+    (1.0, 67.4, 56, 2.5),
+    (0.75, 65.4, 44, 2.0),
 )
 MOBILENET_V3_LARGE_MINIMAL = _family(
     "mobilenet_v3_large_minimal",
     "MobileNetV3-Large minimal",
     minimal(LARGE),
     1280,
-    (1.0, 72.3),
+    (1.0, 72.3, 209, 3.9),
     is_minimal=True,
 )
 MOBILENET_V3_SMALL_MINIMAL = _family(
@@ -211,6 +223,6 @@ MOBILENET_V3_SMALL_MINIMAL = _family(
     "MobileNetV3-Small minimal",
     minimal(SMALL),
     1024,
-    (1.0, 61.9),
+    (1.0, 61.9, 65, 2.0),
     is_minimal=True,
 )

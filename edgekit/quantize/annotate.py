@@ -11,10 +11,12 @@ from typing import NamedTuple, cast
 
 from torch.fx import GraphModule, Node
 
-from edgekit.quantize.graph import WEIGHTED, argument, aten, is_call, sole_user
+from edgekit.rewrite.graph import WEIGHTED, aten, is_call, sole_user
 
 ARITHMETIC = (aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor)
 POOLING = (aten.mean.dim,)
+FIXED_RANGE = (aten.sigmoid.default,)
+"""Operators whose output lies in 0 … 1, for which runtimes prescribe the encoding."""
 MOVING = (
     aten.permute.default,
     aten.flatten.using_ints,
@@ -24,11 +26,9 @@ MOVING = (
     aten.max_pool2d.default,
     aten.pad.default,
     aten.constant_pad_nd.default,
+    aten.slice.Tensor,
 )
 """Operators whose output takes only values of their input, or zero."""
-
-FUSED_BOUNDS = ((0.0, 6.0), (-1.0, 1.0))
-"""Bounds of the hardtanh that runtimes fuse into the operator before it; ReLU is fused as well."""
 
 
 class Plan(NamedTuple):
@@ -57,10 +57,10 @@ def plan_quantization(program: GraphModule) -> Plan:
             encoded_as[node.name] = node.name
         elif node.op != "call_function" or node in fused:
             continue
-        elif is_call(node, *MOVING) and _source(node).name in encoded_as:
+        elif _moves_values(node, encoded_as):
             operators.append(node.name)
-            encoded_as[node.name] = encoded_as[_source(node).name]
-        elif is_call(node, *WEIGHTED, *ARITHMETIC, *POOLING) and _reads_tensors(node):
+            encoded_as[node.name] = encoded_as[activations_read(node)[0].name]
+        elif is_call(node, *WEIGHTED, *ARITHMETIC, *POOLING, *FIXED_RANGE) and _reads_tensors(node):
             operators.append(node.name)
             activation = fused_activation(node)
             if activation is not None:
@@ -75,21 +75,29 @@ def plan_quantization(program: GraphModule) -> Plan:
 
 
 def fused_activation(node: Node) -> Node | None:
-    """The activation right behind `node` that runtimes run as part of it, None without one."""
+    """The activation right behind `node` that becomes part of it, None without one.
+
+    A ReLU or a clamp: the codes of the output end where it cuts.
+    """
     user = sole_user(node)
     if user is None or is_call(node, *POOLING):
         return None
-    if is_call(user, aten.relu.default):
-        return user
-    bounds = (argument(user, 1, -1.0), argument(user, 2, 1.0))
-    if is_call(user, aten.hardtanh.default) and bounds in FUSED_BOUNDS:
-        return user
-    return None
+    return user if is_call(user, aten.relu.default, aten.hardtanh.default) else None
 
 
 def activations_read(node: Node) -> list[Node]:
     """The activation tensors that a quantized operator reads (its weights are not among them)."""
+    if is_call(node, aten.cat.default):
+        return list(cast("list[Node]", node.args[0]))
     return [_source(node)] if is_call(node, *MOVING) else _read(node)
+
+
+def _moves_values(node: Node, encoded_as: dict[str, str]) -> bool:
+    """Whether the output's codes are codes of the inputs, which then share one encoding."""
+    if not is_call(node, *MOVING, aten.cat.default):
+        return False
+    encodings = {encoded_as.get(source.name) for source in activations_read(node)}
+    return len(encodings) == 1 and None not in encodings
 
 
 def _source(node: Node) -> Node:

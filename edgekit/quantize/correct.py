@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
-from edgekit.quantize.graph import WEIGHTED, is_call, read_bias, set_bias
+from edgekit.rewrite.graph import WEIGHTED, is_call, read_bias, set_bias
 
 
 class _Recorder(Interpreter):

@@ -22,7 +22,8 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgekit.quantize.annotate import fused_activation
-from edgekit.quantize.graph import (
+from edgekit.quantize.statistics import gather_channel_maxima
+from edgekit.rewrite.graph import (
     CONVOLUTION,
     WEIGHTED,
     argument,
@@ -35,7 +36,6 @@ from edgekit.quantize.graph import (
     set_weight,
     sole_user,
 )
-from edgekit.quantize.statistics import gather_channel_maxima
 
 LARGEST_SCALE = 1e4
 """Bounds the scale of one channel, so that a dead channel stays finite."""

@@ -18,8 +18,9 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from edgekit.quantize.annotate import Plan, activations_read, fused_activation
-from edgekit.quantize.graph import WEIGHTED, is_call, read_constant
 from edgekit.quantize.ranges import Encoding
+from edgekit.rewrite.forms import FUSED_BOUNDS
+from edgekit.rewrite.graph import WEIGHTED, aten, is_call, is_quantize, read_constant, replace
 
 DEAD_CHANNEL_SHARE = 1e-3
 """A channel's weight scale is at least this share of the layer's largest. Without a floor, the bias
@@ -116,4 +117,20 @@ def quantize_program(
         if is_call(node, *WEIGHTED) and node.args[1].op == "call_module":
             observer = prepared.get_submodule(str(node.args[1].target))
             observer(read_constant(prepared, node.args[1].args[0]))
-    return convert_pt2e(prepared, fold_quantize=fold_weights)
+    converted = convert_pt2e(prepared, fold_quantize=fold_weights)
+    if not symmetric:
+        _drop_clamps(converted)
+    return converted
+
+
+def _drop_clamps(program: GraphModule) -> None:
+    """Drop clamps whose output is rounded to codes that end at their bounds anyway.
+
+    Those that runtimes fuse stay, for they cost nothing and say what the network computes.
+    """
+    for node in list(program.graph.nodes):
+        if not is_call(node, aten.hardtanh.default) or node.args[1:] in FUSED_BOUNDS:
+            continue
+        if all(is_quantize(user) for user in node.users):
+            replace(node, node.args[0])
+    program.recompile()

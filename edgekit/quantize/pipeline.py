@@ -8,16 +8,16 @@ from typing import NamedTuple
 import torch
 from torch.fx import GraphModule
 
-from edgekit.quantize.annotate import Plan, plan_quantization
+from edgekit.quantize.annotate import FIXED_RANGE, Plan, plan_quantization
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.correct import correct_biases
 from edgekit.quantize.equalize import equalize_activations, equalize_weights
-from edgekit.quantize.graph import output_tensor
 from edgekit.quantize.lower import quantize_program
-from edgekit.quantize.program import border_offset, take_pixels
 from edgekit.quantize.ranges import Encoding, choose_range, encode
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.statistics import TensorStatistics, gather_statistics
+from edgekit.rewrite.graph import is_call, output_tensor
+from edgekit.rewrite.pixels import border_offset, take_pixels
 from edgekit.runtime.preprocess import Pixels
 from edgekit.spec import Normalization
 
@@ -48,7 +48,7 @@ def quantize(
     symmetric: bool,
     say: Say,
 ) -> Quantized:
-    """Quantize a canonical program (`export_program`), which is changed on the way.
+    """Quantize a program that `passes.INTEGER_PASSES` prepared; it is changed on the way.
 
     `symmetric` activations are for TensorRT, asymmetric ones for LiteRT. Raises CalibrationError
     when the images will not do.
@@ -90,12 +90,17 @@ def choose_encodings(
     *,
     symmetric: bool,
 ) -> dict[str, Encoding]:
-    """An encoding for every tensor but the input. The logits are never clipped: a clipped best
-    class ties with the second."""
-    logits = plan.encoded_as.get(output_tensor(program).name)
+    """An encoding for every tensor but the input. Constants are never clipped, and the logits not
+    either: a clipped best class ties with the second."""
+    whole = {node.name for node in program.graph.nodes if node.op == "get_attr"}
+    whole.add(plan.encoded_as.get(output_tensor(program).name, ""))
     encodings = {}
+    fixed = {node.name for node in program.graph.nodes if is_call(node, *FIXED_RANGE)}
     for name, seen in statistics.items():
-        method = "min-max" if name == logits else recipe.ranges
+        if name in fixed:
+            encodings[name] = Encoding(1 / 127, 0) if symmetric else Encoding(1 / 256, -128)
+            continue
+        method = "min-max" if name in whole else recipe.ranges
         interval = choose_range(seen, method, symmetric=symmetric, percentile=recipe.percentile)
         encodings[name] = encode(interval, symmetric=symmetric)
     return encodings

@@ -67,8 +67,8 @@ class TFLiteWriter:
         """
         import torch
 
-        from edgekit.quantize.graph import is_quantize
-        from edgekit.quantize.program import CastPixels
+        from edgekit.rewrite.graph import is_quantize
+        from edgekit.rewrite.pixels import CastPixels
 
         quantized = any(is_quantize(node) for node in program.graph.nodes)
         kind = torch.float32 if quantized else torch.int8

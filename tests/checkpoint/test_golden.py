@@ -22,6 +22,7 @@ MODELS = {
     "timm-mobilenetv2_100": ("mobilenet_v2", 1.0),
     "timm-mobilenetv3_large_100": ("mobilenet_v3_large", 1.0),
     "timm-mobilenetv3_small_100": ("mobilenet_v3_small", 1.0),
+    "timm-mobilenetv4_conv_small": ("mobilenet_v4_conv_small", 1.0),
     "timm-tf_mobilenetv3_large_100": ("mobilenet_v3_large", 1.0),
     "torchvision-mobilenet_v2": ("mobilenet_v2", 1.0),
     "torchvision-mobilenet_v3_large": ("mobilenet_v3_large", 1.0),

@@ -114,8 +114,21 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
         def build_text():
             return "network"
+
+        def build_failing():
+            raise RuntimeError("no weights here\\nsecond line")
+
+        class Wrapper(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.model = nn.Sequential()
+                self.model.net = build()
+
+            def forward(self, images):
+                return self.model.net(images).view(images.size(0), -1)
         """)
     )
+    (tmp_path / "own_syntax.py").write_text("def build(:")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
     return tmp_path
@@ -136,11 +149,22 @@ def test_factory_of_the_users_own(own_code: Path) -> None:
     assert spec.multiply_adds == 27 * 4 * 30 * 30 + 24
 
 
+def test_a_prefix_of_the_modules_own(own_code: Path) -> None:
+    """`model.net.` in front of every key is the class's, not a training script's."""
+    weights = own_weights("Wrapper")
+    assert all(key.startswith("model.net.") for key in weights)
+    module = load_checkpoint(weights, arch="own_network:Wrapper", input_size=32).module
+    for key, value in weights.items():
+        torch.testing.assert_close(module.state_dict()[key], value)
+
+
 @pytest.mark.parametrize(
     ("factory", "arch", "message"),
     [
         ("build", "own_network:nothing", "cannot be imported.*package.module:factory"),
         ("build", "no_such_module:build", "cannot be imported.*No module named 'no_such_module'"),
+        ("build", "own_network:build_failing", "when called: RuntimeError: no weights here$"),
+        ("build", "own_syntax:build", "cannot be imported: SyntaxError: "),
         ("build", "own_network:build_text", "gave a str: expected a torch.nn.Module"),
         ("build", "own_network:build_features", r"4 unknown|[0-9]+ unknown \(1\.weight"),
         ("build_features", "own_network:build", r"[0-9]+ keys missing \(1\.weight"),

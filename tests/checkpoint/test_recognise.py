@@ -38,7 +38,9 @@ def test_every_layout_is_recognised(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("width", [0.25, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4, 0.42])
-@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small"])
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v4_conv_small"]
+)
 def test_every_width_and_scaling_fits(name: str, width: float) -> None:
     """The width found gives the very channels that are there (rounding may merge widths)."""
     for scaling in FAMILIES[name].scalings:
@@ -69,6 +71,18 @@ def test_layouts_name_every_layer_once() -> None:
     for layout in LAYOUTS:
         assert set(layout.paths) == set(own_layout(layout.family).paths)
         assert len(set(layout.paths.values())) == len(layout.paths)
+
+
+def test_timms_names_of_mobilenet_v4() -> None:
+    paths = {each.family: each.paths for each in LAYOUTS if each.name == "timm"}
+    small, medium = paths["mobilenet_v4_conv_small"], paths["mobilenet_v4_conv_medium"]
+    assert small["blocks.1.projection.conv"] == "blocks.1.1.conv"
+    assert small["blocks.7.start_depthwise.bn"] == "blocks.2.5.dw_start.bn"
+    assert medium["blocks.0.projection.bn"] == "blocks.0.0.bn2"
+    assert medium["blocks.9.projection.conv"] == "blocks.2.6.pw_proj.conv"
+    assert medium["blocks.21.start_depthwise.bn"] == "blocks.3.10.dw_start.bn"
+    assert medium["last_conv.conv"] == "blocks.4.0.conv"
+    assert medium["hidden.bn"] == "norm_head"
 
 
 def test_real_checkpoints(test_data) -> None:

@@ -14,8 +14,9 @@ import torch
 from click.testing import CliRunner
 
 from edgekit.cli.inspect import command, is_model_file
-from edgekit.errors import CheckpointError, ModelFileError
+from edgekit.errors import CheckpointError, ModelFileError, SettingsError
 from edgekit.models import FAMILIES
+from tests.checkpoint.exported_files import SIZE, build_classifier, export
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,17 @@ def test_real_checkpoint(test_data: Path) -> None:
     document = json.loads(run(path, "--json"))
     assert (document["family"], document["width"]) == ("mobilenet_v1", 0.25)
     assert (document["parameters"], document["multiply_adds"]) == (470_072, 41_030_272)
+
+
+def test_exported_program(tmp_path: Path) -> None:
+    path = export(build_classifier(), tmp_path / "net.pt2")
+    document: dict[str, Any] = json.loads(run(path, "--json"))
+    facts = ("kind", "family", "width", "input_size", "classes", "file_kind")
+    expected = ("checkpoint", "exported", 1.0, SIZE, 5, "torch.export program")
+    assert tuple(document[name] for name in facts) == expected
+    assert document["defaults"] == ["normalization", "resize"]
+    with pytest.raises(SettingsError, match="--padding same does not go with"):
+        run(path, "--padding", "same")
 
 
 def test_model_files_are_told_by_content(tmp_path: Path, checkpoint: Path) -> None:

@@ -7,8 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgekit.models import FAMILIES
-from edgekit.models.cost import conv_multiply_adds, count_cost
+from edgekit.models import FAMILIES, SeparableConv
+from edgekit.models.cost import (
+    compare_separable,
+    conv_multiply_adds,
+    count_cost,
+    count_family,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +41,26 @@ def test_mobilenet_v1_parameters(width: float, parameters: int) -> None:
     assert count_cost(FAMILIES["mobilenet_v1"].build(width), 64).parameters == parameters
 
 
+@pytest.mark.parametrize(
+    ("name", "width", "input_size", "parameters", "multiply_adds"),
+    [
+        ("conv_mobilenet", 1.0, 224, 29_294_088, 4_867_293_184),
+        ("shallow_mobilenet", 1.0, 224, 2_887_976, 307_323_392),
+        ("mobilenet_v4_conv_small", 1.0, 224, 3_774_024, 186_005_568),
+        ("mobilenet_v4_conv_small", 0.5, 224, 2_238_952, 64_741_408),
+        ("mobilenet_v4_conv_small", 0.35, 224, 1_905_384, 47_723_040),
+        ("mobilenet_v4_conv_medium", 1.0, 256, 9_715_512, 1_080_244_224),
+        ("mobilenet_v4_conv_large", 1.0, 384, 32_590_864, 6_376_220_672),
+    ],
+)
+def test_exact_costs(
+    name: str, width: float, input_size: int, parameters: int, multiply_adds: int
+) -> None:
+    """V4's are those of timm 1.0.31."""
+    cost = count_family(FAMILIES[name], width, input_size)
+    assert (cost.parameters, cost.multiply_adds) == (parameters, multiply_adds)
+
+
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 def test_layers_add_up_to_the_totals(family) -> None:
     width = 1.0 if family.fixed_width else 0.5
@@ -61,6 +86,67 @@ def test_depthwise_separable_follows_equation_5() -> None:
     layers = count_cost(FAMILIES["mobilenet_v1"].build(), 224).layers
     assert [layer.multiply_adds for layer in layers[1:3]] == [depthwise, pointwise]
     assert [layer.kind for layer in layers[:3]] == ["conv", "depthwise", "pointwise"]
+
+
+def test_separable_pairs_follow_the_papers_ratio() -> None:
+    """1/N + 1/D_K², with and without stride, for each of MobileNetV1's 13 blocks."""
+    layers = count_family(FAMILIES["mobilenet_v1"], 1.0, 224).layers
+    pairs = compare_separable(layers)
+    assert [(pair.depthwise, pair.pointwise) for pair in pairs] == [
+        (index, index + 1) for index in range(1, 27, 2)
+    ]
+    for pair in pairs:
+        out_channels = layers[pair.pointwise].output_shape[0]
+        assert pair.ratio == pytest.approx(1 / out_channels + 1 / 9, rel=1e-12)
+    strided = pairs[1]
+    assert layers[strided.depthwise].stride == 2
+    assert strided.standard_multiply_adds == 3 * 3 * 64 * 128 * 56 * 56
+
+
+def test_separable_pairs_are_found_around_squeeze_and_excite() -> None:
+    """Also where the image has shrunk to one pixel, as the squeeze has it."""
+    for input_size in (224, 32):
+        layers = count_family(FAMILIES["mobilenet_v3_small"], 1.0, input_size).layers
+        pairs = compare_separable(layers)
+        assert [layers[pair.pointwise].name for pair in pairs] == [
+            f"blocks.{block}.projection.conv" for block in range(11)
+        ]
+
+
+def test_pairs_without_squeeze_and_excite_on_one_pixel() -> None:
+    layers = count_family(FAMILIES["mobilenet_v2"], 1.0, 32).layers
+    assert [layers[pair.pointwise].name for pair in compare_separable(layers)] == [
+        f"blocks.{block}.projection.conv" for block in range(17)
+    ]
+
+
+def test_standard_convolutions_have_no_pairs() -> None:
+    assert not compare_separable(count_family(FAMILIES["conv_mobilenet"], 1.0, 64).layers)
+
+
+def test_kernels_per_layer_multiply_the_ratio() -> None:
+    module = nn.Sequential(SeparableConv(8, 24, kernels_per_layer=2, stride=2))
+    module.insert(0, nn.Conv2d(3, 8, 1))
+    cost = count_cost(module, 16)
+    (pair,) = compare_separable(cost.layers)
+    assert [layer.kind for layer in cost.layers] == ["pointwise", "depthwise", "pointwise"]
+    assert pair.multiply_adds == (9 * 16 + 16 * 24) * 8 * 8
+    assert pair.standard_multiply_adds == 9 * 8 * 24 * 8 * 8
+    assert pair.ratio == pytest.approx(2 * (1 / 24 + 1 / 9), rel=1e-12)
+
+
+def test_spatially_separable_depthwise_is_depthwise() -> None:
+    """A 3x1 filter a channel with two kernels each; no pair, since its standard has two sides."""
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 1),
+        nn.Conv2d(4, 8, (3, 1), stride=(2, 1), padding=(1, 0), groups=4),
+        nn.Conv2d(8, 6, 1),
+    )
+    cost = count_cost(module, 8)
+    layer = cost.layers[1]
+    assert (layer.kind, layer.kernel_size, layer.stride) == ("depthwise", (3, 1), 2)
+    assert (layer.output_shape, layer.multiply_adds) == ((8, 4, 8), 3 * 8 * 4 * 8)
+    assert not compare_separable(cost.layers)
 
 
 class Functional(nn.Module):

@@ -12,8 +12,8 @@ from torch.fx import GraphModule
 
 from edgekit.images import list_images, read_image
 from edgekit.models import FAMILIES
-from edgekit.quantize.graph import WEIGHTED, is_call
-from edgekit.quantize.program import export_program
+from edgekit.rewrite.export import export_program
+from edgekit.rewrite.graph import WEIGHTED, is_call
 from edgekit.runtime.preprocess import preprocess
 from edgekit.spec import NORMALIZATIONS, InputSpec
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from edgekit.models import FAMILIES
 from edgekit.quantize.annotate import Plan, plan_quantization
-from edgekit.quantize.program import export_program, take_pixels
+from edgekit.rewrite.export import export_program
+from edgekit.rewrite.pixels import take_pixels
 from tests.quantize.nets import export, small_net, small_spec
 
 
@@ -39,9 +40,8 @@ def test_operators_without_an_int8_form_are_listed() -> None:
 @pytest.mark.parametrize(
     ("layer", "left"),
     [
-        (nn.Hardswish(), "hardswish"),
+        (nn.GELU(), "gelu"),
         (nn.LeakyReLU(0.1), "leaky_relu"),
-        (nn.Hardtanh(-2, 2), "hardtanh"),
         (nn.AvgPool2d(2), "avg_pool2d"),
     ],
     ids=str,
@@ -62,13 +62,31 @@ def test_moving_operators_share_their_inputs_encoding() -> None:
     assert "flatten" in plan.operators
 
 
-def test_arithmetic_with_a_number_stays_float() -> None:
-    class Scale(nn.Module):
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Hardswish(), nn.Hardsigmoid(), nn.Hardtanh(-2, 2), nn.SiLU(), nn.Sigmoid()],
+    ids=str,
+)
+def test_activations_in_integer_form_are_quantized(layer: nn.Module) -> None:
+    program = export(nn.Conv2d(3, 4, 3), layer, nn.Conv2d(4, 4, 3))
+    assert plan_quantization(program).left_float == ()
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if FAMILIES[name].fixed_width])
+def test_no_micronet_operator_is_left_float(name: str) -> None:
+    program = export_program(FAMILIES[name].build(classes=10), small_spec(64))
+    assert plan_quantization(program).left_float == ()
+
+
+def test_arithmetic_with_a_number_is_quantized_with_a_constant() -> None:
+    class Shift(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Conv2d(3, 4, 3)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.conv(x) * 2.0
+            return (self.conv(x).relu() + 2.0).relu() * 3.0
 
-    assert plan_quantization(export_program(Scale(), small_spec())).left_float == ("mul",)
+    plan = plan_quantization(export_program(Shift(), small_spec()))
+    assert plan.left_float == ()
+    assert [name for name in plan.tensors if name.endswith("number")]

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.quantize.equalize import equalize_activations, equalize_weights
-from edgekit.quantize.graph import read_weight
-from edgekit.quantize.program import export_program
 from edgekit.quantize.statistics import gather_channel_maxima
+from edgekit.rewrite.export import export_program
+from edgekit.rewrite.graph import read_weight
 from tests.quantize.nets import (
     conv_bn,
     export,

@@ -13,13 +13,13 @@ from torch.fx import GraphModule, Interpreter, Node
 from edgekit.quantize.annotate import plan_quantization
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.correct import channel_means, correct_biases
-from edgekit.quantize.graph import WEIGHTED, is_call
 from edgekit.quantize.lower import DEAD_CHANNEL_SHARE, WeightObserver, quantize_program
 from edgekit.quantize.pipeline import choose_encodings, quantize
-from edgekit.quantize.program import export_program
 from edgekit.quantize.ranges import Encoding
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.statistics import gather_statistics
+from edgekit.rewrite.export import export_program
+from edgekit.rewrite.graph import WEIGHTED, is_call
 from tests.quantize.nets import (
     calls,
     random_input,

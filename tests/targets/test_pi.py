@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from edgekit.errors import ConversionError
-from edgekit.quantize.program import take_pixels
+from edgekit.rewrite.pixels import take_pixels
 from edgekit.runtime.engine import open_engine
 from edgekit.targets.pi import TFLiteWriter
 from tests.quantize.nets import export, small_spec

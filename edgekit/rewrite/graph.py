@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule, Node
 
 aten = torch.ops.aten
@@ -13,6 +14,8 @@ CONVOLUTION = aten.conv2d.default
 LINEAR = aten.linear.default
 WEIGHTED = (CONVOLUTION, LINEAR)
 """Operators with a weight as second and an optional bias as third argument."""
+SELECT = aten.index_select.default
+"""`index_select(x, 1, channels)`: the one form of a permutation or a part of the channels."""
 
 
 def is_call(node: object, *targets: object) -> TypeGuard[Node]:
@@ -33,6 +36,40 @@ def sole_user(node: Node) -> Node | None:
 def argument(node: Node, index: int, default: object = None) -> object:
     """A positional argument, or its default where the call leaves it out."""
     return node.args[index] if len(node.args) > index else default
+
+
+def shape(node: Node) -> tuple[int, ...]:
+    """The shape of a node's value."""
+    return tuple(int(side) for side in node.meta["val"].shape)
+
+
+def call(program: GraphModule, target: Any, *args: Any, before: Node) -> Node:
+    """Insert a call before a node and work out the shape of its value."""
+    with program.graph.inserting_before(before):
+        node = program.graph.call_function(target, args)
+    infer_shape(program, node)
+    return node
+
+
+def infer_shape(program: GraphModule, node: Node) -> None:
+    """Set `node.meta["val"]` from its arguments, without computing anything."""
+    placeholder = next(node for node in program.graph.nodes if node.op == "placeholder")
+    mode = placeholder.meta["val"].fake_mode
+
+    def fake(argument: Node) -> Any:
+        value = argument.meta["val"]
+        is_real = isinstance(value, torch.Tensor) and not isinstance(value, FakeTensor)
+        return mode.from_tensor(value) if is_real else value
+
+    args = torch.fx.map_arg(node.args, fake)
+    with mode:
+        node.meta["val"] = node.target(*args)
+
+
+def replace(node: Node, replacement: Node) -> None:
+    """Let all readers of `node` read `replacement`, and drop `node`."""
+    node.replace_all_uses_with(replacement)
+    node.graph.erase_node(node)
 
 
 def read_constant(program: GraphModule, node: Node) -> torch.Tensor:
@@ -69,18 +106,20 @@ def read_bias(program: GraphModule, node: Node) -> torch.Tensor:
     bias = argument(node, 2)
     if isinstance(bias, Node):
         return read_constant(program, bias).double()
-    return torch.zeros(node.meta["val"].shape[1], dtype=torch.float64)
+    return torch.zeros(read_weight(program, node).shape[0], dtype=torch.float64)
 
 
 def set_weight(program: GraphModule, node: Node, weight: torch.Tensor) -> None:
-    """Give a convolution or linear node a float32 weight of its own."""
-    constant = add_constant(program, f"{node.name}_weight", weight.float(), node)
+    """Give a convolution or linear node a weight of its own, in the precision of the old one."""
+    kept = weight.to(read_weight(program, node).dtype)
+    constant = add_constant(program, f"{node.name}_weight", kept, node)
     node.args = (node.args[0], constant, *node.args[2:])
 
 
 def set_bias(program: GraphModule, node: Node, bias: torch.Tensor) -> None:
-    """Give a convolution or linear node a float32 bias of its own."""
-    constant = add_constant(program, f"{node.name}_bias", bias.float(), node)
+    """Give a convolution or linear node a bias of its own, in the precision of its output."""
+    kept = bias.to(node.meta["val"].dtype)
+    constant = add_constant(program, f"{node.name}_bias", kept, node)
     node.args = (*node.args[:2], constant, *node.args[3:])
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.errors import ConversionError
-from edgekit.quantize.graph import aten, is_call, read_bias, read_weight
-from edgekit.quantize.program import border_offset, export_program, take_pixels
+from edgekit.rewrite.export import export_program
+from edgekit.rewrite.graph import aten, is_call, read_bias, read_weight
+from edgekit.rewrite.pixels import border_offset, take_pixels
 from edgekit.spec import NORMALIZATIONS
 from tests.quantize.nets import (
     calls,

@@ -1,0 +1,339 @@
+"""A network as `torch.export` wrote it down: `--arch` and code are not needed to run it.
+
+In: a `ProgramArchive`. Out: a module that computes the program's graph, operator by operator. No
+source text is made of the graph, so nothing in a file can become Python.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, NoReturn, cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from edgekit.checkpoint.archive import DTYPES, SAVE_ADVICE, ProgramArchive
+from edgekit.checkpoint.composed import compose_layers
+from edgekit.checkpoint.defaults import Defaults
+from edgekit.checkpoint.operators import CHECKS, Operator, find_operator
+from edgekit.errors import CheckpointError
+from edgekit.spec import Activation, Padding
+
+FAMILY = "exported"
+"""What such a network is called where others have the name of their family."""
+
+MEMORY_FORMATS = {
+    1: torch.contiguous_format,
+    2: torch.channels_last,
+    4: torch.preserve_format,
+}
+"""The numbers of `torch._export.serde.schema.MemoryFormat`."""
+
+FLOAT32 = 7
+PLAIN = {"as_int": int, "as_float": float, "as_bool": bool, "as_string": str}
+SYMBOLIC = ("as_sym_int", "as_sym_float", "as_sym_bool")
+
+
+class Exported(NamedTuple):
+    """The network, and what its program says of itself.
+
+    `fixed_size`: it takes images of `defaults.input_size` and no other.
+    """
+
+    module: nn.Module
+    defaults: Defaults
+    fixed_size: bool
+
+
+class ExportedNetwork(nn.Module):
+    """Runs a graph of operators; `(N, 3, H, W) float32` in, the program's one output out.
+
+    A program that was exported with one image has that number written into its shapes, so its
+    images run one after the other.
+    """
+
+    def __init__(self, *, one_image: bool) -> None:
+        super().__init__()
+        self._one_image = one_image
+        self._program = fx.Graph()
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self._one_image and len(images) != 1:
+            return torch.cat([self._run(image) for image in images.split(1)])
+        return self._run(images)
+
+    def _run(self, images: Tensor) -> Tensor:
+        interpreter = fx.Interpreter(self, graph=self._program)
+        interpreter.extra_traceback = False
+        output: Tensor = interpreter.run(images)
+        return output
+
+
+def build_exported(archive: ProgramArchive) -> Exported:
+    """The network of `archive`.
+
+    Raises CheckpointError for a program that is no classifier of square RGB images, that was
+    exported in training mode or quantized, or that calls anything but PyTorch's own operators.
+    """
+    try:
+        return _Builder(archive).build()
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged graph fails in any way there is
+        reason = " ".join(f"{type(error).__name__}: {error}".splitlines()[:1])
+        raise CheckpointError(
+            f"{archive.name} is a damaged torch.export program ({reason}): copy or export it again"
+        ) from error
+
+
+class _Builder:
+    """Turns the JSON of a program into an `ExportedNetwork`, node by node."""
+
+    def __init__(self, archive: ProgramArchive) -> None:
+        self._archive = archive
+        self._name = archive.name
+        self._graph: Mapping[str, Any] = archive.program["graph"]
+        self._values: dict[str, fx.Node] = {}
+        self._parameters: dict[object, nn.Parameter] = {}
+
+    def build(self) -> Exported:
+        signature = self._archive.program["signature"]
+        image = self._find_image(signature["input_specs"])
+        size, fixed_size, one_image = self._check_image(image)
+        self._network = ExportedNetwork(one_image=one_image)
+        self._program = self._network._program
+        self._values[image] = self._image = self._program.placeholder("images")
+        for spec in signature["input_specs"]:
+            self._add_weight(spec)
+        for node in self._graph["nodes"]:
+            self._add_node(node)
+        self._program.output(self._values[self._find_output(signature["output_specs"])])
+        compose_layers(self._program)
+        return Exported(self._network, self._describe(size), fixed_size)
+
+    def _refuse(self, what: str, expected: str) -> NoReturn:
+        raise CheckpointError(f"{self._name} {what}: expected {expected}")
+
+    # --- What goes in and what comes out ----------------------------------------------------------
+
+    def _find_image(self, specs: list[dict[str, Any]]) -> str:
+        inputs = [spec["user_input"]["arg"] for spec in specs if "user_input" in spec]
+        if len(inputs) != 1 or "as_tensor" not in inputs[0]:
+            self._refuse(
+                f"takes {len(inputs)} inputs", "a classifier that takes one (N, 3, H, W) image"
+            )
+        name: str = inputs[0]["as_tensor"]["name"]
+        return name
+
+    def _check_image(self, image: str) -> tuple[int, bool, bool]:
+        """The input's side, whether it is fixed, and whether the batch is."""
+        meta = self._graph["tensor_values"][image]
+        sizes = meta["sizes"]
+        shown = [_example(size) for size in sizes]
+        if len(sizes) != 4 or shown[1] != 3 or meta["dtype"] != FLOAT32:
+            self._refuse(
+                f"takes an input of shape {shown}, {DTYPES.get(meta['dtype'], 'unknown numbers')}",
+                "a classifier of (N, 3, H, W) torch.float32 images",
+            )
+        if shown[2] is None or shown[2] != shown[3]:
+            self._refuse(f"takes images of {shown[2]}x{shown[3]} pixels", "square ones")
+        one_image = "as_int" in sizes[0]
+        if one_image and shown[0] != 1:
+            self._refuse(
+                f"was exported for batches of {shown[0]} images",
+                "one image, torch.zeros(1, 3, H, W), or a dynamic batch; export it again",
+            )
+        return shown[2], "as_int" in sizes[2] or "as_int" in sizes[3], one_image
+
+    def _find_output(self, specs: list[dict[str, Any]]) -> str:
+        others = [next(iter(spec)) for spec in specs if "user_output" not in spec]
+        if others:
+            self._refuse(
+                f"changes its own state when it runs ({others[0]})",
+                f"a network in eval mode; {SAVE_ADVICE}",
+            )
+        if len(specs) != 1 or "as_tensor" not in specs[0]["user_output"]["arg"]:
+            self._refuse(f"gives {len(specs)} outputs", "one, the logits of a classifier")
+        name: str = specs[0]["user_output"]["arg"]["as_tensor"]["name"]
+        return name
+
+    # --- Weights ----------------------------------------------------------------------------------
+
+    def _add_weight(self, spec: Mapping[str, Any]) -> None:
+        ((kind, content),) = spec.items()
+        if kind in ("user_input", "constant_input"):
+            return
+        if kind not in ("parameter", "buffer", "tensor_constant"):
+            self._refuse(f"takes a {kind.replace('_', ' ')}", f"tensors only; {SAVE_ADVICE}")
+        path = content[f"{kind}_name"]
+        tensor = self._archive.tensors[path]
+        is_parameter = kind == "parameter"
+        if is_parameter and tensor.dtype != torch.float32:
+            self._refuse(f"holds {path!r} as {tensor.dtype}", f"torch.float32; {SAVE_ADVICE}")
+        bad = int((~torch.isfinite(tensor) if is_parameter else torch.isnan(tensor)).sum())
+        if bad:
+            self._refuse(f"holds {bad} NaN or infinite values in {path!r}", "finite weights")
+        if is_parameter:
+            place = (tensor.data_ptr(), tensor.shape, tensor.stride())
+            parameter = nn.Parameter(tensor, requires_grad=False)
+            tensor = self._parameters.setdefault(place, parameter)  # tied weights are one
+        _register(self._network, path, tensor)
+        self._values[content["arg"]["name"]] = self._program.get_attr(path)
+
+    # --- Operators --------------------------------------------------------------------------------
+
+    def _add_node(self, node: Mapping[str, Any]) -> None:
+        target = node["target"]
+        if target in CHECKS:
+            return
+        function = find_operator(target)
+        if function is None:
+            self._refuse_operator(target)
+        named = {entry["name"]: self._decode(entry["arg"]) for entry in node["inputs"]}
+        if named.get("training") is True or named.get("train") is True:
+            self._refuse(f"runs {target!r} in training mode", f"eval mode; {SAVE_ADVICE}")
+        args, kwargs = _bind(function, named)
+        result = self._program.call_function(function, args, kwargs)
+        outputs = node["outputs"]
+        for index, output in enumerate(outputs):
+            self._name_output(result, output, None if len(outputs) == 1 else index)
+
+    def _refuse_operator(self, target: str) -> NoReturn:
+        if "quant" in target:
+            self._refuse(f"is quantized ({target!r})", f"the float network; {SAVE_ADVICE}")
+        self._refuse(
+            f"calls {target!r}, which edgekit does not run from a file",
+            "PyTorch's own layers; give the weights and your own code with"
+            " --arch package.module:factory",
+        )
+
+    def _name_output(self, result: fx.Node, output: Mapping[str, Any], index: int | None) -> None:
+        """Remember what later nodes call `result`, or its part `index`."""
+        ((kind, content),) = output.items()
+        if kind == "as_none":
+            return
+        if index is not None:
+            result = self._program.call_function(operator.getitem, (result, index))
+        if kind == "as_tensors":
+            for place, tensor in enumerate(content):
+                part = self._program.call_function(operator.getitem, (result, place))
+                self._values[tensor["name"]] = part
+        else:
+            self._values[content["name" if kind == "as_tensor" else "as_name"]] = result
+
+    def _decode(self, argument: Mapping[str, Any]) -> Any:
+        """A node's argument: nodes, numbers and the few words that operators take."""
+        ((kind, content),) = argument.items()
+        if kind == "as_none":
+            return None
+        if kind == "as_tensor":
+            return self._values[content["name"]]
+        if kind == "as_name":
+            return self._values[content]
+        if kind in PLAIN:
+            return PLAIN[kind](content)
+        if kind == "as_optional_tensor" or kind in SYMBOLIC:
+            return self._decode(content)
+        if kind == "as_tensors":
+            return [self._values[tensor["name"]] for tensor in content]
+        if kind == "as_optional_tensors" or kind.removesuffix("s") in SYMBOLIC:
+            return [self._decode(entry) for entry in content]
+        if kind.removesuffix("s") in PLAIN:
+            return [PLAIN[kind.removesuffix("s")](entry) for entry in content]
+        return self._decode_kind(kind, content)
+
+    def _decode_kind(self, kind: str, content: Any) -> Any:
+        """What a tensor is: its numbers, the order of its axes, where it lies."""
+        if kind == "as_scalar_type":
+            return DTYPES[content]
+        if kind == "as_memory_format":
+            return MEMORY_FORMATS[content]
+        if kind == "as_layout":
+            return torch.strided
+        if kind == "as_device":  # wherever the network runs now
+            return self._program.call_function(getattr, (self._image, "device"))
+        self._refuse(
+            f"passes {kind.removeprefix('as_')} to an operator",
+            f"tensors and numbers; {SAVE_ADVICE}",
+        )
+
+    # --- What it is like --------------------------------------------------------------------------
+
+    def _describe(self, size: int) -> Defaults:
+        return Defaults(
+            activation=_find_activation(self._program),
+            padding=_find_padding(self._program),
+            batch_norm_eps=_find_eps(self._program),
+            normalize="imagenet",
+            input_size=size,
+        )
+
+
+def _example(size: Mapping[str, Any]) -> int | None:
+    """A size, or for a dynamic one that of the example input; None when the file has none."""
+    if "as_int" in size:
+        return int(size["as_int"])
+    hint = size["as_expr"].get("hint")
+    return int(hint["as_int"]) if hint else None
+
+
+def _register(network: nn.Module, path: str, tensor: Tensor) -> None:
+    """Put `tensor` where the exported module had it, so that its name is the same."""
+    *parents, leaf = path.split(".")
+    owner = network
+    for parent in parents:
+        if parent not in dict(owner.named_children()):
+            owner.add_module(parent, nn.Module())
+        owner = owner.get_submodule(parent)
+    if isinstance(tensor, nn.Parameter):
+        owner.register_parameter(leaf, tensor)
+    else:
+        owner.register_buffer(leaf, tensor)
+
+
+def _bind(function: Operator, named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments by name as PyTorch's operators take them: by place as far as they go."""
+    if not isinstance(function, torch._ops.OpOverload):
+        return tuple(named.values()), {}
+    args = []
+    for argument in function._schema.arguments:
+        if argument.kwarg_only or argument.name not in named:
+            break
+        args.append(named.pop(argument.name))
+    return tuple(args), named
+
+
+# --- Facts that the graph tells ------------------------------------------------------------------
+
+
+def _calls(program: fx.Graph, *names: str) -> Iterator[fx.Node]:
+    """The nodes that call PyTorch operators of these names, in place or not."""
+    for node in program.nodes:
+        if not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        if node.target._schema.name.removeprefix("aten::").removesuffix("_") in names:
+            yield node
+
+
+def _find_activation(program: fx.Graph) -> Activation:
+    """The activation the network mostly uses, as far as its operators tell."""
+    if any(_calls(program, "hardswish")):
+        return "hardswish"
+    bounded = any(node.args[1:] == (0, 6) for node in _calls(program, "hardtanh", "clamp"))
+    return "relu6" if bounded or any(_calls(program, "relu6")) else "relu"
+
+
+def _find_padding(program: fx.Graph) -> Padding:
+    """TensorFlow's padding shows as more pixels on one side than on the other."""
+    for node in _calls(program, "pad", "constant_pad_nd"):
+        left, right, *_ = cast("list[int]", node.args[1])
+        if left != right:
+            return "same"
+    return "symmetric"
+
+
+def _find_eps(program: fx.Graph) -> float:
+    for node in _calls(program, "batch_norm"):
+        return float(cast(float, node.args[7]))
+    return 1e-5

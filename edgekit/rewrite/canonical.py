@@ -1,0 +1,128 @@
+"""One way to write each activation, dropout and pooling.
+
+Later passes and annotators match operators by name: a ReLU written LeakyReLU(0) would be quantized
+before its activation and break the graph apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from torch.fx import GraphModule, Node
+
+from edgekit.rewrite.graph import argument, aten, call, is_call, replace, shape
+
+Rewriter = Callable[[GraphModule, Node], Node | None]
+"""Gives the node to read instead, or None where there is nothing to change."""
+
+
+def canonicalize(program: GraphModule) -> None:
+    """Write every operator that `REWRITERS` knows in its one form."""
+    for node in list(program.graph.nodes):
+        rewriter = REWRITERS.get(node.target) if node.op == "call_function" else None
+        replacement = rewriter(program, node) if rewriter else None
+        if replacement is not None:
+            replace(node, replacement)
+
+
+def find_uncanonical(program: GraphModule) -> Iterator[Node]:
+    """Operators that `canonicalize` should have replaced."""
+    return (node for node in program.graph.nodes if is_call(node, *ALWAYS_REPLACED))
+
+
+def _source(node: Node) -> Node:
+    return cast(Node, node.args[0])
+
+
+def _drop(program: GraphModule, node: Node) -> Node:
+    return _source(node)
+
+
+def _relu(program: GraphModule, node: Node) -> Node:
+    return call(program, aten.relu.default, _source(node), before=node)
+
+
+def _leaky_relu(program: GraphModule, node: Node) -> Node | None:
+    return _relu(program, node) if argument(node, 1, 0.01) == 0 else None
+
+
+def _relu6(program: GraphModule, node: Node) -> Node:
+    return call(program, aten.hardtanh.default, _source(node), 0.0, 6.0, before=node)
+
+
+def _hardtanh(program: GraphModule, node: Node) -> Node:
+    low, high = argument(node, 1, -1.0), argument(node, 2, 1.0)
+    return call(program, aten.hardtanh.default, _source(node), low, high, before=node)
+
+
+def _clamp(program: GraphModule, node: Node) -> Node | None:
+    low, high = argument(node, 1), argument(node, 2)
+    if low == 0 and high is None:
+        return _relu(program, node)
+    if low is None or high is None:
+        return None
+    return call(program, aten.hardtanh.default, _source(node), low, high, before=node)
+
+
+def _hard_swish(program: GraphModule, node: Node) -> Node:
+    return call(program, aten.hardswish.default, _source(node), before=node)
+
+
+def _hard_sigmoid(program: GraphModule, node: Node) -> Node:
+    """h(x) = max(0, min(1, x/6 + ½)) (arXiv:1905.02244, section 5.2, with ReLU6(x + 3)/6)."""
+    scaled = call(program, aten.mul.Tensor, _source(node), 1 / 6, before=node)
+    shifted = call(program, aten.add.Tensor, scaled, 0.5, before=node)
+    return call(program, aten.hardtanh.default, shifted, 0.0, 1.0, before=node)
+
+
+def _maximum(program: GraphModule, node: Node) -> Node:
+    """max(a, b) = ReLU(a − b) + b: int8 has kernels for both, and the ReLU is fused."""
+    first, second = cast(Node, node.args[0]), cast(Node, node.args[1])
+    difference = call(program, aten.sub.Tensor, first, second, before=node)
+    above = call(program, aten.relu.default, difference, before=node)
+    return call(program, aten.add.Tensor, above, second, before=node)
+
+
+def _adaptive_pooling(program: GraphModule, node: Node) -> Node | None:
+    if list(cast("list[int]", node.args[1])) != [1, 1]:
+        return None
+    return call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
+
+
+def _average_pooling(program: GraphModule, node: Node) -> Node | None:
+    if list(cast("list[int]", node.args[1])) != list(shape(_source(node))[2:]):
+        return None
+    return call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
+
+
+REWRITERS: dict[object, Rewriter] = {
+    aten.dropout.default: _drop,
+    aten.clone.default: _drop,
+    aten.detach.default: _drop,
+    aten.contiguous.default: _drop,
+    aten.relu_.default: _relu,
+    aten.leaky_relu.default: _leaky_relu,
+    aten.leaky_relu_.default: _leaky_relu,
+    aten.relu6.default: _relu6,
+    aten.relu6_.default: _relu6,
+    aten.hardtanh_.default: _hardtanh,
+    aten.clamp.default: _clamp,
+    aten.hardswish_.default: _hard_swish,
+    aten.hardsigmoid.default: _hard_sigmoid,
+    aten.hardsigmoid_.default: _hard_sigmoid,
+    aten.maximum.default: _maximum,
+    aten.max.other: _maximum,
+    aten.adaptive_avg_pool2d.default: _adaptive_pooling,
+    aten.avg_pool2d.default: _average_pooling,
+}
+
+ALWAYS_REPLACED = (
+    aten.dropout.default,
+    aten.relu_.default,
+    aten.relu6.default,
+    aten.hardtanh_.default,
+    aten.hardswish_.default,
+    aten.hardsigmoid.default,
+    aten.maximum.default,
+)

@@ -1,0 +1,60 @@
+"""A float module becomes a program: an exported graph that the passes have made lean.
+
+In: a float module, normalized `(N, 3, H, W)` → logits. Out: a graph of the same function, see
+`passes` for what each pass ensures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch.fx import GraphModule, Node
+
+from edgekit.errors import ConversionError
+from edgekit.rewrite.graph import aten, finish, is_call, shape
+from edgekit.rewrite.passes import INTEGER_PASSES, Pass, run_passes
+from edgekit.spec import InputSpec
+
+
+def export_program(
+    module: torch.nn.Module, spec: InputSpec, passes: Sequence[Pass] = INTEGER_PASSES
+) -> GraphModule:
+    """Export `module` and rewrite its graph (normalized NCHW input, float32 or float64).
+
+    Raises ConversionError when `torch.export` cannot trace it.
+    """
+    return run_passes(trace(module, spec), passes)
+
+
+def trace(module: torch.nn.Module, spec: InputSpec) -> GraphModule:
+    """The graph of `module` as `torch.export` writes it, for any batch size that it can take."""
+    kind = next((parameter.dtype for parameter in module.parameters()), torch.float32)
+    example = torch.zeros(1, 3, spec.height, spec.width, dtype=kind)
+    try:
+        program = torch.export.export(module.eval(), (example,)).module()
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConversionError(
+            f"torch.export cannot trace this {type(module).__name__}: {reason}: expected a network"
+            " without data-dependent control flow"
+        ) from error
+    program = GraphModule(program, program.graph)  # without the hook that insists on batch 1
+    for node in list(program.graph.nodes):
+        if is_call(node, aten._assert_tensor_metadata.default) or (
+            node.op == "call_module" and node.name.startswith("_guards_fn")
+        ):
+            program.graph.erase_node(node)
+    free_batch(program)
+    return finish(program)
+
+
+def free_batch(program: GraphModule) -> None:
+    """Let shapes that say the example's one image take as many as there are."""
+    for node in program.graph.nodes:
+        if not is_call(node, aten.view.default, aten.reshape.default, aten._unsafe_view.default):
+            continue
+        before, after = shape(cast(Node, node.args[0])), shape(node)
+        if before[:1] == after[:1] == (1,):
+            node.args = (node.args[0], [-1, *after[1:]])

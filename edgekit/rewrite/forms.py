@@ -1,0 +1,81 @@
+"""The forms that the runtimes have fast kernels for, in float and in int8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+from torch.fx import GraphModule, Node
+
+from edgekit.rewrite.graph import (
+    WEIGHTED,
+    add_constant,
+    aten,
+    call,
+    is_call,
+    replace,
+    shape,
+    sole_user,
+)
+from edgekit.rewrite.scalars import Affine, read_affine, scale_layer
+
+FUSED_BOUNDS = ((0.0, 6.0), (-1.0, 1.0))
+"""Bounds of the clamps that a float runtime fuses into the operator before."""
+
+
+def use_float_forms(program: GraphModule) -> None:
+    """Write a clamp behind a layer as a fused one: clamp(y, l, h) = s·clamp(y′, −1, 1) + m.
+
+    m is the middle, s half the width, and the layer computes y′ = (y − m)/s. From zero up it is
+    s·ReLU6(y′). The factor s is then carried on (`factors`).
+    """
+    for node in list(program.graph.nodes):
+        if not is_call(node, aten.hardtanh.default):
+            continue
+        layer, low, high = cast("tuple[Node, float, float]", node.args)
+        if (low, high) in FUSED_BOUNDS or not is_call(layer, *WEIGHTED) or not sole_user(layer):
+            continue
+        middle, slope = (0.0, high / 6) if low == 0 else ((low + high) / 2, (high - low) / 2)
+        bounds = FUSED_BOUNDS[0] if low == 0 else FUSED_BOUNDS[1]
+        scale_layer(program, layer, Affine(1 / slope, -middle / slope))
+        clamped = call(program, aten.hardtanh.default, layer, *bounds, before=node)
+        scaled = call(program, aten.mul.Tensor, clamped, slope, before=node)
+        if middle != 0:
+            scaled = call(program, aten.add.Tensor, scaled, middle, before=node)
+        replace(node, scaled)
+
+
+def use_integer_forms(program: GraphModule) -> None:
+    """Write hard-swish as x·ReLU6(x + 3)/6 and SiLU as x·sigmoid(x): int8 has kernels for these."""
+    for node in list(program.graph.nodes):
+        if is_call(node, aten.hardswish.default):
+            source = node.args[0]
+            shifted = call(program, aten.add.Tensor, source, 3.0, before=node)
+            gate = call(program, aten.hardtanh.default, shifted, 0.0, 6.0, before=node)
+            product = call(program, aten.mul.Tensor, source, gate, before=node)
+            replace(node, call(program, aten.mul.Tensor, product, 1 / 6, before=node))
+        elif is_call(node, aten.silu.default, aten.silu_.default):
+            source = node.args[0]
+            gate = call(program, aten.sigmoid.default, source, before=node)
+            replace(node, call(program, aten.mul.Tensor, source, gate, before=node))
+
+
+def write_numbers_as_tensors(program: GraphModule) -> None:
+    """Make the numbers that are added constants: int8 has sums of two tensors only."""
+    for node in list(program.graph.nodes):
+        step = read_affine(node)
+        if step is None:
+            continue
+        source = cast(Node, node.args[0])
+        number = step.shift if step.slope == 1 else step.slope
+        target = aten.add.Tensor if step.slope == 1 else aten.mul.Tensor
+        kind = source.meta["val"].dtype
+        value = torch.full((1,) * len(shape(source)), number, dtype=kind)
+        constant = add_constant(program, f"{node.name}_number", value, node)
+        replace(node, call(program, target, source, constant, before=node))
+
+
+def find_numbers(program: GraphModule) -> Iterator[Node]:
+    """Arithmetic with numbers."""
+    return (node for node in program.graph.nodes if read_affine(node) is not None)

@@ -1,0 +1,133 @@
+"""Channel shuffles, rolls, flips, splits: whatever only moves channels becomes one `index_select`.
+
+A chain of views, transposes, slices and concatenations is not parsed but run, on the numbers of its
+source's channels: what comes out says where each channel of the result comes from.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+from edgekit.rewrite.graph import SELECT, add_constant, aten, call, is_call, read_constant, replace
+
+MOVEMENTS = (
+    aten.view.default,
+    aten.reshape.default,
+    aten.unflatten.int,
+    aten.flatten.using_ints,
+    aten.permute.default,
+    aten.transpose.int,
+    aten.roll.default,
+    aten.flip.default,
+    aten.index.Tensor,
+    aten.index_select.default,
+    aten.slice.Tensor,
+    aten.narrow.default,
+    aten.select.int,
+    aten.chunk.default,
+    aten.split.Tensor,
+    aten.split_with_sizes.default,
+    aten.unbind.int,
+    aten.cat.default,
+    aten.stack.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.unsqueeze.default,
+    operator.getitem,
+)
+
+
+def gather_permutations(program: GraphModule) -> None:
+    """Replace each chain of movements between two `(N, C, H, W)` tensors by one `index_select`.
+
+    Only where every pixel keeps its place. The longest chains are replaced first.
+    """
+    for node in reversed(list(program.graph.nodes)):
+        if not node.users or is_call(node, SELECT) or not _is_image(node):
+            continue
+        if not is_call(node, *MOVEMENTS):
+            continue
+        source = _find_source(node)
+        channels = None if source is None else _trace_channels(program, node, source)
+        if source is None or channels is None:
+            continue
+        if channels == list(range(_channels(source))):
+            replace(node, source)
+            continue
+        index = add_constant(program, f"{node.name}_channels", torch.tensor(channels), node)
+        replace(node, call(program, SELECT, source, 1, index, before=node))
+
+
+def find_movements(program: GraphModule) -> Iterator[Node]:
+    """Five-dimensional values, which no runtime of ours has a fast form for."""
+    for node in program.graph.nodes:
+        if is_call(node, *MOVEMENTS) and len(getattr(node.meta["val"], "shape", ())) > 4:
+            yield node
+
+
+def _is_image(node: Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and value.dim() == 4
+
+
+def _channels(node: Node) -> int:
+    return int(node.meta["val"].shape[1])
+
+
+def _inputs(node: Node) -> list[Node]:
+    """The tensors that a movement reads, constants aside."""
+    return [source for source in node.all_input_nodes if source.op != "get_attr"]
+
+
+def _find_source(node: Node) -> Node | None:
+    """The one image that a chain of movements begins with; None where there are several."""
+    sources: dict[Node, None] = {}
+    waiting, seen = [node], {node}
+    while waiting:
+        for source in _inputs(waiting.pop()):
+            if source in seen:
+                continue
+            seen.add(source)
+            if is_call(source, *MOVEMENTS):
+                waiting.append(source)
+            else:
+                sources[source] = None
+    if len(sources) != 1:
+        return None
+    (source,) = sources
+    same = _is_image(source) and source.meta["val"].shape[2:] == node.meta["val"].shape[2:]
+    return source if same else None
+
+
+def _trace_channels(program: GraphModule, node: Node, source: Node) -> list[int] | None:
+    """For each channel of `node`, the channel of `source` that it is; None when pixels move."""
+    _, channels, height, width = source.meta["val"].shape
+    pixels = height * width
+    numbers = torch.arange(channels * pixels).view(1, channels, height, width)
+    moved = _Mover(program, {source: numbers}).value(node)
+    first = moved[0, :, 0, 0] // pixels
+    expected = first.view(-1, 1) * pixels + torch.arange(pixels)
+    return first.tolist() if torch.equal(moved[0].flatten(1), expected) else None
+
+
+class _Mover:
+    """Runs movements on numbers in place of values."""
+
+    def __init__(self, program: GraphModule, known: dict[Node, Any]) -> None:
+        self._program = program
+        self._known = known
+
+    def value(self, node: Node) -> Any:
+        if node not in self._known:
+            if node.op == "get_attr":
+                self._known[node] = read_constant(self._program, node)
+            else:
+                args = torch.fx.map_arg(node.args, self.value)
+                kwargs = torch.fx.map_arg(node.kwargs, self.value)
+                self._known[node] = node.target(*args, **kwargs)
+        return self._known[node]

@@ -1,0 +1,147 @@
+"""A k×1 convolution and the 1×k one behind it become one k×k convolution.
+
+On few channels and large maps the number of operators is the cost, not the multiply-adds. Exact:
+the first one's bias b reaches the second one from inside the image only, so at two borders the sum
+misses the taps that lie outside. That difference is one value a channel and column (or row), and
+is added.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch.fx import GraphModule, Node
+
+from edgekit.rewrite.graph import (
+    CONVOLUTION,
+    add_constant,
+    aten,
+    call,
+    is_call,
+    read_bias,
+    read_weight,
+    replace,
+    set_bias,
+    set_weight,
+    shape,
+    sole_user,
+)
+
+FEW_CHANNELS = 4
+"""A first convolution that is not depthwise is merged when it reads at most so many channels a
+group: a stem."""
+
+
+class _Convolution(NamedTuple):
+    """The arguments of a convolution node."""
+
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    groups: int
+
+
+def merge_separable(program: GraphModule) -> None:
+    """Merge every pair that `find_pair` finds."""
+    for second in list(program.graph.nodes):
+        first = find_pair(program, second)
+        if first is not None:
+            _merge(program, first, second)
+
+
+def find_pair(program: GraphModule, second: Node) -> Node | None:
+    """The convolution before `second` that it can be merged with.
+
+    Each group of the second must read one channel of the first, their kernels lie across each
+    other, and nothing else may read what is between. A pair that does not change the number of
+    channels stays as it is.
+    """
+    if not is_call(second, CONVOLUTION) or not is_call(second.args[0], CONVOLUTION):
+        return None
+    first = cast(Node, second.args[0])
+    if sole_user(first) is None:
+        return None
+    weights = read_weight(program, first), read_weight(program, second)
+    kernels = [tuple(weight.shape[2:]) for weight in weights]
+    crossed = {(kernels[0][0], kernels[1][1]), (kernels[0][1], kernels[1][0])}
+    if (1, 1) not in crossed or kernels[0] == (1, 1) or kernels[1] == (1, 1):
+        return None
+    if _read(second).groups != shape(first)[1] or weights[0].shape[1] > FEW_CHANNELS:
+        return None
+    if all(_is_plain_depthwise(node) for node in (first, second)):
+        return None
+    simple = all(_dilation(node) == (1, 1) for node in (first, second))
+    return first if simple and _pads_across(first, second) else None
+
+
+def _is_plain_depthwise(node: Node) -> bool:
+    """One filter a channel. Two of these take less time than their k×k product."""
+    outputs, inputs = shape(node)[1], shape(cast(Node, node.args[0]))[1]
+    return _read(node).groups == outputs == inputs
+
+
+def _merge(program: GraphModule, first: Node, second: Node) -> None:
+    one, two = _read(first), _read(second)
+    weight1, weight2 = read_weight(program, first).double(), read_weight(program, second).double()
+    multiplier = weight2.shape[0] // weight1.shape[0]
+    weight = weight1.repeat_interleave(multiplier, dim=0) * weight2
+    full, border = _bias(program, first, second)
+    merged = call(
+        program,
+        CONVOLUTION,
+        first.args[0],
+        first.args[1],
+        None,
+        [one.stride[0] * two.stride[0], one.stride[1] * two.stride[1]],
+        [one.padding[0] + two.padding[0], one.padding[1] + two.padding[1]],
+        [1, 1],
+        one.groups,
+        before=second,
+    )
+    set_weight(program, merged, weight)
+    set_bias(program, merged, full)
+    merged.meta["val"] = second.meta["val"]
+    if border.abs().max() > 0:
+        constant = add_constant(program, f"{second.name}_border", border, second)
+        merged = call(program, aten.add.Tensor, merged, constant, before=second)
+    replace(second, merged)
+
+
+def _bias(program: GraphModule, first: Node, second: Node) -> tuple[torch.Tensor, torch.Tensor]:
+    """The bias inside the image, `(C,)`, and what it differs by near two borders.
+
+    The difference is `(1, C, 1, W)` or `(1, C, H, 1)`, in the precision of the weights.
+    """
+    weight = read_weight(program, second)
+    two = _read(second)
+    start, added = read_bias(program, first), read_bias(program, second)
+    multiplier = weight.shape[0] // len(start)
+    full = added + start.repeat_interleave(multiplier) * weight.double().sum((1, 2, 3))
+    inside = start.view(1, -1, 1, 1).expand(1, -1, *shape(first)[2:])
+    seen = F.conv2d(inside, weight.double(), added, two.stride, two.padding, groups=two.groups)
+    line = seen[:, :, :1, :] if weight.shape[2] == 1 else seen[:, :, :, :1]
+    border = line - full.view(1, -1, 1, 1)
+    rounding = 1e-12 * float(full.abs().max())
+    return full, torch.where(border.abs() > rounding, border, 0.0).to(weight.dtype)
+
+
+def _read(node: Node) -> _Convolution:
+    args = [*node.args, *[None] * 7]
+    stride, padding = args[3] or [1, 1], args[4] or [0, 0]
+    groups = args[6] if len(node.args) > 6 else 1
+    return _Convolution(_pair(stride), _pair(padding), int(groups))
+
+
+def _pair(values: list[int]) -> tuple[int, int]:
+    return (values[0], values[-1])
+
+
+def _dilation(node: Node) -> tuple[int, int]:
+    return _pair(cast("list[int]", node.args[5])) if len(node.args) > 5 else (1, 1)
+
+
+def _pads_across(first: Node, second: Node) -> bool:
+    """Whether neither pads along the other's kernel: a padded row of the first holds its bias."""
+    one, two = _read(first), _read(second)
+    return all(a == 0 or b == 0 for a, b in zip(one.padding, two.padding, strict=True))
