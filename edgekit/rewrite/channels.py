@@ -38,6 +38,7 @@ from edgekit.rewrite.graph import (
     set_weight,
     shape,
 )
+from edgekit.rewrite.wide import expand_groups
 
 Labels = npt.NDArray[np.intp]
 
@@ -47,6 +48,10 @@ MOVED_RUN = 200.0
 """What one more run costs, for each pixel."""
 STARTED_RUN = 50_000.0
 """What one more run costs as an operator of its own."""
+KERNEL_WIDTH = 16
+"""Output channels that a kernel computes at once (XNNPACK: 8 to 32, by board and type)."""
+STARTED_GROUP = 64.0
+"""What one more group costs, for each pixel."""
 MOST_RUNS = 5
 """XNNPACK joins at most so many tensors at once; more would leave the accelerated part."""
 BROKEN_GRAPH = 1e12
@@ -105,7 +110,10 @@ def _layer_costs(
 
 
 def _multiply_adds(layer: Layer, groups: int) -> float:
-    return layer.pixels * layer.kernel * layer.outputs * layer.inputs / groups
+    """Those that are computed: kernels fill up a group's outputs to their width."""
+    outputs = -(-layer.outputs // groups // KERNEL_WIDTH) * KERNEL_WIDTH
+    taps = layer.kernel * layer.inputs / groups
+    return layer.pixels * groups * (outputs * taps + STARTED_GROUP)
 
 
 def _candidates(group: ChannelClass) -> list[Labels]:
@@ -296,16 +304,3 @@ class _Writer:
         if len(parts) == 1:
             return parts[0]
         return call(self._program, aten.cat.default, parts, 1, before=before)
-
-
-def expand_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
-    """The weight of a grouped convolution as that of an ordinary one, block-diagonal."""
-    if groups == 1:
-        return weight
-    outputs, inputs = weight.shape[0], weight.shape[1] * groups
-    dense = weight.new_zeros(outputs, inputs, *weight.shape[2:])
-    height, width = outputs // groups, weight.shape[1]
-    for index in range(groups):
-        rows = slice(index * height, (index + 1) * height)
-        dense[rows, index * width : (index + 1) * width] = weight[rows]
-    return dense

@@ -17,7 +17,7 @@ from edgekit.errors import ConversionError
 from edgekit.rewrite.batch_norm import find_batch_norm, fold_batch_norm
 from edgekit.rewrite.canonical import canonicalize, find_uncanonical
 from edgekit.rewrite.channels import arrange_channels, find_permutations
-from edgekit.rewrite.differences import factor_differences
+from edgekit.rewrite.differences import cancel_shifts, factor_differences
 from edgekit.rewrite.factors import carry_factors
 from edgekit.rewrite.forms import (
     find_numbers,
@@ -31,7 +31,7 @@ from edgekit.rewrite.permutations import gather_permutations
 from edgekit.rewrite.repeats import repeat_convolutions
 from edgekit.rewrite.scalars import find_scalars, fold_scalars
 from edgekit.rewrite.separable import find_pair, merge_separable
-from edgekit.rewrite.wide import widen_convolutions
+from edgekit.rewrite.wide import join_small_groups
 
 Offenders = Callable[[GraphModule], Iterator[Node]]
 """The nodes that break a promise."""
@@ -75,8 +75,11 @@ COMMON = (
         requires=("fold batch norm",),
         ensures=lambda program: (n for n in program.graph.nodes if find_pair(program, n)),
     ),
-)
-ARRANGE = (
+    Pass(
+        "widen small convolutions",
+        partial(join_small_groups, only_whole=True),
+        requires=("merge separable convolutions",),
+    ),
     Pass("repeat convolutions", repeat_convolutions, requires=("gather permutations",)),
     Pass(
         "arrange channels",
@@ -84,29 +87,19 @@ ARRANGE = (
         requires=("gather permutations", "split convolutions", "merge separable convolutions"),
         ensures=find_permutations,
     ),
+    Pass("join small groups", join_small_groups, requires=("arrange channels",)),
 )
 
 FLOAT_PASSES = (
     *COMMON,
-    Pass(
-        "widen convolutions",
-        partial(widen_convolutions, most_channels=8),
-        requires=("merge separable convolutions",),
-    ),
-    *ARRANGE,
     Pass("use float forms", use_float_forms, requires=("fold scalars",)),
     Pass("carry factors", carry_factors, requires=("use float forms",)),
+    Pass("cancel shifts", cancel_shifts, requires=("carry factors",)),
 )
 """For a program that stays in float."""
 
 INTEGER_PASSES = (
     *COMMON,
-    Pass(
-        "widen convolutions",
-        partial(widen_convolutions, most_channels=24),
-        requires=("merge separable convolutions",),
-    ),
-    *ARRANGE,
     Pass("use integer forms", use_integer_forms, requires=("fold scalars",)),
     Pass("carry factors", carry_factors, requires=("use integer forms",)),
     Pass(
