@@ -6,7 +6,7 @@ import copy
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ import torch
 from torch.fx import GraphModule
 
 from edgekit._version import __version__
+from edgekit.acceleration import Acceleration, Latency, compare_latency, find_acceleration
 from edgekit.bundle import SCHEMA_VERSION, Golden, Manifest, Origin, Parity, write_bundle
 from edgekit.checkpoint import Checkpoint
 from edgekit.errors import ConversionError
@@ -27,7 +28,7 @@ from edgekit.parity import Logits, ParityMeter
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.pipeline import quantize
 from edgekit.quantize.recipe import Recipe
-from edgekit.rewrite.export import trace
+from edgekit.rewrite.export import check_rewriting, trace
 from edgekit.rewrite.passes import FLOAT_PASSES, INTEGER_PASSES, run_passes
 from edgekit.rewrite.pixels import take_pixels
 from edgekit.runtime.engine import Engine, EngineDescription, open_engine
@@ -41,7 +42,11 @@ TOOLS = ("torch", "torchao", "litert-torch", "ai-edge-litert")
 
 
 class Conversion(NamedTuple):
-    """What `convert` made and measured. `left_float` names operators without an int8 form."""
+    """What `convert` made and measured.
+
+    `left_float` names operators without an int8 form. `latency` is that of this machine, one
+    thread; None without a float original to compare with.
+    """
 
     bundle: Path
     target: Target
@@ -51,6 +56,8 @@ class Conversion(NamedTuple):
     parity: Parity
     engine: EngineDescription
     left_float: tuple[str, ...]
+    acceleration: Acceleration
+    latency: Latency | None
     seconds: float
 
 
@@ -92,6 +99,11 @@ def convert(
     engine = open_engine(artifact.model, name=str(output))
     open_engine(artifact.model, kernels="reference", name=str(output)).close()
     parity = measure_parity(checkpoint, engine, held_out)
+    acceleration = find_acceleration(artifact.model, engine)
+    latency = None
+    if artifact.reference is not None and precision == "int8":
+        with closing(open_engine(artifact.reference, name="the float original")) as original:
+            latency = compare_latency(engine, original, held_out[0][0])
     golden = _make_golden(engine, images.held_out[:GOLDEN_IMAGES], spec.input)
     manifest = Manifest(
         schema=SCHEMA_VERSION,
@@ -113,6 +125,8 @@ def convert(
         "parity": parity,
         "engine": engine.description,
         "left_float": artifact.left_float,
+        "acceleration": acceleration,
+        "latency": latency,
         "spec_origins": dict(checkpoint.origins),
     }
     say(f"writing {output}")
@@ -134,6 +148,8 @@ def convert(
         parity=parity,
         engine=engine.description,
         left_float=artifact.left_float,
+        acceleration=acceleration,
+        latency=latency,
         seconds=round(time.monotonic() - started, 2),
     )
 
@@ -155,13 +171,14 @@ def _write(
     """The flatbuffers. The reference is written by one worker while calibration runs here."""
     size = checkpoint.spec.input
     say(f"exporting {checkpoint.spec.family}")
-    program = trace(checkpoint.module, size)
-    exact = _exact_program(program, size)
+    traced = trace(checkpoint.module, size)
+    exact = _exact_program(traced, size)
     if writers.reference is not None:
         writers.reference.start(exact, size.height, size.width)
     left_float: tuple[str, ...] = ()
     if writers.artifact is not None and precision == "int8":
-        run_passes(program, INTEGER_PASSES)
+        program = run_passes(copy.deepcopy(traced), INTEGER_PASSES)
+        check_rewriting(traced, program, size)
         quantized = quantize(program, size.normalization, images, recipe, symmetric=False, say=say)
         left_float = quantized.left_float
         writers.artifact.start(quantized.program, size.height, size.width)
@@ -176,6 +193,7 @@ def _write(
 
 def _exact_program(traced: GraphModule, size: InputSpec) -> GraphModule:
     exact = run_passes(copy.deepcopy(traced), FLOAT_PASSES)
+    check_rewriting(traced, exact, size)
     take_pixels(exact, size.normalization, PIXEL_OFFSET, fold_mean=False)
     return exact
 

@@ -157,17 +157,32 @@ def _print(conversion: Conversion) -> None:
         f"{parity.agreement:.1f} % agreement with float, {parity.sqnr_db:.1f} dB,"
         f" on {parity.images} held-out images",
     )
-    outside = ", ".join(f"{count} {name}" for name, count in engine.operators_outside.items())
+    partitions = engine.delegated_partitions
     table.add_row(
         "delegate",
-        f"{engine.delegate or 'none'} runs it in {engine.delegated_partitions} partition(s);"
-        f" outside: {outside or 'nothing'}",
+        f"{engine.delegate or 'none'} runs {conversion.acceleration.share:g} % of the multiply-adds"
+        f" in {partitions} {'part' if partitions == 1 else 'parts'}",
     )
+    if conversion.acceleration.outside:
+        table.add_row("outside", ", ".join(conversion.acceleration.outside))
+    latency = conversion.latency
+    if latency is not None:
+        table.add_row(
+            "latency",
+            f"{latency.artifact_ms:.2f} ms, float {latency.float_ms:.2f} ms"
+            " (this machine, one thread: the board's will differ)",
+        )
     if conversion.left_float:
         table.add_row("left in float", ", ".join(conversion.left_float))
     table.add_row("time", f"{conversion.seconds:.1f} s")
     table.add_row("next", escape(f"edgekit run {quote(str(conversion.bundle))} --camera 0"))
     Console(highlight=False).print(table, soft_wrap=True)
+    if latency is not None and latency.speedup < 1:
+        say(
+            f"warning: int8 is slower than float here ({latency.artifact_ms:.2f} ms against"
+            f" {latency.float_ms:.2f} ms, {latency.rounds} rounds): measure both on the board with"
+            " edgekit benchmark, and keep --precision fp32 or fp16 if it is slower there too"
+        )
     if parity.agreement < POOR_AGREEMENT or parity.sqnr_db < POOR_SQNR_DB:
         say(
             f"warning: {conversion.precision} harms this network ({parity.agreement:.1f} %"

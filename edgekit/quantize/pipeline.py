@@ -16,7 +16,8 @@ from edgekit.quantize.lower import quantize_program
 from edgekit.quantize.ranges import Encoding, choose_range, encode
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.statistics import TensorStatistics, gather_statistics
-from edgekit.rewrite.graph import is_call, output_tensor
+from edgekit.rewrite.forms import pad_channels_last
+from edgekit.rewrite.graph import describe, finish, is_call, output_tensor
 from edgekit.rewrite.pixels import border_offset, take_pixels
 from edgekit.runtime.preprocess import Pixels
 from edgekit.spec import Normalization
@@ -56,6 +57,9 @@ def quantize(
     offset = 128 if symmetric else border_offset(program, normalization)
     take_pixels(program, normalization, offset, fold_mean=True)
     _equalize(program, images, recipe, offset, say)
+    if not symmetric:
+        pad_channels_last(program)
+        finish(program)
     plan = plan_quantization(program)
     say(f"calibrating on {len(images.used)} images")
     statistics = gather_statistics(program, plan.tensors[1:], _inputs(images.batches(), offset))
@@ -68,7 +72,8 @@ def quantize(
         say("correcting biases")
         sample = images.sample_batches(recipe.bias_correction_images)
         correct_biases(program, quantized, torch.cat(list(_inputs(sample, offset))))
-    return Quantized(quantized, offset, encodings, plan.left_float)
+    left_float = [node for node in program.graph.nodes if node.name in plan.left_float]
+    return Quantized(quantized, offset, encodings, tuple(map(describe, left_float)))
 
 
 def _equalize(

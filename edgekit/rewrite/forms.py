@@ -20,6 +20,7 @@ from edgekit.rewrite.graph import (
 )
 from edgekit.rewrite.scalars import Affine, read_affine, scale_layer
 
+PADDING = (aten.pad.default, aten.constant_pad_nd.default)
 FUSED_BOUNDS = ((0.0, 6.0), (-1.0, 1.0))
 """Bounds of the clamps that a float runtime fuses into the operator before."""
 
@@ -79,3 +80,21 @@ def write_numbers_as_tensors(program: GraphModule) -> None:
 def find_numbers(program: GraphModule) -> Iterator[Node]:
     """Arithmetic with numbers."""
     return (node for node in program.graph.nodes if read_affine(node) is not None)
+
+
+def pad_channels_last(program: GraphModule) -> None:
+    """Pad images as (N, H, W, C): TFLite then pads inside the convolution behind.
+
+    Padded as (N, C, H, W), a quantized image is transposed twice.
+    """
+    for node in list(program.graph.nodes):
+        if not is_call(node, *PADDING) or len(shape(node)) != 4:
+            continue
+        source, sides, *others = node.args
+        if len(cast("list[int]", sides)) > 4:
+            continue
+        last = call(program, aten.permute.default, source, [0, 2, 3, 1], before=node)
+        padded = call(
+            program, node.target, last, [0, 0, *cast("list[int]", sides)], *others, before=node
+        )
+        replace(node, call(program, aten.permute.default, padded, [0, 3, 1, 2], before=node))

@@ -48,7 +48,17 @@ def call(program: GraphModule, target: Any, *args: Any, before: Node) -> Node:
     with program.graph.inserting_before(before):
         node = program.graph.call_function(target, args)
     infer_shape(program, node)
+    if "nn_module_stack" in before.meta:
+        node.meta["nn_module_stack"] = before.meta["nn_module_stack"]
     return node
+
+
+def describe(node: Node) -> str:
+    """An operator by the module it comes from: `blocks.3.activation (gelu)`."""
+    operator = getattr(node.target, "_opname", None) or str(node.target)
+    stack = node.meta.get("nn_module_stack")
+    path = list(stack.values())[-1][0].removeprefix("L['self'].") if stack else ""
+    return f"{path} ({operator})" if path else f"{node.name} ({operator})"
 
 
 def infer_shape(program: GraphModule, node: Node) -> None:
