@@ -37,7 +37,6 @@ from deployment_variants import (
     PLAIN_FLOAT,
     PLAIN_INT8,
     VARIANTS,
-    measure_differences,
     write_variants,
 )
 
@@ -53,15 +52,15 @@ CALIBRATION_IMAGES = 64
 WARM_UP = 0.1
 """Share of a block's runs and seconds that is run before it and not counted."""
 RATIOS = {
-    "plain float / edgekit float": (PLAIN_FLOAT, EDGEKIT_FLOAT),
-    "plain int8 / edgekit int8": (PLAIN_INT8, EDGEKIT_INT8),
-    "edgekit float / edgekit int8": (EDGEKIT_FLOAT, EDGEKIT_INT8),
+    "float: plain / edgekit": (PLAIN_FLOAT, EDGEKIT_FLOAT),
+    "int8: plain / edgekit": (PLAIN_INT8, EDGEKIT_INT8),
+    "edgekit: float / int8": (EDGEKIT_FLOAT, EDGEKIT_INT8),
 }
 SERIES = {
-    PLAIN_FLOAT: "hollow blue",
-    EDGEKIT_FLOAT: "filled blue",
-    PLAIN_INT8: "hollow orange",
-    EDGEKIT_INT8: "filled orange",
+    PLAIN_FLOAT: "ring blue",
+    EDGEKIT_FLOAT: "dot blue",
+    PLAIN_INT8: "ring orange",
+    EDGEKIT_INT8: "dot orange",
 }
 
 
@@ -121,9 +120,8 @@ def measure_network(name: str, options: argparse.Namespace) -> Network:
     family = FAMILIES[name]
     photographs = options.data / "images" / "calibration"
     recipe = load_recipe(options.recipe)
-    models, left_float = write_variants(name, photographs, CALIBRATION_IMAGES, recipe)
-    differences = measure_differences(name)
-    interpreters = {variant: open_ready(model) for variant, model in models.items()}
+    written = write_variants(name, photographs, CALIBRATION_IMAGES, recipe)
+    interpreters = {variant: open_ready(model) for variant, model in written.models.items()}
     laps = time_interleaved(interpreters, options.runs, options.rounds, options.seconds)
     return Network(
         name=name,
@@ -134,12 +132,12 @@ def measure_network(name: str, options: argparse.Namespace) -> Network:
                 best_ms=min(laps[variant]) / 1e6,
                 p50_ms=float(np.median(laps[variant])) / 1e6,
                 runs=len(laps[variant]),
-                graph=read_graph(interpreter, len(models[variant])),
+                graph=read_graph(interpreter, len(written.models[variant])),
             )
             for variant, interpreter in interpreters.items()
         },
-        differences=differences,
-        left_float=left_float,
+        differences=written.differences,
+        left_float=written.left_float,
     )
 
 

@@ -1,7 +1,7 @@
 """The plot of `deployment_graphs.py`: latency against multiply-adds, both axes logarithmic.
 
-One column a network with a point for each series. The names stand in a row above, moved apart
-where columns are close, each with a line down to its column. A file of its own, readable on white.
+One column a network with a point for each series, rings around dots where they meet. The names
+stand in a row above, moved apart where columns are close, each with a line down to its column.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ text { font: 12px system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif; fill: 
 .axis { stroke: #8a93a3; }
 .leader { fill: none; stroke: #c3c9d3; }
 .point { stroke-width: 2; }
-.blue { stroke: #2563c9; } .orange { stroke: #d9600a; }
-.filled.blue { fill: #2563c9; } .filled.orange { fill: #d9600a; } .hollow { fill: #ffffff; }
+.ring.blue { stroke: #2563c9; } .ring.orange { stroke: #d9600a; } .ring { fill: none; }
+.dot.blue { fill: #2563c9; } .dot.orange { fill: #d9600a; }
 """
 
 
@@ -70,9 +70,7 @@ def draw_latencies(columns: Sequence[Column], kinds: Mapping[str, str]) -> Eleme
         for series, latency in column.latency_ms.items():
             title = f"{column.name}, {series}: {spell_ms(latency)} ms"
             _draw_point(plot, kinds[series], x(column.multiply_adds / 1e6), y(latency), title)
-    for row, (series, kind) in enumerate(kinds.items()):
-        _draw_point(plot, kind, LEFT + 18, TOP + 20 + 20 * row)
-        plot.write(series, "label", LEFT + 30, TOP + 24 + 20 * row)
+    _draw_legend(plot, kinds)
     return plot.root
 
 
@@ -103,7 +101,17 @@ def _draw_leader(plot: Plot, column: Column, place: float, name_place: float, y:
 
 
 def _draw_point(plot: Plot, kind: str, x: float, y: float, title: str = "") -> None:
-    plot.add("circle", f"point {kind}", title, cx=x, cy=y, r=4)
+    plot.add("circle", f"point {kind}", title, cx=x, cy=y, r=5.5 if "ring" in kind else 4)
+
+
+def _draw_legend(plot: Plot, kinds: Mapping[str, str]) -> None:
+    """In the corner that stays empty, as latency grows with multiply-adds."""
+    height = 20 * len(kinds)
+    left, top = WIDTH - RIGHT - 130, HEIGHT - BOTTOM - height
+    plot.add("rect", "", x=left - 14, y=top - 14, width=140, height=height, fill="#ffffff")
+    for row, (series, kind) in enumerate(kinds.items()):
+        _draw_point(plot, kind, left, top + 20 * row)
+        plot.write(series, "label", left + 14, top + 4 + 20 * row)
 
 
 def log_ticks(low: float, high: float) -> Iterator[float]:

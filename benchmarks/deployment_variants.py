@@ -1,8 +1,9 @@
 """One family's network written as TFLite in five ways, for `deployment_graphs.py`.
 
 In: a family's name and photographs. Out: flatbuffers, two as litert-torch writes them by itself,
-three as edgekit does. The network is newly initialised from a fixed seed and its batch norms get
-random statistics: latency does not depend on the values, and no checkpoint is needed.
+three as edgekit does, and how exact the rewriting is. The network is newly initialised from a fixed
+seed and its batch norms get random statistics: latency does not depend on the values, and no
+checkpoint is needed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,7 +39,7 @@ EDGEKIT_FLOAT, EDGEKIT_PIXELS, EDGEKIT_INT8 = (
 VARIANTS = (PLAIN_FLOAT, EDGEKIT_FLOAT, EDGEKIT_PIXELS, PLAIN_INT8, EDGEKIT_INT8)
 SEED = 0
 PLAIN_IMAGES = 8
-"""How many of the photographs the plain quantizer sees; its ranges change no operator."""
+"""How many of the photographs the plain quantizer sees; ranges change no operator."""
 
 
 def input_spec(name: str) -> InputSpec:
@@ -59,6 +61,15 @@ def build_network(name: str) -> nn.Module:
             elif isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
                 layer.bias.normal_(0, 0.1)
     return network
+
+
+class Written(NamedTuple):
+    """The flatbuffers of one network by variant. `differences`: see `measure_differences`.
+    `left_float` names the operators that have no int8 form in edgekit."""
+
+    models: dict[str, bytes]
+    differences: dict[str, float]
+    left_float: tuple[str, ...]
 
 
 class ChannelsLast(nn.Module):
@@ -115,10 +126,8 @@ def write_float(name: str) -> bytes:
     ).model_content()
 
 
-def write_variants(
-    name: str, photographs: Path, count: int, recipe: Recipe
-) -> tuple[dict[str, bytes], tuple[str, ...]]:
-    """All variants of the network `name`, and the operators of the last that have no int8 form.
+def write_variants(name: str, photographs: Path, count: int, recipe: Recipe) -> Written:
+    """Write the network `name`, its int8 calibrated on `count` photographs of a folder.
 
     litert-torch runs in processes that end with this call.
     """
@@ -140,9 +149,11 @@ def write_variants(
             program, spec.normalization, images, recipe, symmetric=False, say=lambda text: None
         )
         integer.start(quantized.program, spec.height, spec.width)
+        differences = measure_differences(name)
         models = {variant: job.result() for variant, job in jobs.items()}
         models |= {EDGEKIT_PIXELS: pixels.result(), EDGEKIT_INT8: integer.result()}
-    return {variant: models[variant] for variant in VARIANTS}, quantized.left_float
+    models = {variant: models[variant] for variant in VARIANTS}
+    return Written(models, differences, quantized.left_float)
 
 
 def _start_worker() -> None:

@@ -45,5 +45,6 @@ def find_batch_norm(program: GraphModule) -> Iterator[Node]:
     for node in program.graph.nodes:
         if is_call(node, aten.batch_norm.default):
             layer = cast(Node, node.args[0])
-            if is_call(layer, *WEIGHTED) and len(layer.users) == 1:
+            learns = bool(node.args[5])
+            if is_call(layer, *WEIGHTED) and len(layer.users) == 1 and not learns:
                 yield node

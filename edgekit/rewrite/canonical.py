@@ -7,11 +7,22 @@ before its activation and break the graph apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import cast
 
+import torch
 from torch.fx import GraphModule, Node
 
-from edgekit.rewrite.graph import argument, aten, call, is_call, replace, shape
+from edgekit.rewrite.graph import (
+    add_constant,
+    argument,
+    aten,
+    call,
+    is_call,
+    read_constant,
+    replace,
+    shape,
+)
 
 Rewriter = Callable[[GraphModule, Node], Node | None]
 """Gives the node to read instead, or None where there is nothing to change."""
@@ -19,11 +30,27 @@ Rewriter = Callable[[GraphModule, Node], Node | None]
 
 def canonicalize(program: GraphModule) -> None:
     """Write every operator that `REWRITERS` knows in its one form."""
+    fold_constants(program)
     for node in list(program.graph.nodes):
         rewriter = REWRITERS.get(node.target) if node.op == "call_function" else None
         replacement = rewriter(program, node) if rewriter else None
         if replacement is not None:
             replace(node, replacement)
+
+
+def fold_constants(program: GraphModule) -> None:
+    """Compute what does not depend on the input."""
+    for node in list(program.graph.nodes):
+        sources = node.all_input_nodes
+        if node.op != "call_function" or not sources:
+            continue
+        if any(source.op != "get_attr" for source in sources):
+            continue
+        read = partial(read_constant, program)
+        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), read)
+        value = node.target(*args, **kwargs)
+        if isinstance(value, torch.Tensor):
+            replace(node, add_constant(program, node.name, value, node))
 
 
 def find_uncanonical(program: GraphModule) -> Iterator[Node]:
@@ -91,7 +118,9 @@ def _adaptive_pooling(program: GraphModule, node: Node) -> Node | None:
 
 
 def _average_pooling(program: GraphModule, node: Node) -> Node | None:
-    if list(cast("list[int]", node.args[1])) != list(shape(_source(node))[2:]):
+    window, padding = cast("list[int]", node.args[1]), cast("list[int]", argument(node, 3, [0]))
+    covers_all = list(window) == list(shape(_source(node))[2:]) and not any(padding)
+    if not covers_all or argument(node, 6) is not None or node.kwargs:
         return None
     return call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
 

@@ -214,14 +214,15 @@ class _Writer:
                 if layer.output[0] is group:
                     self._write_layer(layer)
         for group in self._classes:
+            for node in group.made_naturally:
+                self._reorder(node, keep=group.read_naturally.pop(node, []))
+            for node, readers in group.read_naturally.items():
+                self._restore(node, readers)
+        for group in self._classes:
             for move in group.moves:
                 self._copy(move, move.stored(group))
             for node in group.free:
                 replace(node, node.args[0])
-            for node in group.read_naturally:
-                self._restore(node)
-            for node in group.made_naturally:
-                self._reorder(node)
         for node in list(self._program.graph.nodes):
             if is_call(node, SELECT):
                 channels = read_constant(self._program, node.args[2])
@@ -270,23 +271,24 @@ class _Writer:
         assert isinstance(source, Node)
         replace(move.node, self._gather(source, channels, move.node))
 
-    def _restore(self, node: Node) -> None:
+    def _restore(self, node: Node, readers: Sequence[Node]) -> None:
         """Give the readers that need the channels as the network numbers them what they need."""
-        order = self._stored[node]
-        group = next(group for group in self._classes if node in group.members)
-        readers = group.read_naturally[node]
-        if np.array_equal(order, np.arange(len(order))) or not readers:
-            return
-        natural = self._gather(node, np.argsort(order), readers[0])
-        for reader in readers:
-            reader.replace_input_with(node, natural)
-
-    def _reorder(self, node: Node) -> None:
-        """Bring what an operator made in the network's numbering into the class's order."""
         order = self._stored[node]
         if np.array_equal(order, np.arange(len(order))):
             return
-        readers = list(node.users)
+        natural = self._gather(node, np.argsort(order), node.next)
+        for reader in readers:
+            reader.replace_input_with(node, natural)
+
+    def _reorder(self, node: Node, keep: Sequence[Node]) -> None:
+        """Bring what an operator made in the network's numbering into the class's order.
+
+        The readers `keep` need it as it was made.
+        """
+        order = self._stored[node]
+        readers = [reader for reader in node.users if reader not in keep]
+        if np.array_equal(order, np.arange(len(order))) or not readers:
+            return
         moved = self._gather(node, order, node.next)
         for reader in readers:
             reader.replace_input_with(node, moved)

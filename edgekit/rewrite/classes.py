@@ -21,7 +21,6 @@ from edgekit.rewrite.graph import (
     CONVOLUTION,
     LINEAR,
     SELECT,
-    WEIGHTED,
     argument,
     aten,
     is_call,
@@ -195,7 +194,7 @@ class _Finder:
                 self._readers += [(source, node) for source in sources]
             elif is_call(node, SELECT) and _is_permutation(self._program, node):
                 continue
-            elif is_call(node, *WEIGHTED) and not _is_depthwise(node):
+            elif _is_layer(node):
                 self._layers.append(_read_layer(node))
             elif _treats_alike(node):
                 self._join_sources(node, sources)
@@ -291,6 +290,13 @@ def _is_depthwise(node: Node) -> bool:
         return False
     inputs = shape(cast(Node, node.args[0]))[1]
     return inputs > 1 and argument(node, 6, 1) == inputs == shape(node)[1]
+
+
+def _is_layer(node: Node) -> bool:
+    """A convolution that mixes channels, or a linear layer over them (not over a last axis)."""
+    if is_call(node, CONVOLUTION):
+        return not _is_depthwise(node)
+    return is_call(node, LINEAR) and len(shape(node)) == 2
 
 
 def _treats_alike(node: Node) -> bool:

@@ -36,7 +36,7 @@ def cancel_shifts(program: GraphModule) -> None:
 
 def _factor(program: GraphModule, node: Node) -> Node | None:
     first, second = _read_sum(node.args[0]), _read_sum(node.args[1])
-    if first is None or second is None or first.keys() != second.keys():
+    if node.kwargs or first is None or second is None or first.keys() != second.keys():
         return None
     terms = []
     for image, factor in first.items():
@@ -47,7 +47,7 @@ def _factor(program: GraphModule, node: Node) -> Node | None:
 
 def _read_sum(node: object) -> dict[Node, Node] | None:
     """{image: factor} of a sum of two products, each of an image and a smaller factor."""
-    if not is_call(node, aten.add.Tensor):
+    if not is_call(node, aten.add.Tensor) or node.kwargs:
         return None
     terms: dict[Node, Node] = {}
     for term in node.args[:2]:

@@ -17,7 +17,6 @@ from edgekit.rewrite.graph import aten, finish, is_call, shape
 from edgekit.rewrite.passes import INTEGER_PASSES, Pass, run_passes
 from edgekit.spec import InputSpec
 
-
 LARGEST_DIFFERENCE = 1e-3
 """Of the outputs' norm. In float64 the passes are exact to 1e-15; float32 networks that amplify
 rounding differ by up to 1e-4."""
@@ -57,8 +56,14 @@ def trace(module: torch.nn.Module, spec: InputSpec) -> GraphModule:
 
 def free_batch(program: GraphModule) -> None:
     """Let shapes that say the example's one image take as many as there are."""
+    shaping = (
+        aten.view.default,
+        aten.reshape.default,
+        aten._unsafe_view.default,
+        aten.expand.default,
+    )
     for node in program.graph.nodes:
-        if not is_call(node, aten.view.default, aten.reshape.default, aten._unsafe_view.default):
+        if not is_call(node, *shaping):
             continue
         before, after = shape(cast(Node, node.args[0])), shape(node)
         if before[:1] == after[:1] == (1,):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import cast
 
 import torch
@@ -36,6 +37,8 @@ def use_float_forms(program: GraphModule) -> None:
             continue
         layer, low, high = cast("tuple[Node, float, float]", node.args)
         if (low, high) in FUSED_BOUNDS or not is_call(layer, *WEIGHTED) or not sole_user(layer):
+            continue
+        if not -inf < low < high < inf:
             continue
         middle, slope = (0.0, high / 6) if low == 0 else ((low + high) / 2, (high - low) / 2)
         bounds = FUSED_BOUNDS[0] if low == 0 else FUSED_BOUNDS[1]

@@ -53,7 +53,9 @@ def _follow(convolution: Node) -> list[Node] | None:
     chain = [convolution]
     while len(chain[-1].users) == 1:
         (user,) = chain[-1].users
-        if not is_call(user, *ELEMENTWISE) or user.all_input_nodes != [chain[-1]]:
+        numbers = [argument for argument in user.args[1:] if not isinstance(argument, Node)]
+        simple = user.args[0] is chain[-1] and len(numbers) == len(user.args) - 1
+        if not is_call(user, *ELEMENTWISE) or not simple or user.kwargs:
             break
         chain.append(user)
     parts = list(chain[-1].users)

@@ -33,6 +33,7 @@ MOVEMENTS = (
     aten.split.Tensor,
     aten.split_with_sizes.default,
     aten.unbind.int,
+    aten.channel_shuffle.default,
     aten.cat.default,
     aten.stack.default,
     aten.squeeze.dim,
@@ -52,15 +53,18 @@ def gather_permutations(program: GraphModule) -> None:
             continue
         if not is_call(node, *MOVEMENTS):
             continue
-        source = _find_source(node)
-        channels = None if source is None else _trace_channels(program, node, source)
-        if source is None or channels is None:
-            continue
-        if channels == list(range(_channels(source))):
-            replace(node, source)
-            continue
-        index = add_constant(program, f"{node.name}_channels", torch.tensor(channels), node)
-        replace(node, call(program, SELECT, source, 1, index, before=node))
+        for source in _find_sources(node):
+            channels = _trace_channels(program, node, source)
+            if channels is not None:
+                replace(node, _select(program, source, channels, node))
+                break
+
+
+def _select(program: GraphModule, source: Node, channels: list[int], before: Node) -> Node:
+    if channels == list(range(_channels(source))):
+        return source
+    index = add_constant(program, f"{before.name}_channels", torch.tensor(channels), before)
+    return call(program, SELECT, source, 1, index, before=before)
 
 
 def find_movements(program: GraphModule) -> Iterator[Node]:
@@ -84,8 +88,23 @@ def _inputs(node: Node) -> list[Node]:
     return [source for source in node.all_input_nodes if source.op != "get_attr"]
 
 
-def _find_source(node: Node) -> Node | None:
-    """The one image that a chain of movements begins with; None where there are several."""
+def _find_sources(node: Node) -> Iterator[Node]:
+    """Images that a chain of movements may be taken to begin with, the farthest first."""
+    passed = []
+    behind = node
+    while is_call(behind, *MOVEMENTS) and len(_inputs(behind)) == 1:
+        (behind,) = _inputs(behind)
+        passed.append(behind)
+    origin = _find_origin(node)
+    if origin is not None and origin not in passed:
+        yield origin
+    for source in reversed(passed):
+        if _is_image(source) and source.meta["val"].shape[2:] == node.meta["val"].shape[2:]:
+            yield source
+
+
+def _find_origin(node: Node) -> Node | None:
+    """The one image that all movements before `node` begin with; None where there are several."""
     sources: dict[Node, None] = {}
     waiting, seen = [node], {node}
     while waiting:

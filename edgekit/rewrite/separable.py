@@ -72,7 +72,7 @@ def find_pair(program: GraphModule, second: Node) -> Node | None:
     if all(_is_plain_depthwise(node) for node in (first, second)):
         return None
     simple = all(_dilation(node) == (1, 1) for node in (first, second))
-    return first if simple and _pads_across(first, second) else None
+    return first if simple and _keep_apart(program, first, second) else None
 
 
 def _is_plain_depthwise(node: Node) -> bool:
@@ -141,7 +141,13 @@ def _dilation(node: Node) -> tuple[int, int]:
     return _pair(cast("list[int]", node.args[5])) if len(node.args) > 5 else (1, 1)
 
 
-def _pads_across(first: Node, second: Node) -> bool:
-    """Whether neither pads along the other's kernel: a padded row of the first holds its bias."""
+def _keep_apart(program: GraphModule, first: Node, second: Node) -> bool:
+    """Whether each convolution steps and pads along its own kernel alone, as far as it matters.
+
+    The second may stride along the first's kernel. A padded row of the first would hold its bias,
+    one of the second zeros, and a stride of the first across would spread the second's taps.
+    """
     one, two = _read(first), _read(second)
-    return all(a == 0 or b == 0 for a, b in zip(one.padding, two.padding, strict=True))
+    along = 0 if read_weight(program, first).shape[2] > 1 else 1
+    across = 1 - along
+    return one.stride[across] == 1 and one.padding[across] == 0 and two.padding[along] == 0

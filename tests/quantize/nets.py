@@ -90,20 +90,28 @@ def write_checkpoint(path: Path, images: Path) -> Path:
     layers whose terms cancel out amplify any rounding from layer to layer.
     """
 
-    def scale(norm: nn.Module, arguments: tuple[Tensor]) -> None:
-        norm.running_var.copy_(arguments[0].square().mean((0, 2, 3)))
-
     torch.manual_seed(0)
     module = FAMILIES["mobilenet_v1"].build(0.25, classes=10).eval()
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             layer.weight.data += 0.3 * layer.weight.data.abs().max()
-        elif isinstance(layer, nn.BatchNorm2d):
-            layer.register_forward_pre_hook(scale)
-    spec = small_spec(64)
+    settle_batch_norms(module, images)
+    torch.save(module.state_dict(), path)
+    return path
+
+
+def settle_batch_norms(module: nn.Module, images: Path, size: int = 64) -> None:
+    """Let every batch norm bring `images` to a mean square of 1, as training would."""
+
+    def scale(norm: nn.Module, arguments: tuple[Tensor]) -> None:
+        norm.running_var.copy_(arguments[0].square().mean((0, 2, 3)))
+
+    norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(scale) for norm in norms]
+    spec = small_spec(size)
     pixels = np.stack([preprocess(read_image(file), spec) for file in list_images(images)])
     x = torch.from_numpy(pixels).float() - torch.tensor(spec.normalization.mean)
     with torch.no_grad():
         module((x / torch.tensor(spec.normalization.std)).permute(0, 3, 1, 2))
-    torch.save(module.state_dict(), path)
-    return path
+    for hook in hooks:
+        hook.remove()

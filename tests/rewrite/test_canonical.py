@@ -142,6 +142,16 @@ def test_a_batch_norm_that_takes_its_statistics_from_the_batch_stays(
     assert find(program, torch.ops.aten.batch_norm.default)
 
 
+@ALL
+def test_weights_that_are_computed_are_constants(passes: tuple[Pass, ...]) -> None:
+    """Weight norm, and parameters that are reshaped where they are used."""
+    normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 6, 3))
+    scale = nn.Parameter(torch.rand(6))
+    net = Net(lambda net, x: net.conv(x) * net.scale.view(1, -1, 1, 1), conv=normed, scale=scale)
+    program = rewrite(net, passes)
+    assert calls(program) == [CONV, MUL]
+
+
 def test_a_layer_used_twice_gets_two_sets_of_weights() -> None:
     net = Net(
         lambda net, x: net.first(net.conv(x)) * net.second(net.conv(x.flip(3))),

@@ -171,15 +171,16 @@ def test_a_last_part_that_is_smaller(size: int) -> None:
     rewrite_fully(between(lambda x: torch.cat([y.tanh() for y in x.chunk(5, 1)], 1)))
 
 
-def test_a_permutation_behind_a_concatenation_of_several() -> None:
+@pytest.mark.parametrize("name", WRITINGS)
+def test_a_permutation_behind_a_concatenation_of_several(name: str) -> None:
     """ShuffleNet v2: the branches are joined, then shuffled."""
 
     def function(x: Tensor) -> Tensor:
-        return shuffle_channels(torch.cat([F.relu(x), x.sigmoid()], 1), 2)
+        return WRITINGS[name][0](torch.cat([F.relu(x[:, :6]), x[:, 6:].sigmoid()], 1))
 
     program = rewrite(between(function), "gather permutations")
-    assert count_selects(program) == 1
-    assert find_moving(program) == [SELECTION]
+    assert count_selects(program) == 3
+    assert find_moving(program) == [SELECTION] * 3
     rewrite_fully(between(function))
 
 
@@ -200,4 +201,9 @@ def test_a_permutation_of_the_mean_is_free() -> None:
         last=nn.Linear(12, 5),
     )
     program = rewrite_fully(net)
-    assert calls(program) == [CONV, "aten.mean.dim", "aten.flatten.using_ints", "aten.linear.default"]
+    assert calls(program) == [
+        CONV,
+        "aten.mean.dim",
+        "aten.flatten.using_ints",
+        "aten.linear.default",
+    ]

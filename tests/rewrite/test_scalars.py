@@ -43,7 +43,7 @@ FOLDED: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
     "behind a clamp": (lambda y: (F.relu6(y) - 0.5) * 4 + 1, [CLAMP]),
     "around a clamp": (lambda y: (y.clamp(-1, 2) / 6 - 0.5) * 4 + 1, [CLAMP]),
     "hard sigmoid": (lambda y: (F.hardsigmoid(y) - 0.5) * 4 + 1, [CLAMP]),
-    "two clamps": (lambda y: (F.relu6(y * 2 - 1) * 0.5 + 1).clamp(0, 3) + 1, [CLAMP, CLAMP]),
+    "two clamps": (lambda y: (F.relu6(y * 2 - 1) * 0.5 + 1).clamp(0, 3) + 1, [CLAMP, CLAMP, ADD]),
     "negative slope behind a clamp": (lambda y: F.relu6(y) * -2 + 1, [CLAMP, MUL, ADD]),
     "rsub": (lambda y: 3 - y, [RSUB]),
     "rsub behind a clamp": (lambda y: 1 - F.hardsigmoid(y), [CLAMP, RSUB]),
@@ -52,7 +52,10 @@ FOLDED: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
     "subtract with alpha": (lambda y: torch.sub(y, 2, alpha=2), ["aten.sub.Tensor"]),
     "alpha behind a clamp": (lambda y: torch.add(F.relu6(y), 1, alpha=0.25) * 2, [CLAMP, ADD, MUL]),
     "rsub with alpha": (lambda y: torch.rsub(y, 2, alpha=3), [RSUB]),
-    "rounded quotient": (lambda y: torch.div(y, 2, rounding_mode="floor"), ["aten.div.Tensor_mode"]),
+    "rounded quotient": (
+        lambda y: torch.div(y, 2, rounding_mode="floor"),
+        ["aten.div.Tensor_mode"],
+    ),
     "behind a hard-swish": (lambda y: F.hardswish(y * 2) * 3, [HARD_SWISH, MUL]),
 }
 

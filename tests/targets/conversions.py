@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import atexit
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from edgekit.bundle import Bundle, open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion import Conversion, convert, default_class_names, limit_threads
-from edgekit.images import list_images
+from edgekit.images import list_images, read_class_names
+from edgekit.models import FAMILIES
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.recipe import load_recipe
 from edgekit.spec import Precision
-from tests.quantize.nets import write_checkpoint, write_images
+from tests.quantize.nets import settle_batch_norms, write_checkpoint, write_images
 
+DEMO = Path(__file__).parents[2] / "calibration" / "demo"
 V1 = "mobilenet_v1_0.25_224_imagenet.pth.tar"
 V1_SAME = "mobilenet_v1_0.5_160_tfsame.pth"
 V2_SAME = "mobilenet_v2_1.0_224_tfsame.pth"
@@ -79,8 +84,34 @@ def convert_real(test_data: Path, name: str, *, every: int = 1) -> Converted:
     return _convert(checkpoint, source, name, "int8", reference=every == 1)
 
 
+@cache
+def convert_digits(path: Path) -> Converted:
+    """A network trained on the demo's digits, at 64 px."""
+    checkpoint = load_checkpoint(path, input_size=64)
+    names = read_class_names(DEMO / "class_names.txt")
+    return _convert(
+        checkpoint, DEMO / "images", path.stem, "int8", reference=True, class_names=names
+    )
+
+
+@cache
+def convert_untrained(family: str) -> Converted:
+    """A family's network, untrained but for its batch norms, ten classes, at 64 px."""
+    torch.manual_seed(0)
+    module = FAMILIES[family].build(classes=10).eval()
+    settle_batch_norms(module, small_images())
+    checkpoint = load_checkpoint(module.state_dict(), input_size=64)
+    return _convert(checkpoint, small_images(), family, "int8", reference=True)
+
+
 def _convert(
-    checkpoint: Checkpoint, source: Path, name: str, precision: Precision, *, reference: bool
+    checkpoint: Checkpoint,
+    source: Path,
+    name: str,
+    precision: Precision,
+    *,
+    reference: bool,
+    class_names: Sequence[str] | None = None,
 ) -> Converted:
     limit_threads()
     conversion = convert(
@@ -89,7 +120,7 @@ def _convert(
         CalibrationImages(source, checkpoint.spec.input),
         precision=precision,
         recipe=load_recipe("balanced"),
-        class_names=default_class_names(checkpoint.spec),
+        class_names=class_names or default_class_names(checkpoint.spec),
         keep_reference=reference,
     )
     return Converted(checkpoint, conversion, open_bundle(conversion.bundle))
