@@ -291,7 +291,9 @@ class MicroNet(nn.Module):
         return self.hard_swish(self.classifier_bn(self.classifier(x)))
 
 
-def _family(number: int, plan: Plan, top1: float) -> Family:
+def _family(
+    number: int, plan: Plan, top1: float, parameters_m: float, multiply_adds_m: float
+) -> Family:
     return Family(
         name=f"micronet_m{number}",
         title=f"MicroNet-M{number}",
@@ -301,12 +303,16 @@ def _family(number: int, plan: Plan, top1: float) -> Family:
         activations=("relu6",),
         estimate=("hidden", plan.head_channels),
         scalings=("released",),
-        published=(PublishedAccuracy(1.0, 224, top1, "the authors' released networks"),),
+        published=(
+            PublishedAccuracy(
+                1.0, 224, top1, "the authors' released networks", parameters_m, multiply_adds_m
+            ),
+        ),
         fixed_width=True,
     )
 
 
-MICRONET_M0 = _family(0, M0, 46.6)
-MICRONET_M1 = _family(1, M1, 51.4)
-MICRONET_M2 = _family(2, M2, 59.4)
-MICRONET_M3 = _family(3, M3, 62.5)
+MICRONET_M0 = _family(0, M0, 46.6, 1.0, 4)
+MICRONET_M1 = _family(1, M1, 51.4, 1.8, 6)
+MICRONET_M2 = _family(2, M2, 59.4, 2.4, 12)
+MICRONET_M3 = _family(3, M3, 62.5, 2.6, 21)

@@ -58,6 +58,43 @@ def test_operators_have_one_form(function: Callable[[Tensor], Tensor], form: lis
     assert not list(find_uncanonical(program))
 
 
+@pytest.mark.parametrize(
+    ("function", "form"),
+    [
+        (lambda y, z: y.add_(z), [ADD]),
+        (lambda y, z: y.sub_(z), [SUB]),
+        (lambda y, z: y.mul_(z), [MUL]),
+        (lambda y, z: y.div_(z.exp()), ["aten.exp.default", "aten.div.Tensor"]),
+        (lambda y, z: y.mul_(2).add_(z), [MUL, ADD]),
+        (lambda y, z: y.clamp_(0, 6) + z, [CLAMP, ADD]),
+        (lambda y, z: y.clamp_min(0) + z, [RELU, ADD]),
+    ],
+)
+def test_arithmetic_in_place_has_the_one_form(
+    function: Callable[[Tensor, Tensor], Tensor], form: list[str]
+) -> None:
+    """`x += y` is how many networks write a residual; quantization knows `x + y` alone."""
+
+    def whole(net: Net, x: Tensor) -> Tensor:
+        y = net.first(x)
+        changed = function(y, net.second(x))
+        return changed + y
+
+    net = Net(whole, first=nn.Conv2d(3, 6, 1), second=nn.Conv2d(3, 6, 1))
+    assert calls(rewrite(net, "canonicalize")) == [CONV, CONV, *form, ADD]
+
+
+@pytest.mark.parametrize("kernel", [1, 3, (5, 1)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_padding_by_name_is_padding(
+    kernel: int | tuple[int, int], padding: str, dilation: int
+) -> None:
+    conv = nn.Conv2d(3, 6, kernel, padding=padding, dilation=dilation, bias=False)
+    program = rewrite(nn.Sequential(conv, nn.BatchNorm2d(6)), "fold batch norm", (12, 12))
+    assert calls(program) == [CONV]
+
+
 def test_what_must_be_replaced_has_a_rewriter() -> None:
     assert set(ALWAYS_REPLACED) <= set(REWRITERS)
 

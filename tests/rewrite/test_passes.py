@@ -143,6 +143,16 @@ def test_any_batch_size_is_computed(name: str, count: int) -> None:
     assert relative_error(run(program, x), expected) < TOLERANCE
 
 
+def test_an_expanded_parameter_keeps_its_shape() -> None:
+    """`expand` takes -1 for an axis that is there, not for one that it adds."""
+    net = Net(
+        lambda net, x: net.conv(x).mean((2, 3))[:, None] * net.table.expand(1, 2, 6),
+        conv=nn.Conv2d(3, 6, 1),
+        table=nn.Parameter(torch.rand(1, 6)),
+    )
+    rewrite(net, INTEGER_PASSES)
+
+
 def test_a_shape_that_holds_no_batch_is_kept() -> None:
     """A parameter's first axis may be 1 as well."""
     table = nn.Parameter(torch.rand(1, 12))
