@@ -29,7 +29,7 @@ def after_conv(function: Callable[[Tensor], Tensor], channels: int = 6) -> Net:
         (F.relu_, [RELU]),
         (lambda x: F.leaky_relu(x, 0.0), [RELU]),
         (lambda x: F.leaky_relu_(x, 0.0), [RELU]),
-        (lambda x: F.leaky_relu_(x, 0.2), ["aten.leaky_relu_.default"]),
+        (lambda x: F.leaky_relu_(x, 0.2), ["aten.leaky_relu.default"]),
         (F.relu6, [CLAMP]),
         (lambda x: F.relu6(x, inplace=True), [CLAMP]),
         (lambda x: F.hardtanh(x, -2, 3), [CLAMP]),
