@@ -269,6 +269,22 @@ def describe_run(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def write_files(
+    networks: Sequence[Network], run: dict[str, Any], options: argparse.Namespace
+) -> None:
+    """After every network, so that an interrupted run leaves what it has."""
+    if options.json:
+        rows = [describe_network(network) for network in networks]
+        options.json.write_text(json.dumps(run | {"networks": rows}, indent=1))
+    if options.plot:
+        write_plot(options.plot, [make_column(network) for network in networks], SERIES)
+
+
+def make_column(network: Network) -> Column:
+    latencies = {series: network.variants[series].p50_ms for series in SERIES}
+    return Column(FAMILIES[network.name].title, network.multiply_adds, latencies)
+
+
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("families", nargs="*", metavar="FAMILY", help="default: all of them")
@@ -299,22 +315,13 @@ def main() -> None:
     for name in options.families:
         networks.append(measure_network(name, options))
         print_latencies(networks[-1])
+        write_files(networks, run, options)
     print_graphs(networks)
     print_differences(networks)
     if options.details:
         print_details(networks)
-    if options.json:
-        rows = [describe_network(network) for network in networks]
-        options.json.write_text(json.dumps(run | {"networks": rows}, indent=1))
-    if options.plot:
-        write_plot(options.plot, [make_column(network) for network in networks], SERIES)
     exact = ("float passes, float64", "int8 passes, float64")
     sys.exit(any(network.differences[run] > LIMIT for network in networks for run in exact))
-
-
-def make_column(network: Network) -> Column:
-    latencies = {series: network.variants[series].p50_ms for series in SERIES}
-    return Column(FAMILIES[network.name].title, network.multiply_adds, latencies)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -157,11 +158,20 @@ def write_variants(name: str, photographs: Path, count: int, recipe: Recipe) -> 
 
 
 def _start_worker() -> None:
-    """One thread, and silence: litert-torch tells each of its steps."""
+    """One thread, an end with the benchmark's own, and silence: litert-torch tells each step."""
     torch.set_num_threads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
+
+
+def _end_with_parent() -> None:
+    """A pool's process would wait for work for ever when its parent was killed."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _normalize(images: CalibrationImages, spec: InputSpec) -> np.ndarray:
