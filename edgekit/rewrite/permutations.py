@@ -96,31 +96,21 @@ def _find_sources(node: Node) -> Iterator[Node]:
         (behind,) = _inputs(behind)
         passed.append(behind)
     origin = _find_origin(node)
-    if origin is not None and origin not in passed:
-        yield origin
-    for source in reversed(passed):
-        if _is_image(source) and source.meta["val"].shape[2:] == node.meta["val"].shape[2:]:
+    for source in dict.fromkeys([origin, *reversed(passed)]):
+        if source is None or source is node or not _is_image(source):
+            continue
+        if source.meta["val"].shape[2:] == node.meta["val"].shape[2:]:
             yield source
 
 
 def _find_origin(node: Node) -> Node | None:
-    """The one image that all movements before `node` begin with; None where there are several."""
-    sources: dict[Node, None] = {}
-    waiting, seen = [node], {node}
-    while waiting:
-        for source in _inputs(waiting.pop()):
-            if source in seen:
-                continue
-            seen.add(source)
-            if is_call(source, *MOVEMENTS):
-                waiting.append(source)
-            else:
-                sources[source] = None
-    if len(sources) != 1:
-        return None
-    (source,) = sources
-    same = _is_image(source) and source.meta["val"].shape[2:] == node.meta["val"].shape[2:]
-    return source if same else None
+    """The image that all movements up to `node` begin with; itself where it joins several."""
+    if not is_call(node, *MOVEMENTS):
+        return node
+    origins = {_find_origin(source) for source in _inputs(node)}
+    if len(origins) == 1 and None not in origins:
+        return origins.pop()
+    return node if _is_image(node) else None
 
 
 def _trace_channels(program: GraphModule, node: Node, source: Node) -> list[int] | None:
