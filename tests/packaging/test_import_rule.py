@@ -13,7 +13,7 @@ from tests.environments import REPOSITORY
 from tests.packaging.conftest import Installation
 
 PACKAGE = REPOSITORY / "edgekit"
-WORKBENCH = ("models", "checkpoint", "quantize", "targets", "conversion")
+WORKBENCH = ("models", "checkpoint", "quantize", "rewrite", "targets", "conversion")
 WORKBENCH_LIBRARIES = {
     "ai_edge_quantizer",
     "jax",
