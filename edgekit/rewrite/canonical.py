@@ -14,6 +14,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgekit.rewrite.graph import (
+    CONVOLUTION,
     add_constant,
     argument,
     aten,
@@ -31,6 +32,7 @@ Rewriter = Callable[[GraphModule, Node], Node | None]
 def canonicalize(program: GraphModule) -> None:
     """Write every operator that `REWRITERS` knows in its one form."""
     fold_constants(program)
+    write_out_of_place(program)
     for node in list(program.graph.nodes):
         rewriter = REWRITERS.get(node.target) if node.op == "call_function" else None
         replacement = rewriter(program, node) if rewriter else None
@@ -42,7 +44,7 @@ def fold_constants(program: GraphModule) -> None:
     """Compute what does not depend on the input."""
     for node in list(program.graph.nodes):
         sources = node.all_input_nodes
-        if node.op != "call_function" or not sources:
+        if node.op != "call_function" or not sources or is_in_place(node):
             continue
         if any(source.op != "get_attr" for source in sources):
             continue
@@ -51,6 +53,22 @@ def fold_constants(program: GraphModule) -> None:
         value = node.target(*args, **kwargs)
         if isinstance(value, torch.Tensor):
             replace(node, add_constant(program, node.name, value, node))
+
+
+def write_out_of_place(program: GraphModule) -> None:
+    """Write x += y as x + y, and so on: whoever reads x behind it reads the result already."""
+    for node in list(program.graph.nodes):
+        if is_in_place(node) and node.target.namespace == "aten" and not node.kwargs:
+            packet = getattr(aten, node.target._opname.removesuffix("_"), None)
+            target = getattr(packet, node.target._overloadname, None)
+            if target is not None:
+                replace(node, call(program, target, *node.args, before=node))
+
+
+def is_in_place(node: Node) -> bool:
+    """Whether `node` changes its first argument: `aten.relu_`, not `aten._unsafe_view`."""
+    operator = getattr(node.target, "_opname", "")
+    return operator.endswith("_") and not operator.endswith("__")
 
 
 def find_uncanonical(program: GraphModule) -> Iterator[Node]:
@@ -111,6 +129,44 @@ def _maximum(program: GraphModule, node: Node) -> Node:
     return call(program, aten.add.Tensor, above, second, before=node)
 
 
+def _minimum(program: GraphModule, node: Node) -> Node:
+    """min(a, b) = b − ReLU(b − a)."""
+    first, second = cast(Node, node.args[0]), cast(Node, node.args[1])
+    difference = call(program, aten.sub.Tensor, second, first, before=node)
+    above = call(program, aten.relu.default, difference, before=node)
+    return call(program, aten.sub.Tensor, second, above, before=node)
+
+
+def _clamp_min(program: GraphModule, node: Node) -> Node:
+    if node.args[1] == 0:
+        return _relu(program, node)
+    return call(program, aten.clamp.default, _source(node), node.args[1], before=node)
+
+
+def _clamp_max(program: GraphModule, node: Node) -> Node:
+    return call(program, aten.clamp.default, _source(node), None, node.args[1], before=node)
+
+
+def _named_padding(program: GraphModule, node: Node) -> Node:
+    """Padding "same" with an odd sum has the larger half behind, "valid" is none."""
+    weight = cast(Node, node.args[1])
+    steps = cast("list[int]", argument(node, 5, [1, 1]))
+    dilation = [steps[0], steps[-1]]
+    same = argument(node, 4, "valid") == "same"
+    sums = [
+        step * (taps - 1) * same for step, taps in zip(dilation, shape(weight)[2:], strict=True)
+    ]
+    source, padding = _source(node), [total // 2 for total in sums]
+    if any(total % 2 for total in sums):
+        sides = [part for total in sums[::-1] for part in (total // 2, total - total // 2)]
+        source = call(program, aten.constant_pad_nd.default, source, sides, before=node)
+        padding = [0, 0]
+    bias, stride, groups = argument(node, 2), argument(node, 3, [1, 1]), argument(node, 6, 1)
+    return call(
+        program, CONVOLUTION, source, weight, bias, stride, padding, dilation, groups, before=node
+    )
+
+
 def _adaptive_pooling(program: GraphModule, node: Node) -> Node | None:
     if list(cast("list[int]", node.args[1])) != [1, 1]:
         return None
@@ -130,17 +186,16 @@ REWRITERS: dict[object, Rewriter] = {
     aten.clone.default: _drop,
     aten.detach.default: _drop,
     aten.contiguous.default: _drop,
-    aten.relu_.default: _relu,
     aten.leaky_relu.default: _leaky_relu,
-    aten.leaky_relu_.default: _leaky_relu,
     aten.relu6.default: _relu6,
-    aten.relu6_.default: _relu6,
-    aten.hardtanh_.default: _hardtanh,
     aten.clamp.default: _clamp,
-    aten.hardswish_.default: _hard_swish,
     aten.hardsigmoid.default: _hard_sigmoid,
-    aten.hardsigmoid_.default: _hard_sigmoid,
     aten.maximum.default: _maximum,
+    aten.minimum.default: _minimum,
+    aten.min.other: _minimum,
+    aten.clamp_min.default: _clamp_min,
+    aten.clamp_max.default: _clamp_max,
+    aten.conv2d.padding: _named_padding,
     aten.max.other: _maximum,
     aten.adaptive_avg_pool2d.default: _adaptive_pooling,
     aten.avg_pool2d.default: _average_pooling,
@@ -148,10 +203,7 @@ REWRITERS: dict[object, Rewriter] = {
 
 ALWAYS_REPLACED = (
     aten.dropout.default,
-    aten.relu_.default,
     aten.relu6.default,
-    aten.hardtanh_.default,
-    aten.hardswish_.default,
     aten.hardsigmoid.default,
     aten.maximum.default,
 )
