@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from edgekit.checkpoint import load_checkpoint
-from edgekit.quantize.annotate import plan_quantization
+from edgekit.quantize.annotate import plan_for_litert
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.statistics import gather_statistics
 from edgekit.rewrite.export import export_program
@@ -39,7 +39,7 @@ def main() -> None:
     program = export_program(checkpoint.module, spec)
     offset = border_offset(program, spec.normalization)
     take_pixels(program, spec.normalization, offset, fold_mean=True)
-    names = plan_quantization(program).tensors[1:]
+    names = plan_for_litert(program).tensors[1:]
     images = CalibrationImages(options.data / "images" / "calibration", spec)
     everything = [*images.used, *images.held_out]
     print("| images | float forward | statistics | of which observers | memory after |")

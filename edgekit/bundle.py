@@ -25,6 +25,8 @@ SCHEMA_VERSION = 1
 SUFFIX = ".edgekit"
 MODEL_MEMBERS: dict[Target, str] = {"pi": "model.tflite", "jetson": "model.onnx"}
 REFERENCE_MEMBERS: dict[Target, str] = {"pi": "reference.tflite", "jetson": "reference.onnx"}
+HALF_MEMBER = "model-fp16.onnx"
+"""The second candidate of a Jetson bundle of precision `best`."""
 
 
 class Parity(Record, frozen=True, kw_only=True):
@@ -84,6 +86,11 @@ class Bundle:
     def reference(self) -> bytes | None:
         """The float original in the target's format; None when it was left out."""
         return self._members.get(REFERENCE_MEMBERS[self.manifest.target])
+
+    @property
+    def half(self) -> bytes | None:
+        """The float16 candidate of a Jetson bundle of precision `best`; None in others."""
+        return self._members.get(HALF_MEMBER)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -174,6 +181,8 @@ def _read_manifest(path: Path, content: bytes) -> Manifest:
 
 def _check_members(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
     required = {MODEL_MEMBERS[manifest.target], "class_names.txt", "report.json"}
+    if manifest.precision == "best":
+        required.add(HALF_MEMBER)
     if missing := sorted((required | set(manifest.members)) - set(members)):
         raise BundleError(f"{path} lacks {', '.join(missing)}: copy it again")
     for name, content in members.items():
@@ -195,6 +204,7 @@ def write_bundle(
     class_names: Sequence[str],
     golden: Sequence[Golden],
     report: Mapping[str, Any],
+    half: bytes | None = None,
 ) -> None:
     """Write a bundle atomically; the same content gives the same bytes.
 
@@ -207,6 +217,8 @@ def write_bundle(
     }
     if reference is not None:
         members[REFERENCE_MEMBERS[manifest.target]] = reference
+    if half is not None:
+        members[HALF_MEMBER] = half
     for index, example in enumerate(golden):
         members[f"golden/{index}.png"] = _encode_png(example.image)
         members[f"golden/{index}.pixels.npy"] = _dump_array(example.pixels)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,6 @@ import cv2
 import msgspec
 import numpy as np
 import torch
-from torch.fx import GraphModule
 
 from edgekit._version import __version__
 from edgekit.acceleration import Acceleration, Latency, compare_latency, find_acceleration
@@ -26,26 +24,30 @@ from edgekit.files import check_destination
 from edgekit.images import read_image
 from edgekit.parity import Logits, ParityMeter
 from edgekit.quantize.calibration import CalibrationImages
-from edgekit.quantize.pipeline import quantize
 from edgekit.quantize.recipe import Recipe
-from edgekit.rewrite.export import check_rewriting, trace
-from edgekit.rewrite.passes import FLOAT_PASSES, INTEGER_PASSES, run_passes
-from edgekit.rewrite.pixels import take_pixels
-from edgekit.runtime.engine import Engine, EngineDescription, open_engine
+from edgekit.runtime.engine import Engine, EngineDescription
+from edgekit.runtime.onnx_runtime import OnnxRuntimeEngine
+from edgekit.runtime.opening import is_onnx, open_engine
 from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.spec import InputSpec, ModelSpec, Precision, Target
-from edgekit.targets.pi import PIXEL_OFFSET, Writers, open_writers
+from edgekit.targets.artifact import Request
+from edgekit.targets.builder_check import BuilderCheck, check_with_builder
+from edgekit.targets.pi import Writers
 
 Say = Callable[[str], None]
 GOLDEN_IMAGES = 3
-TOOLS = ("torch", "torchao", "litert-torch", "ai-edge-litert")
+TOOLS: dict[Target, tuple[str, ...]] = {
+    "pi": ("torch", "torchao", "litert-torch", "ai-edge-litert"),
+    "jetson": ("torch", "torchao", "onnx", "onnxscript", "onnxruntime"),
+}
 
 
 class Conversion(NamedTuple):
     """What `convert` made and measured.
 
-    `left_float` names operators without an int8 form. `latency` is that of this machine, one
-    thread; None without a float original to compare with.
+    `left_float` names operators without an int8 form. `acceleration` and `latency` (of this
+    machine, one thread) are told of a Pi's artifact, `builder_check` of a Jetson's where a
+    TensorRT builder is installed; None otherwise.
     """
 
     bundle: Path
@@ -56,8 +58,9 @@ class Conversion(NamedTuple):
     parity: Parity
     engine: EngineDescription
     left_float: tuple[str, ...]
-    acceleration: Acceleration
+    acceleration: Acceleration | None
     latency: Latency | None
+    builder_check: BuilderCheck | None
     seconds: float
 
 
@@ -69,16 +72,19 @@ def convert(
     precision: Precision,
     recipe: Recipe,
     class_names: Sequence[str],
+    target: Target = "pi",
     keep_reference: bool = True,
     writers: Writers | None = None,
+    half_between: bool = False,
     say: Say = lambda text: None,
 ) -> Conversion:
-    """Convert `checkpoint` for the Pi and write the bundle `output`.
+    """Convert `checkpoint` for `target` and write the bundle `output`.
 
     `images` are calibrated on (int8) and, the part held out of calibration, compared on: the
-    artifact as LiteRT runs it against the float module. `writers` are the worker processes, where
-    the caller started them early (`open_writers`). Raises ConversionError when a step cannot
-    be done, CalibrationError for unfit images, OutputError when `output` cannot be written.
+    artifact as LiteRT or ONNX Runtime runs it against the float module. `writers` are the Pi's
+    worker processes, where the caller started them early (`open_writers`); `half_between` is the
+    Jetson's float16 between int8 layers (`--jetpack 7.2`). Raises ConversionError when a step
+    cannot be done, CalibrationError for unfit images, OutputError when `output` cannot be written.
     """
     started = time.monotonic()
     spec = checkpoint.spec
@@ -89,35 +95,42 @@ def convert(
             " checkpoint: expected one name a line for each class"
         )
     held_out = list(images.held_out_batches())
-    with ExitStack() as stack:
-        writers = writers or stack.enter_context(
-            open_writers(precision=precision, keep_reference=keep_reference)
-        )
-        artifact = _write(checkpoint, images, precision, recipe, writers, say)
-    reference = artifact.reference if keep_reference else None
+    request = Request(checkpoint, images, precision, recipe, keep_reference, say)
+    if target == "pi":
+        from edgekit.targets.pi_artifact import make_artifact
+
+        artifact = make_artifact(request, writers)
+    else:
+        from edgekit.targets.jetson_artifact import make_artifact as make_jetson_artifact
+
+        artifact = make_jetson_artifact(request, half_between=half_between)
     say(f"comparing with the float original on {len(images.held_out)} other images")
-    engine = open_engine(artifact.model, name=str(output))
-    open_engine(artifact.model, kernels="reference", name=str(output)).close()
+    engine = _open_reference_runtime(artifact.model, str(output))
     parity = measure_parity(checkpoint, engine, held_out)
-    acceleration = find_acceleration(artifact.model, engine)
-    latency = None
-    if artifact.reference is not None and precision == "int8":
-        with closing(open_engine(artifact.reference, name="the float original")) as original:
-            latency = compare_latency(engine, original, held_out[0][0])
+    acceleration, latency, builder_check = None, None, None
+    if target == "pi":
+        open_engine(artifact.model, kernels="reference", name=str(output)).close()
+        acceleration = find_acceleration(artifact.model, engine)
+        if artifact.reference is not None and precision == "int8":
+            with closing(open_engine(artifact.reference, name="the float original")) as original:
+                latency = compare_latency(engine, original, held_out[0][0])
+    else:
+        builder_check = check_with_builder(artifact.model, precision, say)
     golden = _make_golden(engine, images.held_out[:GOLDEN_IMAGES], spec.input)
+    quantized = precision in ("int8", "best")
     manifest = Manifest(
         schema=SCHEMA_VERSION,
         name=output.stem,
         model=spec,
-        target="pi",
+        target=target,
         precision=precision,
-        recipe=msgspec.to_builtins(recipe) if precision == "int8" else {},
+        recipe=msgspec.to_builtins(recipe) if quantized else {},
         origin=Origin(
             checkpoint_sha256=checkpoint.sha256 or "",
             key_layout=checkpoint.layout,
-            tools={"edgekit": __version__} | {name: version(name) for name in TOOLS},
-            calibration_images=len(images.used) if precision == "int8" else 0,
-            calibration_sha256=images.digest() if precision == "int8" else None,
+            tools={"edgekit": __version__} | {name: version(name) for name in TOOLS[target]},
+            calibration_images=len(images.used) if quantized else 0,
+            calibration_sha256=images.digest() if quantized else None,
         ),
         parity=parity,
     )
@@ -127,6 +140,7 @@ def convert(
         "left_float": artifact.left_float,
         "acceleration": acceleration,
         "latency": latency,
+        "builder_check": builder_check,
         "spec_origins": dict(checkpoint.origins),
     }
     say(f"writing {output}")
@@ -134,14 +148,15 @@ def convert(
         output,
         manifest,
         model=artifact.model,
-        reference=reference,
+        reference=artifact.reference if keep_reference else None,
+        half=artifact.half,
         class_names=class_names,
         golden=golden,
         report=report,
     )
     return Conversion(
         bundle=output,
-        target="pi",
+        target=target,
         precision=precision,
         size_bytes=output.stat().st_size,
         model_bytes=len(artifact.model),
@@ -150,52 +165,16 @@ def convert(
         left_float=artifact.left_float,
         acceleration=acceleration,
         latency=latency,
+        builder_check=builder_check,
         seconds=round(time.monotonic() - started, 2),
     )
 
 
-class _Artifact(NamedTuple):
-    model: bytes
-    reference: bytes | None
-    left_float: tuple[str, ...]
-
-
-def _write(
-    checkpoint: Checkpoint,
-    images: CalibrationImages,
-    precision: Precision,
-    recipe: Recipe,
-    writers: Writers,
-    say: Say,
-) -> _Artifact:
-    """The flatbuffers. The reference is written by one worker while calibration runs here."""
-    size = checkpoint.spec.input
-    say(f"exporting {checkpoint.spec.family}")
-    traced = trace(checkpoint.module, size)
-    exact = _exact_program(traced, size)
-    if writers.reference is not None:
-        writers.reference.start(exact, size.height, size.width)
-    left_float: tuple[str, ...] = ()
-    if writers.artifact is not None and precision == "int8":
-        program = run_passes(copy.deepcopy(traced), INTEGER_PASSES)
-        check_rewriting(traced, program, size)
-        quantized = quantize(program, size.normalization, images, recipe, symmetric=False, say=say)
-        left_float = quantized.left_float
-        writers.artifact.start(quantized.program, size.height, size.width)
-    elif writers.artifact is not None:
-        writers.artifact.start(exact, size.height, size.width, half=True)
-    say("writing TFLite with litert-torch")
-    reference = writers.reference.result() if writers.reference is not None else None
-    model = reference if writers.artifact is None else writers.artifact.result()
-    assert model is not None
-    return _Artifact(model, reference, left_float)
-
-
-def _exact_program(traced: GraphModule, size: InputSpec) -> GraphModule:
-    exact = run_passes(copy.deepcopy(traced), FLOAT_PASSES)
-    check_rewriting(traced, exact, size)
-    take_pixels(exact, size.normalization, PIXEL_OFFSET, fold_mean=False)
-    return exact
+def _open_reference_runtime(model: bytes, name: str) -> Engine:
+    """The runtime that parity is measured with: the Pi's own, for a Jetson ONNX Runtime."""
+    if is_onnx(model):
+        return OnnxRuntimeEngine(model, name=name, note=None)
+    return open_engine(model, name=name)
 
 
 def run_float(checkpoint: Checkpoint, batch: Pixels) -> Logits:

@@ -8,7 +8,7 @@ from typing import Any
 from edgekit.bundle import open_bundle
 from edgekit.errors import ModelFileError
 from edgekit.runtime.classifier import is_bundle
-from edgekit.runtime.engine import open_engine
+from edgekit.runtime.opening import open_engine
 
 
 def inspect_model_file(path: Path) -> dict[str, Any]:

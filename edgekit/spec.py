@@ -15,7 +15,8 @@ from edgekit.errors import SettingsError
 
 Activation = Literal["relu", "relu6", "hardswish"]
 Padding = Literal["symmetric", "same"]
-Precision = Literal["int8", "fp16", "fp32"]
+Precision = Literal["int8", "fp16", "fp32", "best"]
+"""`best`: int8 or fp16, whichever the board finds faster and right enough."""
 Resize = Literal["crop", "stretch"]
 Target = Literal["pi", "jetson"]
 

@@ -20,8 +20,8 @@ from edgekit.parity import ParityMeter
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.recipe import load_recipe
 from edgekit.runtime.classifier import Classifier
-from edgekit.runtime.engine import open_engine
 from edgekit.runtime.golden_check import check_golden
+from edgekit.runtime.opening import open_engine
 from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.spec import Precision
 from edgekit.targets import pi
@@ -229,7 +229,7 @@ def test_what_engines_and_classifiers_refuse() -> None:
         open_engine(model, threads=0)
     with pytest.raises(ModelFileError, match="2 class names were given for x, which has 10"):
         Classifier.from_model(model, class_names=["a", "b"], name="x")
-    with pytest.raises(ModelFileError, match=r"is no TFLite model: expected a .tflite"):
+    with pytest.raises(ModelFileError, match=r"is no TFLite or ONNX model: expected a .tflite"):
         open_engine(b"PK\x03\x04 something")
     with pytest.raises(ModelFileError, match=r"x cannot be loaded by ai-edge-litert"):
         open_engine(model[:2000], name="x")

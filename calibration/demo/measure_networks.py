@@ -27,7 +27,7 @@ from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.pipeline import quantize
 from edgekit.quantize.recipe import load_recipe
 from edgekit.rewrite.export import export_program
-from edgekit.runtime.engine import open_engine
+from edgekit.runtime.opening import open_engine
 from edgekit.runtime.preprocess import Pixels
 
 HERE = Path(__file__).parent

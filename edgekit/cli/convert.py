@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ import click
 from edgekit.cli.checkpoint_options import checkpoint_options, load
 from edgekit.cli.options import interrupt_on_sigterm, json_option, origin, print_json, say
 
+JETPACKS = ("6.0", "6.1", "6.2", "7.0", "7.1", "7.2")
+"""JetPack 4 and 5 have Pythons that edgekit does not support."""
 POOR_AGREEMENT, POOR_SQNR_DB = 80.0, 10.0
 """Below these, a conversion is said to harm the network."""
 
@@ -24,14 +26,25 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--target", type=click.Choice(["pi"]), default="pi", help="The board.", show_default=True
+    "--target",
+    type=click.Choice(["pi", "jetson"]),
+    default="pi",
+    help="The board: TFLite for a Raspberry Pi, ONNX for TensorRT on a Jetson.",
+    show_default=True,
 )
 @click.option(
     "--precision",
-    type=click.Choice(["int8", "fp16", "fp32"]),
+    type=click.Choice(["int8", "fp16", "fp32", "best"]),
     default="int8",
     show_default=True,
-    help="int8 weights and activations, float16 weights, or float32.",
+    help="int8 weights and activations, float16, or float32; best (Jetson): int8 and float16, and"
+    " the board keeps the faster that is right enough.",
+)
+@click.option(
+    "--jetpack",
+    type=click.Choice(JETPACKS),
+    help="For this JetPack alone: with 7.2, what lies between int8 layers is float16 in the file,"
+    " since its TensorRT 11 has no switch for it.  [default: a file for all]",
 )
 @click.option(
     "--calibration",
@@ -91,13 +104,16 @@ def _convert(options: Mapping[str, Any], steps: Steps) -> Conversion:
     path: Path = options["checkpoint"]
     if not path.exists():
         raise CheckpointError(f"{path} does not exist: expected a checkpoint file")
-    if options["precision"] == "int8" and options["calibration"] is None:
+    _check_target(options)
+    if options["precision"] in ("int8", "best") and options["calibration"] is None:
         raise CalibrationError(
-            f"int8 needs images to calibrate on, and none were given for {path}: add"
-            " --calibration DIR with 200 or so photographs of what the camera will see"
+            f"{options['precision']} needs images to calibrate on, and none were given for"
+            f" {path}: add --calibration DIR with 200 or so photographs of what the camera will see"
         )
     if options["calibration"] is None:
         steps.note("no --calibration: the demo's images are compared on and kept as golden images")
+    if options["target"] == "jetson":
+        return _convert_with(None, options, steps)
     from edgekit.targets.pi import open_writers
 
     keep_reference = not options["no_reference"]
@@ -105,7 +121,25 @@ def _convert(options: Mapping[str, Any], steps: Steps) -> Conversion:
         return _convert_with(writers, options, steps)
 
 
-def _convert_with(writers: Writers, options: Mapping[str, Any], steps: Steps) -> Conversion:
+def _check_target(options: Mapping[str, Any]) -> None:
+    """Refuse what only a Jetson has."""
+    from edgekit.errors import SettingsError
+
+    if options["target"] == "jetson":
+        return
+    if options["precision"] == "best":
+        raise SettingsError(
+            "--precision best is for --target jetson, where the board chooses between int8 and"
+            " fp16: expected int8, fp16 or fp32 for a Pi"
+        )
+    if options["jetpack"] is not None:
+        raise SettingsError(
+            f"--jetpack {options['jetpack']} is for --target jetson: leave it out, or add"
+            " --target jetson"
+        )
+
+
+def _convert_with(writers: Writers | None, options: Mapping[str, Any], steps: Steps) -> Conversion:
     """The conversion, now that the worker processes are on their way."""
     path: Path = options["checkpoint"]
     steps("loading PyTorch and the checkpoint")
@@ -122,7 +156,9 @@ def _convert_with(writers: Writers, options: Mapping[str, Any], steps: Steps) ->
         checkpoint,
         options["output"] or Path(f"{_stem(path)}-{options['target']}.edgekit"),
         CalibrationImages(options["calibration"] or demo_images(), checkpoint.spec.input),
+        target=options["target"],
         precision=options["precision"],
+        half_between=options["jetpack"] == "7.2",
         recipe=load_recipe(options["recipe"]),
         class_names=read_class_names(names) if names else default_class_names(checkpoint.spec),
         keep_reference=not options["no_reference"],
@@ -144,38 +180,29 @@ def _print(conversion: Conversion) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    parity, engine = conversion.parity, conversion.engine
+    parity = conversion.parity
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row(
         "bundle", f"[bold]{escape(str(conversion.bundle))}[/]  {conversion.size_bytes / 1e6:.2f} MB"
     )
+    pixels = "int8" if conversion.target == "pi" else "uint8"
     table.add_row(
-        "model", f"{conversion.precision}, {conversion.model_bytes / 1e6:.2f} MB, int8 pixels in"
+        "model",
+        f"{conversion.precision}, {conversion.model_bytes / 1e6:.2f} MB, {pixels} pixels in",
     )
     table.add_row(
         "parity",
         f"{parity.agreement:.1f} % agreement with float, {parity.sqnr_db:.1f} dB,"
         f" on {parity.images} held-out images",
     )
-    partitions = engine.delegated_partitions
-    table.add_row(
-        "delegate",
-        f"{engine.delegate or 'none'} runs {conversion.acceleration.share:g} % of the multiply-adds"
-        f" in {partitions} {'part' if partitions == 1 else 'parts'}",
-    )
-    if conversion.acceleration.outside:
-        table.add_row("outside", ", ".join(conversion.acceleration.outside))
+    for name, text in _describe_runtime(conversion):
+        table.add_row(name, escape(text))
     latency = conversion.latency
-    if latency is not None:
-        table.add_row(
-            "latency",
-            f"{latency.artifact_ms:.2f} ms, float {latency.float_ms:.2f} ms"
-            " (this machine, one thread: the board's will differ)",
-        )
     if conversion.left_float:
-        table.add_row("left in float", ", ".join(conversion.left_float))
+        table.add_row("left in float", escape(", ".join(conversion.left_float)))
     table.add_row("time", f"{conversion.seconds:.1f} s")
-    table.add_row("next", escape(f"edgekit run {quote(str(conversion.bundle))} --camera 0"))
+    verb = "run {} --camera 0" if conversion.target == "pi" else "build {}   (on the Jetson)"
+    table.add_row("next", escape(f"edgekit {verb.format(quote(str(conversion.bundle)))}"))
     Console(highlight=False).print(table, soft_wrap=True)
     if latency is not None and latency.speedup < 1:
         say(
@@ -189,3 +216,37 @@ def _print(conversion: Conversion) -> None:
             f" agreement, {parity.sqnr_db:.1f} dB): try --precision fp16, more calibration images,"
             " or check --normalize, --activation and --padding"
         )
+
+
+def _describe_runtime(conversion: Conversion) -> Iterator[tuple[str, str]]:
+    """What the board's runtime makes of the artifact, as far as this machine can tell."""
+    engine, acceleration = conversion.engine, conversion.acceleration
+    if acceleration is not None:
+        partitions = engine.delegated_partitions
+        yield (
+            "delegate",
+            f"{engine.delegate or 'none'} runs {acceleration.share:g} % of the multiply-adds"
+            f" in {partitions} {'part' if partitions == 1 else 'parts'}",
+        )
+        if acceleration.outside:
+            yield "outside", ", ".join(acceleration.outside)
+    if conversion.latency is not None:
+        latency = conversion.latency
+        yield (
+            "latency",
+            f"{latency.artifact_ms:.2f} ms, float {latency.float_ms:.2f} ms"
+            " (this machine, one thread: the board's will differ)",
+        )
+    if conversion.target != "jetson":
+        return
+    check = conversion.builder_check
+    if check is None:
+        yield (
+            "builder",
+            "not checked with NVIDIA's parser and builder: none is installed here"
+            " (pip install 'edgekit[jetson-check]')",
+        )
+        return
+    yield "builder", check.describe()
+    if check.float_layers:
+        yield "float layers", ", ".join(check.float_layers)

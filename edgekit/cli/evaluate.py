@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.cli.checkpoint_options import checkpoint_options, load
-from edgekit.cli.options import json_option, print_json
+from edgekit.cli.options import json_option, print_json, say
 
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle
@@ -55,12 +55,17 @@ def command(bundle: Path, as_json: bool, **options: Any) -> None:
     from edgekit.bundle import open_bundle
     from edgekit.evaluation import evaluate, evaluate_steps
     from edgekit.images import find_labelled_images
-    from edgekit.runtime.engine import open_engine
+    from edgekit.runtime.opening import open_bundle_engine
 
     opened = open_bundle(bundle)
     spec = opened.manifest.model.input
     images = find_labelled_images(options["images"], options["labels"], opened.class_names)
-    engine = open_engine(opened.model, threads=options["threads"], name=str(bundle))
+    engine = open_bundle_engine(opened, threads=options["threads"], say=say)
+    if not as_json and engine.description.note:
+        say(
+            f"on {engine.description.runtime} {engine.description.version}: "
+            f"{engine.description.note}"
+        )
     with _progress(len(images), quiet=as_json) as see:
         if options["steps"]:
             steps = evaluate_steps(_steps(opened, engine, options), images, spec, see)
@@ -121,6 +126,11 @@ def _layers(bundle: Bundle, images: Sequence[LabelledImage], spec: InputSpec) ->
     from edgekit.layer_sqnr import compare_layers
     from edgekit.runtime.preprocess import preprocess
 
+    if bundle.manifest.target != "pi":
+        raise SettingsError(
+            f"--layers looks into TFLite models, but {bundle.path} is for a"
+            f" {bundle.manifest.target}: convert for the Pi to see where int8 loses its accuracy"
+        )
     if bundle.reference is None:
         raise SettingsError(
             f"{bundle.path} has no float original, which --layers compares with: convert again"
@@ -153,11 +163,12 @@ def _checkpoint(bundle: Bundle, options: Mapping[str, Any]) -> Reference:
 
 
 def _float_original(bundle: Bundle) -> Reference | None:
-    from edgekit.runtime.engine import open_engine
+    from edgekit.runtime.opening import open_engine
 
     if bundle.reference is None:
         return None
-    return open_engine(bundle.reference, name=f"{bundle.path} (float original)").infer
+    name = f"{bundle.path} (float original)"
+    return open_engine(bundle.reference, name=name, precision="fp32", say=say).infer
 
 
 def _described(bundle: Bundle, options: Mapping[str, Any]) -> dict[str, Any]:

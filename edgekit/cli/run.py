@@ -133,6 +133,8 @@ def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> L
         f" {engine.delegate or 'without a delegate, so slowly'},"
         f" workers: {len(loaded.classifiers)}, threads: {engine.threads}"
     )
+    if engine.note:
+        loaded.notes.append(f"note: {engine.note}")
     return loaded
 
 

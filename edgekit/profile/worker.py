@@ -45,7 +45,8 @@ from edgekit.profile.own_process import read_peak_bytes, read_waited_s
 from edgekit.profile.record import Accuracy, GraphCost, MeasuredEngine, WarmUp
 from edgekit.profile.stage_clock import STAGES
 from edgekit.runtime.classifier import TOP_CLASSES, is_bundle
-from edgekit.runtime.engine import Engine, open_engine
+from edgekit.runtime.engine import Engine
+from edgekit.runtime.opening import open_engine
 from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.runtime.result import classify_capture
 from edgekit.runtime.sinks import JsonLines

@@ -34,18 +34,22 @@ MOVING = (
 class Plan(NamedTuple):
     """What to quantize: all by node name.
 
-    `tensors`: the activations that need a range. `encoded_as`: quantized operator or moving node →
-    the tensor whose encoding its output has. `left_float`: operators without an int8 form.
+    `tensors`: the activations that need a range. `encoded_as`: a tensor that is quantized → the
+    one whose encoding it has. `operators`: those that read int8. `left_float`: operators without
+    an int8 form. `reads`: operator → the activations it reads as int8. `writes`: the operators
+    whose output is rounded where it is made, behind a fused activation.
     """
 
     tensors: tuple[str, ...]
     encoded_as: dict[str, str]
     operators: tuple[str, ...]
     left_float: tuple[str, ...]
+    reads: dict[str, tuple[str, ...]]
+    writes: frozenset[str]
 
 
-def plan_quantization(program: GraphModule) -> Plan:
-    """Decide for every operator of a canonical program."""
+def plan_for_litert(program: GraphModule) -> Plan:
+    """Decide for every operator of a canonical program: LiteRT computes whole graphs in int8."""
     tensors: dict[str, None] = {}
     encoded_as: dict[str, str] = {}
     operators: list[str] = []
@@ -71,7 +75,15 @@ def plan_quantization(program: GraphModule) -> Plan:
                 tensors[name] = None
         else:
             left_float.append(node.name)
-    return Plan(tuple(tensors), encoded_as, tuple(operators), tuple(left_float))
+    nodes = {node.name: node for node in program.graph.nodes}
+    return Plan(
+        tensors=tuple(tensors),
+        encoded_as=encoded_as,
+        operators=tuple(operators),
+        left_float=tuple(left_float),
+        reads={name: tuple(n.name for n in activations_read(nodes[name])) for name in operators},
+        writes=frozenset(operators),
+    )
 
 
 def fused_activation(node: Node) -> Node | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.fx import GraphModule, Node
@@ -17,11 +17,12 @@ from torchao.quantization.pt2e.quantizer import (
     Quantizer,
 )
 
-from edgekit.quantize.annotate import Plan, activations_read, fused_activation
+from edgekit.quantize.annotate import Plan, fused_activation
 from edgekit.quantize.ranges import Encoding
-from edgekit.rewrite.forms import FUSED_BOUNDS
+from edgekit.rewrite.forms import FUSED_BOUNDS, PADDING
 from edgekit.rewrite.graph import WEIGHTED, aten, is_call, is_quantize, read_constant, replace
 
+LARGEST_CODE = 127
 DEAD_CHANNEL_SHARE = 1e-3
 """A channel's weight scale is at least this share of the layer's largest. Without a floor, the bias
 of a dead channel overflows int32 and its multiplier overflows the reference kernels; a fixed floor
@@ -54,13 +55,12 @@ class PlanQuantizer(Quantizer):
     def __init__(self, plan: Plan, encodings: Mapping[str, Encoding], *, symmetric: bool) -> None:
         super().__init__()
         self._plan = plan
-        lowest = -127 if symmetric else -128
         self._specs = {
             name: FixedQParamsQuantizationSpec(
                 dtype=torch.int8,
                 scale=encoding.scale,
                 zero_point=encoding.zero_point,
-                quant_min=lowest,
+                quant_min=-128,
                 quant_max=127,
                 qscheme=torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine,
             )
@@ -68,22 +68,23 @@ class PlanQuantizer(Quantizer):
         }
 
     def annotate(self, model: GraphModule) -> GraphModule:
-        operators = set(self._plan.operators)
-        for node in model.graph.nodes:
-            if node.op == "placeholder":
+        plan = self._plan
+        nodes = {node.name: node for node in model.graph.nodes}
+        for node in nodes.values():
+            if node.op == "placeholder" and plan.writes:
                 _annotate(node, {}, self._specs[node.name])
-            elif node.name in operators:
-                inputs: dict[Node, Any] = {
-                    tensor: self._spec(tensor) for tensor in activations_read(node)
-                }
+            elif node.name in plan.reads:
+                read = (nodes[name] for name in plan.reads[node.name])
+                inputs: dict[Node, Any] = {tensor: self._spec(tensor) for tensor in read}
                 if is_call(node, *WEIGHTED):
                     inputs[node.args[1]] = _WEIGHT
-                activation = fused_activation(node)
-                if activation is None:
-                    _annotate(node, inputs, self._spec(node))
-                else:
+                activation = fused_activation(node) if node.name in plan.writes else None
+                if activation is not None:
                     _annotate(node, inputs, None)
                     _annotate(activation, {}, self._spec(activation))
+                else:
+                    written = self._spec(node) if node.name in plan.writes else None
+                    _annotate(node, inputs, written)
         return model
 
     def _spec(self, node: Node) -> FixedQParamsQuantizationSpec:
@@ -118,9 +119,41 @@ def quantize_program(
             observer = prepared.get_submodule(str(node.args[1].target))
             observer(read_constant(prepared, node.args[1].args[0]))
     converted = convert_pt2e(prepared, fold_quantize=fold_weights)
-    if not symmetric:
+    if symmetric:
+        _relax_clamps(converted)
+    else:
         _drop_clamps(converted)
     return converted
+
+
+def _relax_clamps(program: GraphModule) -> None:
+    """Write a clamp from zero as a ReLU where the largest code lies at its upper bound or below.
+
+    TensorRT joins a ReLU with the layer before it.
+    """
+    for node in list(program.graph.nodes):
+        if not is_call(node, aten.hardtanh.default) or node.args[1] != 0:
+            continue
+        steps = _rounded_with(node)
+        if steps and all(float(node.args[2]) / step >= LARGEST_CODE - 0.5 for step in steps):
+            with program.graph.inserting_before(node):
+                relu = program.graph.call_function(aten.relu.default, (node.args[0],))
+            relu.meta = dict(node.meta)
+            replace(node, relu)
+    program.recompile()
+
+
+def _rounded_with(node: Node) -> list[float]:
+    """The scales that every reader rounds `node` with, behind paddings too; [] if one does not."""
+    steps: list[float] = []
+    for user in node.users:
+        if is_quantize(user):
+            steps.append(cast(float, user.args[1]))
+        elif is_call(user, *PADDING) and (behind := _rounded_with(user)):
+            steps += behind
+        else:
+            return []
+    return steps
 
 
 def _drop_clamps(program: GraphModule) -> None:

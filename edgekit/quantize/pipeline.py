@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch.fx import GraphModule
 
-from edgekit.quantize.annotate import FIXED_RANGE, Plan, plan_quantization
+from edgekit.quantize.annotate import FIXED_RANGE, Plan, plan_for_litert
+from edgekit.quantize.annotate_tensorrt import plan_for_tensorrt
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.correct import correct_biases
 from edgekit.quantize.equalize import equalize_activations, equalize_weights
@@ -60,7 +61,7 @@ def quantize(
     if not symmetric:
         pad_channels_last(program)
         finish(program)
-    plan = plan_quantization(program)
+    plan = plan_for_tensorrt(program) if symmetric else plan_for_litert(program)
     say(f"calibrating on {len(images.used)} images")
     statistics = gather_statistics(program, plan.tensors[1:], _inputs(images.batches(), offset))
     encodings = choose_encodings(program, plan, statistics, recipe, symmetric=symmetric)

@@ -9,7 +9,8 @@ import numpy as np
 
 from edgekit.bundle import SUFFIX, Bundle, open_bundle
 from edgekit.errors import ModelFileError
-from edgekit.runtime.engine import Engine, Kernels, Scores, open_engine, probabilities
+from edgekit.runtime.engine import Engine, Kernels, Scores, probabilities
+from edgekit.runtime.opening import Say, open_bundle_engine, open_engine
 from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.spec import ClassScore, InputSpec, Normalization, Prediction, Resize
 
@@ -20,15 +21,18 @@ class Classifier:
     """Classifies `(H, W, 3) uint8` RGB frames. Used by one thread at a time."""
 
     def __init__(
-        self, bundle: Bundle | str | Path, *, threads: int = 1, kernels: Kernels = "default"
+        self,
+        bundle: Bundle | str | Path,
+        *,
+        threads: int = 1,
+        kernels: Kernels = "default",
+        say: Say = lambda text: None,
     ) -> None:
         if not isinstance(bundle, Bundle):
             bundle = open_bundle(bundle)
         self.input = bundle.manifest.model.input
         self.class_names: Sequence[str] = bundle.class_names
-        self.engine: Engine = open_engine(
-            bundle.model, threads=threads, kernels=kernels, name=str(bundle.path)
-        )
+        self.engine: Engine = open_bundle_engine(bundle, threads=threads, kernels=kernels, say=say)
 
     @classmethod
     def from_model(

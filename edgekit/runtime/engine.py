@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.errors import ImageError, ModelFileError
+from edgekit.errors import ImageError
 from edgekit.runtime.preprocess import Pixels
-from edgekit.spec import Normalization, Record
+from edgekit.spec import Record
 
 Scores = npt.NDArray[np.float32]
 Kernels = Literal["default", "reference"]
@@ -20,7 +20,8 @@ class EngineDescription(Record, frozen=True, kw_only=True):
     """What runs the model, and what it could not speed up.
 
     `delegate` names the accelerator that runs `delegated_partitions` parts of the graph;
-    `operators_outside` counts the operators left to the runtime's own kernels.
+    `operators_outside` counts the operators left to the runtime's own kernels. `note` is what a
+    person should know about the choice of this runtime.
     """
 
     runtime: str
@@ -29,6 +30,7 @@ class EngineDescription(Record, frozen=True, kw_only=True):
     delegate: str | None
     delegated_partitions: int
     operators_outside: dict[str, int]
+    note: str | None = None
 
 
 class Engine(ABC):
@@ -46,6 +48,8 @@ class Engine(ABC):
     """Whether the input is float32, so that the engine normalizes before it."""
     output_quantum: float
     """The step between neighbouring output values; 0 for a float output."""
+    tolerance: float = 1e-3
+    """What float logits may differ by from those of the conversion, as a share of the largest."""
 
     def infer(self, pixels: Pixels) -> Scores:
         """Run the network on `(input_height, input_width, 3) uint8` RGB pixels.
@@ -77,29 +81,3 @@ def probabilities(scores: Scores, *, already: bool) -> Scores:
     exponentials = np.exp(scores - scores.max())
     softmax: Scores = exponentials / exponentials.sum()
     return softmax
-
-
-def open_engine(
-    model: bytes,
-    *,
-    threads: int = 1,
-    kernels: Kernels = "default",
-    normalization: Normalization | None = None,
-    name: str = "model",
-) -> Engine:
-    """Load a model file by its content (today: a TFLite flatbuffer).
-
-    `kernels="reference"` runs the runtime's plain kernels without a delegate; `normalization` is
-    what the host does for a model with a float input, `tf` unless given. Raises
-    ModelFileError when `model` is none of the known formats.
-    """
-    if model[4:8] == b"TFL3":
-        from edgekit.runtime.litert import LiteRTEngine
-
-        return LiteRTEngine(
-            model, threads=threads, kernels=kernels, normalization=normalization, name=name
-        )
-    raise ModelFileError(
-        f"{name} begins with {model[:8]!r}, so it is no TFLite model:"
-        " expected a .tflite file or a bundle"
-    )

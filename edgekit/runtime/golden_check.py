@@ -24,9 +24,6 @@ TOLERATED_PIXEL_DIFFERENCE = 2.0
 TOLERATED_SQNR_DB = 15.0
 """Signal to noise of the logits below which the model or its runtime is another one."""
 
-_FLOAT_TOLERANCE = 1e-3
-"""What float logits may differ by, as a share of the largest."""
-
 
 class GoldenCheck(Record, frozen=True, kw_only=True):
     """How many photographs were compared, and what differed a little: empty when all is equal."""
@@ -86,7 +83,7 @@ def _check_logits(bundle: Bundle, examples: Sequence[Golden], classifier: Classi
             f" {expected.shape[1]}: the bundle is put together from two, convert again"
         )
     largest = float(np.abs(seen - expected).max())
-    tolerated = 1.01 * engine.output_quantum or _FLOAT_TOLERANCE * float(np.abs(expected).max())
+    tolerated = 1.01 * engine.output_quantum or engine.tolerance * float(np.abs(expected).max())
     if largest <= tolerated:
         return []
     runtime = f"{engine.description.runtime} {engine.description.version}"

@@ -15,7 +15,7 @@ from edgekit.bundle import open_bundle
 from edgekit.evaluation import evaluate
 from edgekit.images import find_labelled_images, list_images, read_class_names, read_image
 from edgekit.resources import resource
-from edgekit.runtime.engine import open_engine
+from edgekit.runtime.opening import open_engine
 from edgekit.runtime.preprocess import preprocess
 from edgekit.toml import read_toml
 

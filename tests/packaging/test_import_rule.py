@@ -19,6 +19,7 @@ WORKBENCH_LIBRARIES = {
     "jax",
     "litert_torch",
     "onnx",
+    "onnx_ir",
     "onnxscript",
     "safetensors",
     "sklearn",

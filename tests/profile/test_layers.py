@@ -12,7 +12,7 @@ from edgekit.profile.graph import open_interpreter
 from edgekit.profile.layers import _take_off, read_operators, time_layers
 from edgekit.profile.peak import peak_multiply_adds
 from edgekit.resources import resource
-from edgekit.runtime.engine import open_engine
+from edgekit.runtime.opening import open_engine
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from torch import Tensor, nn
 
 from edgekit.models import FAMILIES
-from edgekit.quantize.annotate import Plan, plan_quantization
+from edgekit.quantize.annotate import Plan, plan_for_litert
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.pixels import take_pixels
 from tests.quantize.nets import export, small_net, small_spec
@@ -17,7 +17,7 @@ def plan_family(name: str, size: int = 64, **options: object) -> Plan:
     spec = small_spec(size)
     program = export_program(module, spec)
     take_pixels(program, spec.normalization, 117, fold_mean=True)
-    return plan_quantization(program)
+    return plan_for_litert(program)
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
@@ -32,7 +32,7 @@ def test_nothing_is_left_float(family: str, activation: str, padding: str) -> No
 
 def test_operators_without_an_int8_form_are_listed() -> None:
     program = export(nn.Conv2d(3, 4, 3), nn.Softplus(), nn.Conv2d(4, 4, 3), nn.ReLU())
-    plan = plan_quantization(program)
+    plan = plan_for_litert(program)
     assert plan.left_float == ("softplus",)
     assert plan.operators == ("conv2d", "conv2d_1")
 
@@ -47,16 +47,16 @@ def test_operators_without_an_int8_form_are_listed() -> None:
     ids=str,
 )
 def test_unfused_activations_are_listed(layer: nn.Module, left: str) -> None:
-    assert plan_quantization(export(nn.Conv2d(3, 4, 3), layer)).left_float == (left,)
+    assert plan_for_litert(export(nn.Conv2d(3, 4, 3), layer)).left_float == (left,)
 
 
 def test_a_fused_activation_has_the_range_and_its_layer_none() -> None:
-    plan = plan_quantization(export(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)))
+    plan = plan_for_litert(export(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)))
     assert plan.tensors[1:] == ("relu", "conv2d_1")
 
 
 def test_moving_operators_share_their_inputs_encoding() -> None:
-    plan = plan_quantization(export_program(small_net(), small_spec()))
+    plan = plan_for_litert(export_program(small_net(), small_spec()))
     assert plan.encoded_as["flatten"] == "mean_dim"
     assert "flatten" not in plan.tensors
     assert "flatten" in plan.operators
@@ -69,13 +69,13 @@ def test_moving_operators_share_their_inputs_encoding() -> None:
 )
 def test_activations_in_integer_form_are_quantized(layer: nn.Module) -> None:
     program = export(nn.Conv2d(3, 4, 3), layer, nn.Conv2d(4, 4, 3))
-    assert plan_quantization(program).left_float == ()
+    assert plan_for_litert(program).left_float == ()
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if FAMILIES[name].fixed_width])
 def test_no_micronet_operator_is_left_float(name: str) -> None:
     program = export_program(FAMILIES[name].build(classes=10), small_spec(64))
-    assert plan_quantization(program).left_float == ()
+    assert plan_for_litert(program).left_float == ()
 
 
 def test_arithmetic_with_a_number_is_quantized_with_a_constant() -> None:
@@ -87,6 +87,6 @@ def test_arithmetic_with_a_number_is_quantized_with_a_constant() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return (self.conv(x).relu() + 2.0).relu() * 3.0
 
-    plan = plan_quantization(export_program(Shift(), small_spec()))
+    plan = plan_for_litert(export_program(Shift(), small_spec()))
     assert plan.left_float == ()
     assert [name for name in plan.tensors if name.endswith("number")]

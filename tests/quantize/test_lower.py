@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Interpreter, Node
 
-from edgekit.quantize.annotate import plan_quantization
+from edgekit.quantize.annotate import plan_for_litert
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.correct import channel_means, correct_biases
 from edgekit.quantize.lower import DEAD_CHANNEL_SHARE, WeightObserver, quantize_program
@@ -34,7 +34,7 @@ from tests.quantize.nets import (
 def quantize_net(net: nn.Module, x: torch.Tensor, **options: bool) -> tuple[GraphModule, ...]:
     """(float program, int8 program), calibrated on `x` itself."""
     program = export_program(net, small_spec())
-    plan = plan_quantization(program)
+    plan = plan_for_litert(program)
     statistics = gather_statistics(program, plan.tensors, [x])
     encodings = choose_encodings(
         program, plan, statistics, Recipe(name="test", ranges="min-max"), symmetric=False
@@ -114,7 +114,7 @@ def test_bias_correction_reduces_the_mean_error() -> None:
 def test_logits_are_never_clipped() -> None:
     x = random_input(32)
     program = export_program(small_net(), small_spec())
-    plan = plan_quantization(program)
+    plan = plan_for_litert(program)
     statistics = gather_statistics(program, plan.tensors, [x])
     recipe = Recipe(name="test", ranges="percentile", percentile=90)
     encodings = choose_encodings(program, plan, statistics, recipe, symmetric=False)

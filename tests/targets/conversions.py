@@ -18,7 +18,7 @@ from edgekit.images import list_images, read_class_names
 from edgekit.models import FAMILIES
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.recipe import load_recipe
-from edgekit.spec import Precision
+from edgekit.spec import Precision, Target
 from tests.quantize.nets import settle_batch_norms, write_checkpoint, write_images
 
 DEMO = Path(__file__).parents[2] / "calibration" / "demo"
@@ -104,6 +104,29 @@ def convert_untrained(family: str) -> Converted:
     return _convert(checkpoint, small_images(), family, "int8", reference=True)
 
 
+@cache
+def convert_small_for_jetson(precision: Precision, half_between: bool = False) -> Converted:
+    """The small checkpoint for the Jetson, with its float original."""
+    checkpoint = load_checkpoint(small_checkpoint(), input_size=64)
+    return _convert(
+        checkpoint,
+        small_images(),
+        f"small-jetson-{precision}-{half_between}",
+        precision,
+        reference=True,
+        target="jetson",
+        half_between=half_between,
+    )
+
+
+@cache
+def convert_real_for_jetson(test_data: Path, name: str) -> Converted:
+    """A real checkpoint in int8 for the Jetson, calibrated on all photographs of the folder."""
+    checkpoint = load_checkpoint(test_data / "checkpoints" / name, **FLAGS[name])
+    source = test_data / "images" / "calibration"
+    return _convert(checkpoint, source, f"jetson-{name}", "int8", reference=True, target="jetson")
+
+
 def _convert(
     checkpoint: Checkpoint,
     source: Path,
@@ -112,6 +135,8 @@ def _convert(
     *,
     reference: bool,
     class_names: Sequence[str] | None = None,
+    target: Target = "pi",
+    half_between: bool = False,
 ) -> Converted:
     limit_threads()
     conversion = convert(
@@ -122,5 +147,7 @@ def _convert(
         recipe=load_recipe("balanced"),
         class_names=class_names or default_class_names(checkpoint.spec),
         keep_reference=reference,
+        target=target,
+        half_between=half_between,
     )
     return Converted(checkpoint, conversion, open_bundle(conversion.bundle))

@@ -12,7 +12,7 @@ from edgekit.bundle import Bundle
 from edgekit.evaluation import evaluate
 from edgekit.images import find_labelled_images
 from edgekit.profile.graph import open_interpreter
-from edgekit.runtime.engine import open_engine
+from edgekit.runtime.opening import open_engine
 from tests.targets.conversions import Converted, convert_digits, convert_untrained
 
 DIGITS = Path(__file__).parents[2] / "calibration" / "demo"

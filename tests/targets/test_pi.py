@@ -9,7 +9,7 @@ from torch import nn
 
 from edgekit.errors import ConversionError
 from edgekit.rewrite.pixels import take_pixels
-from edgekit.runtime.engine import open_engine
+from edgekit.runtime.opening import open_engine
 from edgekit.targets.pi import TFLiteWriter
 from tests.quantize.nets import export, small_spec
 

@@ -1,0 +1,122 @@
+"""Jetson: a program becomes ONNX that TensorRT 8.6 to 11 read, explicitly quantized.
+
+The board builds its engine from it: engines fit one GPU and one TensorRT version only. The graph
+takes pixels, `(1, H, W, 3) uint8` RGB, named `pixels`, and gives `(1, classes) float32` logits,
+named `logits`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+import onnx
+import onnx_ir as ir
+import torch
+from torch.fx import GraphModule
+
+from edgekit._version import __version__
+from edgekit.errors import ConversionError
+from edgekit.spec import InputSpec
+from edgekit.targets.onnx_passes import lower_opset, tidy, use_half, write_float_weights
+from edgekit.targets.tensorrt_operators import HALF_OPSET, OPSET, check_operators
+
+INPUT, OUTPUT = "pixels", "logits"
+_EXPORTED_OPSET = 18
+"""The oldest that torch.onnx writes by itself; its own conversion to 17 fails on reductions."""
+
+
+class PixelsIn(torch.nn.Module):
+    """A program behind an input of `(1, H, W, 3) uint8` pixels: it gets p − `offset`."""
+
+    def __init__(self, program: torch.nn.Module, offset: int) -> None:
+        super().__init__()
+        self.program = program
+        self.offset = float(offset)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        values = pixels.to(torch.float32)
+        if self.offset:
+            values = values - self.offset
+        logits: torch.Tensor = self.program(values)
+        return logits
+
+
+def write_onnx(
+    program: GraphModule, size: InputSpec, offset: int, *, half: bool = False
+) -> ir.Model:
+    """The ONNX graph of a `program` that takes p − `offset` for pixels p, `(1, H, W, 3)`.
+
+    `half` computes the float parts in float16: without Q/DQ still at opset 17, with them at 19,
+    which TensorRT 10 and later read. Raises ConversionError for what TensorRT 8.6 cannot read.
+    """
+    model = _export(PixelsIn(program, offset), size)
+    tidy(model)
+    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph)
+    write_float_weights(model)
+    if half and quantized:
+        model.opset_imports[""] = HALF_OPSET
+    else:
+        lower_opset(model, OPSET)
+    if half:
+        use_half(model)
+    check_operators(model)
+    model.producer_name, model.producer_version = "edgekit", __version__
+    model.graph.name = "edgekit"
+    return model
+
+
+def encode(model: ir.Model) -> bytes:
+    """The file, checked against the ONNX standard. Raises ConversionError."""
+    proto = ir.to_proto(model)
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConversionError(
+            f"the ONNX graph of this network is not valid: {reason}: a fault of edgekit's, please"
+            " report it"
+        ) from error
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def _export(module: torch.nn.Module, size: InputSpec) -> ir.Model:
+    example = torch.zeros(1, size.height, size.width, 3, dtype=torch.uint8)
+    for part in module.modules():
+        part.training = False  # an exported program knows no eval()
+    with _quiet():
+        try:
+            exported = torch.onnx.export(
+                torch.export.export(module, (example,)),
+                dynamo=True,
+                opset_version=_EXPORTED_OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ConversionError(
+                f"torch.onnx cannot write this network: {reason}: expected operators that ONNX has"
+            ) from error
+    assert exported is not None
+    return exported.model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks about packages that are not needed off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,45 @@
+"""The Jetson's ONNX files: explicitly quantized, float16 or float32, and the float original."""
+
+from __future__ import annotations
+
+from torch.fx import GraphModule
+
+from edgekit.targets.artifact import (
+    Artifact,
+    Request,
+    make_float_program,
+    make_quantized_program,
+    trace_network,
+)
+from edgekit.targets.jetson import encode, write_onnx
+from edgekit.targets.tensorrt_operators import list_float_layers
+
+
+def make_artifact(request: Request, *, half_between: bool = False) -> Artifact:
+    """Write them.
+
+    `half_between` lets an int8 network compute in float16 between its layers, for TensorRT 11,
+    which has no flag for that; TensorRT 8 cannot read it.
+    """
+    traced = trace_network(request)
+    exact = make_float_program(traced, request.size, 0)
+    reference = None
+    if request.keep_reference or request.precision == "fp32":
+        request.say("writing the float original as ONNX")
+        reference = encode(write_onnx(exact, request.size, 0))
+    if request.precision == "fp32":
+        assert reference is not None
+        return Artifact(reference, reference, ())
+    half = _write_half(exact, request) if request.precision in ("fp16", "best") else None
+    if request.precision == "fp16":
+        assert half is not None
+        return Artifact(half, reference, ())
+    quantized = make_quantized_program(traced, request, symmetric=True)
+    request.say("writing ONNX")
+    model = write_onnx(quantized.program, request.size, quantized.offset, half=half_between)
+    return Artifact(encode(model), reference, list_float_layers(model), half)
+
+
+def _write_half(exact: GraphModule, request: Request) -> bytes:
+    request.say("writing float16 ONNX")
+    return encode(write_onnx(exact, request.size, 0, half=True))

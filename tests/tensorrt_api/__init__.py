@@ -1,0 +1,1 @@
+"""NVIDIA's own Python bindings of every supported TensorRT, imported without its library."""
