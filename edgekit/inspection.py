@@ -1,4 +1,4 @@
-"""What a model file is: a bundle or a plain TFLite model, as `edgekit inspect` shows it."""
+"""What a model file is: a bundle, or a plain TFLite or ONNX model, as `edgekit inspect` shows."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from typing import Any
 from edgekit.bundle import open_bundle
 from edgekit.errors import ModelFileError
 from edgekit.runtime.classifier import is_bundle
-from edgekit.runtime.opening import open_engine
+from edgekit.runtime.opening import is_onnx, open_engine
 
 
 def inspect_model_file(path: Path) -> dict[str, Any]:
-    """The JSON document of `edgekit inspect` for a bundle or a .tflite file.
+    """The JSON document of `edgekit inspect` for a bundle, or a .tflite or .onnx file.
 
     Raises BundleError or ModelFileError when it is damaged or of another kind.
     """
     if is_bundle(path):
         return _bundle(path)
-    if path.suffix == ".onnx":
-        raise ModelFileError(f"{path} is ONNX, which this edgekit cannot inspect yet")
-    return _tflite(path)
+    return _plain(path)
 
 
 def _bundle(path: Path) -> dict[str, Any]:
@@ -55,15 +53,15 @@ def _bundle(path: Path) -> dict[str, Any]:
     }
 
 
-def _tflite(path: Path) -> dict[str, Any]:
-    """A plain .tflite says nothing of its family; the runtime tells its input and classes."""
+def _plain(path: Path) -> dict[str, Any]:
+    """A plain file says nothing of its family; the runtime tells its input and classes."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
     engine = open_engine(content, name=str(path))
     return {
-        "kind": "tflite",
+        "kind": "onnx" if is_onnx(content) else "tflite",
         "family": None,
         "width": None,
         "input_size": engine.input_height,

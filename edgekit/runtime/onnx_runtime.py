@@ -28,6 +28,7 @@ def import_onnx_runtime() -> Any:
             f"ONNX Runtime cannot be imported ({error}): pip install onnxruntime, the reference"
             " for Jetson bundles away from a Jetson"
         ) from error
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 
