@@ -34,6 +34,10 @@ class ModelFileError(EdgekitError, ValueError):
     """A .tflite or .onnx file that cannot be loaded or is not a classifier."""
 
 
+class EngineError(EdgekitError, RuntimeError):
+    """An engine that cannot be built or run on this machine."""
+
+
 class ImageError(EdgekitError, ValueError):
     """An image, or a set of labelled images, that cannot be read."""
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": "edgekit.cli.inspect",
     "convert": "edgekit.cli.convert",
     "evaluate": "edgekit.cli.evaluate",
+    "build": "edgekit.cli.build",
     "run": "edgekit.cli.run",
     "benchmark": "edgekit.cli.benchmark",
     "report": "edgekit.cli.report",
@@ -65,6 +66,10 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("edgekit: interrupted", err=True)
+        if "edgekit.runtime.background" in sys.modules:
+            from edgekit.cli.options import leave_hanging_threads
+
+            leave_hanging_threads(130)
         sys.exit(130)
     except EdgekitError as error:
         click.echo(f"edgekit: {error}", err=True)

@@ -87,7 +87,7 @@ def command(
 
     Without a BUNDLE: the one of edgekit.toml, else the built-in demo. Several take turns.
     """
-    from edgekit.cli.demo import demo_bundle, demo_video
+    from edgekit.cli.demo import demo_video, find_demo_bundle
     from edgekit.cli.progress import Steps
     from edgekit.profile.measure import DEFAULT_HALF_WIDTH, Benchmark
     from edgekit.profile.record import to_document
@@ -96,7 +96,7 @@ def command(
     check_folder(output)
     folder = _labelled_folder(images, labels)
     asked = ctx.get_parameter_source("duration") is not click.core.ParameterSource.DEFAULT
-    models = bundle or (demo_bundle(),)
+    models = bundle or (find_demo_bundle(),)
     names = ", ".join(path.name for path in models)
     say(f"model: {names} ({origin(ctx, 'bundle') if bundle else 'built-in demo'})")
     say(f"frames: {source or demo_video().name} ({origin(ctx, 'source')})")

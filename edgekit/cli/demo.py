@@ -35,6 +35,18 @@ def demo_bundle() -> Path:
     return resource("calibration/demo/digits-pi.edgekit")
 
 
+def demo_jetson_bundle() -> Path:
+    """The prebuilt bundle for the Jetson."""
+    return resource("calibration/demo/digits-jetson.edgekit")
+
+
+def find_demo_bundle() -> Path:
+    """The prebuilt bundle for this machine: the Jetson's where TensorRT can run it."""
+    from edgekit.runtime.tensorrt.opening import why_unavailable
+
+    return demo_bundle() if why_unavailable() is not None else demo_jetson_bundle()
+
+
 def demo_video() -> Path:
     """Held-out digits moving on paper."""
     return resource("calibration/demo/digits.mp4")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -54,6 +56,16 @@ def interrupt_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def leave_hanging_threads(code: int) -> None:
+    """Exit with `code` where a thread hangs in native code: Python would crash waking it."""
+    from edgekit.runtime.background import Background
+
+    if any(isinstance(thread, Background) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -29,6 +29,11 @@ class Steps:
             self._status = self._console.status(f"{escape(text)} …")
             self._status.start()
 
+    def update(self, detail: str) -> None:
+        """How far the step is, on a terminal."""
+        if self._status is not None:
+            self._status.update(f"{escape(self._text)} … {escape(detail)}")
+
     def note(self, text: str) -> None:
         """Say something that is no step."""
         self._console.print(f"  {text}", soft_wrap=True, markup=False)

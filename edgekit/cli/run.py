@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.options import json_option, origin, say
+from edgekit.cli.options import json_option, leave_hanging_threads, origin, say
 
 if TYPE_CHECKING:
     from edgekit.runtime.loading import LoadedModel
@@ -67,7 +67,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
     with stop_on_signals() as stop:
         _run(ctx, stop, options)
-    _leave_hanging_threads()
+    leave_hanging_threads(0)
 
 
 def _given(ctx: click.Context, parameter: str) -> bool:
@@ -116,17 +116,17 @@ def _pick_source(ctx: click.Context, options: dict[str, Any]) -> str:
 
 def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> LoadedModel:
     """A worker a core for files, one engine with several threads for a live source."""
-    from edgekit.cli.demo import demo_bundle
+    from edgekit.cli.demo import find_demo_bundle
     from edgekit.runtime.loading import ModelChoice, load_model
 
     named, threads = options["bundle"], options["threads"]
-    path = Path(named) if named is not None else demo_bundle()
+    path = Path(named) if named is not None else find_demo_bundle()
     choice = ModelChoice(path, options["class_names"], options["resize"], options["normalize"])
     cores = len(os.sched_getaffinity(0))
     if is_live:
-        loaded = load_model(choice, threads=threads or min(cores, MOST_THREADS))
+        loaded = load_model(choice, threads=threads or min(cores, MOST_THREADS), say=say)
     else:
-        loaded = load_model(choice, workers=threads or min(cores, MOST_WORKERS))
+        loaded = load_model(choice, workers=threads or min(cores, MOST_WORKERS), say=say)
     engine = loaded.classifiers[0].engine.description
     loaded.notes.append(
         f"model: {path} ({origin(ctx, 'bundle')}) on {engine.runtime} {engine.version},"
@@ -174,13 +174,3 @@ def _pump(stream: Stream, sinks: Sequence[Sink], frames: int | None) -> None:
 def _forget_output() -> None:
     """Nobody reads any more (`| head`): nothing must be written there when Python exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _leave_hanging_threads() -> None:
-    """Exit without a capture thread that hangs in a driver: Python would crash waking it."""
-    from edgekit.runtime.background import Background
-
-    if any(isinstance(thread, Background) for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)

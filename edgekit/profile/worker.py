@@ -46,7 +46,7 @@ from edgekit.profile.record import Accuracy, GraphCost, MeasuredEngine, WarmUp
 from edgekit.profile.stage_clock import STAGES
 from edgekit.runtime.classifier import TOP_CLASSES, is_bundle
 from edgekit.runtime.engine import Engine
-from edgekit.runtime.opening import open_engine
+from edgekit.runtime.opening import is_onnx, open_engine
 from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.runtime.result import classify_capture
 from edgekit.runtime.sinks import JsonLines
@@ -174,6 +174,8 @@ class Worker:
         return {stage: [lap[i] for lap in times] for i, stage in enumerate(LOOP_STAGES)}
 
     def _time_layers(self, seconds: float) -> Layered:
+        if is_onnx(self._model):
+            return time_onnx_layers(self._classifier.engine, seconds)
         description = self._classifier.engine.description
         operators = read_operators(self._model, description)
         graph = GraphCost(
@@ -209,6 +211,18 @@ class Worker:
         )
         self._cpu_s, self._waited_s = cpu_s, waited_s
         return reply
+
+
+def time_onnx_layers(engine: Engine, seconds: float) -> Layered:
+    """By TensorRT's own profiler; ONNX Runtime is a stand-in whose layers tell nothing."""
+    if not engine.description.runtime.startswith("tensorrt"):
+        runtime = engine.description.runtime
+        return Layered(unknown=f"{runtime} stands in for a Jetson here, its layers tell nothing")
+    from edgekit.runtime.tensorrt.engine import TensorRTEngine
+    from edgekit.runtime.tensorrt.layer_times import summarize
+
+    assert isinstance(engine, TensorRTEngine)
+    return Layered(layers=summarize(*engine.time_layers(seconds)))
 
 
 def time_runs(engine: Engine, pixels: Pixels, span_ns: int, least: int) -> list[int]:

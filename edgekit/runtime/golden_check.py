@@ -87,7 +87,7 @@ def _check_logits(bundle: Bundle, examples: Sequence[Golden], classifier: Classi
     if largest <= tolerated:
         return []
     runtime = f"{engine.description.runtime} {engine.description.version}"
-    ratio = _sqnr_db(expected, seen)
+    ratio = sqnr_db(expected, seen)
     if not ratio >= TOLERATED_SQNR_DB:  # not a number is wrong too
         raise BundleError(
             f"the model gives wrong answers here: {runtime} is {ratio:.1f} dB from the golden"
@@ -100,11 +100,11 @@ def _check_logits(bundle: Bundle, examples: Sequence[Golden], classifier: Classi
     ]
 
 
-def _sqnr_db(reference: npt.NDArray[np.float32], seen: npt.NDArray[np.float32]) -> float:
+def sqnr_db(reference: npt.NDArray[np.float32], seen: npt.NDArray[np.float32]) -> float:
     """10·log₁₀(Σ reference² / Σ(reference − seen)²) over all logits of all images."""
     signal = np.square(reference, dtype=np.float64).sum()
     noise = np.square(reference - seen, dtype=np.float64).sum()
-    return float(10 * np.log10(signal / noise))
+    return float(10 * np.log10(signal / noise)) if noise else float("inf")
 
 
 def _tools(bundle: Bundle) -> str:

@@ -10,7 +10,11 @@ from edgekit.errors import ModelFileError, SettingsError
 from edgekit.images import read_class_names
 from edgekit.runtime.classifier import Classifier, is_bundle
 from edgekit.runtime.golden_check import check_golden
+from edgekit.runtime.opening import Say
 from edgekit.spec import Normalization, Resize
+
+GPU_WORKERS = 2
+"""One preprocesses while the GPU computes for the other."""
 
 
 class ModelChoice(NamedTuple):
@@ -29,18 +33,21 @@ class LoadedModel(NamedTuple):
     notes: list[str]
 
 
-def load_model(choice: ModelChoice, *, workers: int = 1, threads: int = 1) -> LoadedModel:
+def load_model(
+    choice: ModelChoice, *, workers: int = 1, threads: int = 1, say: Say = lambda text: None
+) -> LoadedModel:
     """Open the model `workers` times with `threads` inference threads each.
 
-    A bundle's golden images are run. Raises BundleError, ModelFileError, ImageError for the class
-    names, or SettingsError when a bundle is given what it says itself.
+    A bundle's golden images are run; `say` hears when an engine is built first. Raises BundleError,
+    ModelFileError, ImageError for the class names, or SettingsError when a bundle is given what it
+    says itself.
     """
     if is_bundle(choice.path):
-        return _load_bundle(choice, workers, threads)
+        return _load_bundle(choice, workers, threads, say)
     return _load_plain(choice, workers, threads)
 
 
-def _load_bundle(choice: ModelChoice, workers: int, threads: int) -> LoadedModel:
+def _load_bundle(choice: ModelChoice, workers: int, threads: int, say: Say) -> LoadedModel:
     for name in ("class_names", "resize", "normalize"):
         if getattr(choice, name) is not None:
             raise SettingsError(
@@ -48,8 +55,11 @@ def _load_bundle(choice: ModelChoice, workers: int, threads: int) -> LoadedModel
                 " bundle and says that itself: leave it out, or convert again with it"
             )
     bundle = open_bundle(choice.path)
-    classifiers = [Classifier(bundle, threads=threads) for _ in range(workers)]
+    classifiers = [Classifier(bundle, threads=threads, say=say)]
     check = check_golden(bundle, classifiers[0])
+    if classifiers[0].engine.description.runtime.startswith("tensorrt"):
+        workers = min(workers, GPU_WORKERS)
+    classifiers += [Classifier(bundle, threads=threads) for _ in range(workers - 1)]
     return LoadedModel(classifiers, [f"warning: {warning}" for warning in check.warnings])
 
 

@@ -86,7 +86,16 @@ def _open_onnx(
     golden: Sequence[Golden] = (),
     say: Say,
 ) -> Engine:
-    reason = "engines for it are not built yet"
+    from edgekit.runtime.tensorrt.opening import why_unavailable
+
+    reason = why_unavailable() if kernels == "default" else "its plain kernels were asked for"
+    if reason is None:
+        from edgekit.runtime.tensorrt.opening import open_tensorrt_engine
+
+        known = precision or ("int8" if b"QuantizeLinear" in model else "fp32")
+        return open_tensorrt_engine(
+            model, precision=known, half=half, golden=golden, name=name, say=say
+        )
     from edgekit.runtime.onnx_runtime import OnnxRuntimeEngine
 
     try:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
+from edgekit.errors import MissingPackageError
+from edgekit.runtime.tensorrt.build import build_engine
+from edgekit.runtime.tensorrt.library import Library, find_library
 from edgekit.spec import Precision, Record
+
+NEAREST_TO_ORIN = "SM86"
+"""Orin is 8.7, which TensorRT-RTX does not offer; 8.6 is the same generation."""
 
 
 class BuilderCheck(Record, frozen=True, kw_only=True):
-    """`builder` and its version; `layers` of the engine; `float_layers`: layers with weights
-    that are computed in float although the network has them in int8; `seconds` to build."""
+    """What was built of the network, in `seconds`, for the compute capability `capability`.
+
+    `layers` of the engine, after fusion; `precisions`: what its convolutions and matrix products
+    read → how many. `float_layers` names those that read float although the network has Q/DQ.
+    """
 
     builder: str
+    capability: str | None
     layers: int
     precisions: dict[str, int]
     float_layers: tuple[str, ...]
@@ -20,10 +31,45 @@ class BuilderCheck(Record, frozen=True, kw_only=True):
     def describe(self) -> str:
         """For a person, on one line."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.precisions.items())
-        return f"{self.builder} builds it: {self.layers} layers ({kinds}), {self.seconds:.1f} s"
+        known = f"{self.layers} layers, weighted ones: {kinds}" if kinds else "layers unknown"
+        return f"{self.builder} takes it: {known} ({self.seconds:.1f} s)"
 
 
 def check_with_builder(
     model: bytes, precision: Precision, say: Callable[[str], None]
 ) -> BuilderCheck | None:
-    return None
+    """Parse and build `model` here; None where no builder is installed that needs no GPU.
+
+    Raises ConversionError with NVIDIA's own words when it does not take the network.
+    """
+    try:
+        library = find_library()
+    except MissingPackageError:
+        return None
+    if not library.capabilities:
+        return None  # NVIDIA's tensorrt builds on a GPU only
+    say(f"building with {library.name} {library.version}, as a check")
+    return check_with(library, model, precision)
+
+
+def check_with(library: Library, model: bytes, precision: Precision) -> BuilderCheck:
+    """The check with a given library."""
+    quantized = precision in ("int8", "best")
+    capability = NEAREST_TO_ORIN if NEAREST_TO_ORIN in library.capabilities else None
+    built = build_engine(
+        model,
+        library=library,
+        precision="int8" if quantized else precision,
+        capabilities=(capability,) if capability else (),
+    )
+    weighted = [layer for layer in built.layers if layer.is_weighted]
+    return BuilderCheck(
+        builder=f"{library.name} {library.version}",
+        capability=capability,
+        layers=len(built.layers),
+        precisions=dict(Counter(layer.precision for layer in weighted)),
+        float_layers=tuple(
+            layer.name for layer in weighted if quantized and layer.precision != "int8"
+        ),
+        seconds=built.seconds,
+    )

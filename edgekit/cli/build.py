@@ -1,0 +1,141 @@
+"""`edgekit build`: the TensorRT engine of a Jetson bundle, on the board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgekit.cli.options import interrupt_on_sigterm, json_option, origin, print_json, say
+
+if TYPE_CHECKING:
+    from edgekit.bundle import Bundle
+    from edgekit.cli.progress import Steps
+    from edgekit.runtime.tensorrt.opening import Candidate, Machine, Provided
+
+
+@click.command("build")
+@click.argument("bundle", required=False, type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Build again even where the cache has the engine.")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, /, bundle: Path | None, force: bool, as_json: bool) -> None:
+    """Build the TensorRT engine of BUNDLE for this board's GPU, and keep it.
+
+    `edgekit run` finds it there, or builds it on its first start. Without BUNDLE the built-in
+    demo's engine is built. Where there is no GPU, TensorRT-RTX builds for all GPUs that it knows.
+    """
+    from edgekit.cli.progress import Steps
+
+    if bundle is None:
+        from edgekit.cli.demo import demo_jetson_bundle
+
+        bundle = demo_jetson_bundle()
+    opened = _open(bundle)
+    if not as_json:
+        say(f"bundle {bundle} ({origin(ctx, 'bundle')})")
+    from edgekit.runtime.tensorrt.opening import find_machine
+
+    with Steps(quiet=as_json) as steps, interrupt_on_sigterm():
+        machine = find_machine()
+        candidate = _choose(machine, opened, steps)
+        provided = _provide(machine, candidate, steps, force=force)
+    document = _describe(bundle, machine, provided)
+    if as_json:
+        print_json(document)
+    else:
+        _print(document, provided.stored.weighted_layers)
+
+
+def _open(path: Path) -> Bundle:
+    from edgekit.bundle import open_bundle
+    from edgekit.errors import BundleError
+    from edgekit.runtime.classifier import is_bundle
+
+    if path.is_file() and not is_bundle(path):
+        raise BundleError(
+            f"{path} is no bundle: engines and plain models cannot be built from; expected a"
+            " .edgekit file that edgekit convert --target jetson wrote"
+        )
+    bundle = open_bundle(path)
+    if bundle.manifest.target != "jetson":
+        raise BundleError(
+            f"{path} is for a Raspberry Pi, which needs no engine: run it with edgekit run, or"
+            " convert the checkpoint with --target jetson"
+        )
+    return bundle
+
+
+def _choose(machine: Machine, bundle: Bundle, steps: Steps) -> Candidate:
+    """What to build: of `best` the precision that wins on this GPU, without one int8."""
+    from edgekit.runtime.tensorrt.opening import Candidate, choose
+
+    precision = bundle.manifest.precision
+    if precision != "best":
+        return Candidate(bundle.model, precision)
+    int8 = Candidate(bundle.model, "int8")
+    if machine.gpu is None:
+        steps.note("precision best: int8 for now, the board chooses once there is a GPU")
+        return int8
+    return choose(machine, int8, bundle.half, bundle.golden(), str(bundle.path), steps.note)
+
+
+def _provide(machine: Machine, candidate: Candidate, steps: Steps, *, force: bool) -> Provided:
+    from edgekit.runtime.tensorrt.opening import provide_engine
+
+    return provide_engine(
+        machine,
+        candidate,
+        say=steps,
+        progress=lambda phase, share: steps.update(f"{phase} {share:.0%}"),
+        force=force,
+        must_store=True,
+    )
+
+
+def _describe(bundle: Path, machine: Machine, provided: Provided) -> dict[str, Any]:
+    """The JSON document of `edgekit build --json`."""
+    key = provided.stored.key
+    return {
+        "bundle": str(bundle),
+        "engine": str(provided.path),
+        "precision": key.precision,
+        "library": key.library,
+        "version": key.version,
+        "gpu": key.gpu,
+        "compute_capability": list(key.capabilities),
+        "power_mode": key.power_mode,
+        "size_bytes": len(provided.plan),
+        "layers": provided.stored.layers,
+        "weighted_layers": provided.stored.weighted_layers,
+        "int8_layers": provided.stored.int8_layers,
+        "seconds": provided.stored.build_s,
+        "cached": provided.cached,
+    }
+
+
+def _print(document: dict[str, Any], weighted: int) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_row(
+        "engine",
+        f"[bold]{escape(document['engine'])}[/]  {document['size_bytes'] / 1e6:.2f} MB",
+    )
+    table.add_row("built by", f"{document['library']} {document['version']}")
+    gpu = document["gpu"] or "none here"
+    table.add_row("GPU", escape(f"{gpu}; for {', '.join(document['compute_capability'])}"))
+    if weighted:
+        table.add_row(
+            "layers",
+            f"{document['layers']} after fusion; {document['int8_layers']} of {weighted} with"
+            " weights in int8",
+        )
+    else:
+        table.add_row("layers", "this TensorRT lists none that edgekit can read")
+    state = "from the cache, built in" if document["cached"] else "built in"
+    table.add_row("time", f"{state} {document['seconds']:.1f} s")
+    Console(highlight=False).print(table, soft_wrap=True)

@@ -1,0 +1,129 @@
+"""Built engines on disk, each under a key of all that shaped it.
+
+A plan is code for one GPU and one TensorRT version, so a file is loaded only when its key and its
+digest are right, and built again otherwise. Beside `KEY.engine`, which stays a plain plan that
+trtexec reads, lies `KEY.json`, which says what it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from edgekit.errors import OutputError
+from edgekit.files import make_folder, write_atomic
+from edgekit.spec import Precision, Record
+
+KEPT_ENGINES = 8
+"""The newest are kept; an engine is some megabytes."""
+
+
+class EngineKey(Record, frozen=True, kw_only=True):
+    """All that an engine depends on. `gpu` is None for one built without a GPU."""
+
+    model_sha256: str
+    library: str
+    version: str
+    gpu: str | None
+    capabilities: tuple[str, ...]
+    precision: Precision
+    power_mode: str | None
+
+    def digest(self) -> str:
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:32]
+
+
+class StoredEngine(Record, frozen=True, kw_only=True):
+    """`KEY.json`: the key, the plan's digest, and what its build told of its layers."""
+
+    key: EngineKey
+    plan_sha256: str
+    layers: int
+    weighted_layers: int
+    int8_layers: int
+    build_s: float
+
+
+def cache_folder() -> Path:
+    """`$EDGEKIT_CACHE`, else `edgekit` in the user's cache folder."""
+    if named := os.environ.get("EDGEKIT_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekit"
+
+
+class EngineCache:
+    """The engines in a folder. Reading never raises: what cannot be read is not there."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = (folder or cache_folder()) / "engines"
+
+    def path(self, key: EngineKey) -> Path:
+        return self.folder / f"{key.digest()}.engine"
+
+    def read(self, key: EngineKey) -> tuple[bytes, StoredEngine] | None:
+        """The plan of `key` and what is known of it; None when it is absent, cut or altered."""
+        path = self.path(key)
+        try:
+            plan = path.read_bytes()
+            stored = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=StoredEngine)
+        except (OSError, msgspec.DecodeError):
+            return None
+        is_whole = stored.key == key and stored.plan_sha256 == sha256(plan)
+        return (plan, stored) if is_whole else None
+
+    def write(self, plan: bytes, stored: StoredEngine) -> Path:
+        """Keep a plan; older ones beyond `KEPT_ENGINES` go. Raises OutputError."""
+        path = self.path(stored.key)
+        make_folder(self.folder)
+        write_atomic(path, plan)
+        write_atomic(path.with_suffix(".json"), msgspec.json.encode(stored))
+        self._drop_old()
+        return path
+
+    def read_note(self, name: str) -> bytes | None:
+        """A small file of the cache: a timing cache, a choice."""
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError:
+            return None
+
+    def write_note(self, name: str, content: bytes) -> None:
+        """Raises OutputError."""
+        write_atomic(make_folder(self.folder) / name, content)
+
+    @contextmanager
+    def lock(self, key: EngineKey, tell_waiting: Callable[[], None]) -> Iterator[None]:
+        """Hold `key` against other processes that build the same; a killed one lets go of it.
+
+        Where no lock can be made, each builds for itself. `tell_waiting` is called before a wait.
+        """
+        try:
+            stream = (make_folder(self.folder) / f"{key.digest()}.lock").open("w")
+        except (OSError, OutputError):
+            yield
+            return
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                tell_waiting()
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    def _drop_old(self) -> None:
+        files = sorted(
+            self.folder.glob("*.engine"), key=lambda path: path.stat().st_mtime, reverse=True
+        )
+        for path in files[KEPT_ENGINES:]:
+            for part in (path, path.with_suffix(".json"), path.with_suffix(".lock")):
+                part.unlink(missing_ok=True)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,175 @@
+"""NVIDIA's own parser and builder on the processor: what they take, and what they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgekit.errors import ConversionError, EngineError
+from edgekit.runtime.tensorrt.build import build_engine, choose_capabilities
+from edgekit.runtime.tensorrt.build_log import BuildLog, EngineLayer
+from edgekit.runtime.tensorrt.cuda import Gpu
+from edgekit.runtime.tensorrt.library import Library
+from tests.environments import REPOSITORY
+from tests.runtime.tensorrt.networks import builder, make_network
+
+
+def orin(major: int = 8, minor: int = 7) -> Gpu:
+    return Gpu("Orin", major, minor, 8 << 30, 4 << 30)
+
+
+def test_an_int8_network_is_built_in_int8() -> None:
+    built = build_engine(
+        make_network(), library=builder(), precision="int8", capabilities=("SM86",)
+    )
+    assert len(built.plan) > 1000
+    weighted = [layer for layer in built.layers if layer.is_weighted]
+    assert [layer.precision for layer in weighted] == ["int8", "int8"]
+    assert len(built.layers) > len(weighted)
+
+
+def test_the_progress_monitor_tells_phases() -> None:
+    seen: list[tuple[str, float]] = []
+    build_engine(
+        make_network(),
+        library=builder(),
+        precision="int8",
+        capabilities=("SM86",),
+        progress=lambda phase, share: seen.append((phase, share)),
+    )
+    assert seen
+    assert all(0 <= share <= 1 for _, share in seen)
+    assert seen[-1][1] == 1
+
+
+def test_tensorrt_rtx_has_no_timing_cache() -> None:
+    """It warns when one is set; kernels are compiled where they run."""
+    library = builder()
+    assert not library.has_timing_cache
+    built = build_engine(make_network(), library=library, precision="int8", capabilities=("SM86",))
+    assert built.timing_cache is None
+
+
+def test_a_workspace_limit_is_taken() -> None:
+    built = build_engine(
+        make_network(),
+        library=builder(),
+        precision="int8",
+        capabilities=("SM86",),
+        free_bytes=1 << 30,
+    )
+    assert built.plan
+
+
+def test_an_asymmetric_zero_point_is_refused_in_nvidias_words() -> None:
+    with pytest.raises(ConversionError, match=r"does not take this network: .*zero.?point") as seen:
+        build_engine(make_network(zero_point=3), library=builder(), precision="int8")
+    assert "expected an ONNX file that edgekit convert --target jetson wrote" in str(seen.value)
+    assert "\n" not in str(seen.value)
+
+
+def test_an_unknown_operator_is_named() -> None:
+    with pytest.raises(ConversionError, match=r"does not take this network: .*NoSuchThing"):
+        build_engine(make_network(operator="NoSuchThing"), library=builder(), precision="int8")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\x08 no protobuf at all", make_network()[:400]])
+def test_garbage_is_refused(content: bytes) -> None:
+    with pytest.raises(ConversionError, match=r"tensorrt-rtx .* does not take this network"):
+        build_engine(content, library=builder(), precision="int8")
+
+
+def test_a_failed_build_says_why_in_nvidias_words() -> None:
+    """TensorRT-RTX has no float matrix products for Turing."""
+    with pytest.raises(EngineError, match=r"could not build the engine: .*SM75"):
+        build_engine(make_network(), library=builder(), precision="int8", capabilities=("SM75",))
+
+
+def test_without_a_gpu_all_from_ampere_on_are_built_for() -> None:
+    chosen = choose_capabilities(builder(), None)
+    assert "SM86" in chosen
+    assert "SM75" not in chosen
+
+
+def test_a_gpu_that_the_library_lacks_is_refused() -> None:
+    with pytest.raises(EngineError, match=r"does not build for H, compute capability 9\.0: it"):
+        choose_capabilities(builder(), Gpu("H", 9, 0, 1, 1))
+
+
+def test_a_gpu_that_the_library_has_is_built_for() -> None:
+    assert choose_capabilities(builder(), Gpu("RTX", 8, 9, 1, 1)) == ("SM89",)
+
+
+class JetPack:
+    """What NVIDIA's tensorrt has not: compute capabilities to choose from."""
+
+
+def test_jetpacks_library_builds_for_the_gpu_at_hand() -> None:
+    library = Library(JetPack, "tensorrt", "10.3.0")
+    assert choose_capabilities(library, orin()) == ()
+    with pytest.raises(EngineError, match="builds for the GPU at hand, and there is none here"):
+        choose_capabilities(library, None)
+
+
+def test_layers_are_read_from_the_log_of_tensorrt_8() -> None:
+    log = BuildLog()
+    lines = (
+        "Engine Layer Information:\n"
+        "Layer(Reformat): Reformatting CopyNode for Input Tensor 0 to conv, Tactic: 0x00, pixels"
+        " (UInt8[1,16,16,3]) -> copy (Int8[1,3:4,16,16])\n"
+        "Layer(CaskConvolution): conv + relu, Tactic: 0x1f, copy (Int8[1,3:4,16,16]) -> relu"
+        " (Int8[1,8:32,16,16])\n"
+        "Layer(CaskGemmMatrixMultiply): gemm, Tactic: 0x20, x (Half[1,8]) -> y (Float[1,10])"
+    )
+    log.add(lines, is_error=False)
+    assert log.layers() == [
+        EngineLayer("Reformatting CopyNode for Input Tensor 0 to conv", "Reformat", "uint8"),
+        EngineLayer("conv + relu", "CaskConvolution", "int8"),
+        EngineLayer("gemm", "CaskGemmMatrixMultiply", "fp16"),
+    ]
+    assert [layer.is_weighted for layer in log.layers()] == [False, True, True]
+
+
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    build_engine(make_network(), library=builder(), precision="int8", capabilities=("SM86",))
+    with pytest.raises(ConversionError):
+        build_engine(b"", library=builder(), precision="int8")
+    assert capfd.readouterr() == ("", "")
+
+
+BUILD_FOR_EVER = """
+import sys
+sys.path.insert(0, {repository!r})
+from edgekit.runtime.tensorrt.build import build_engine
+from edgekit.runtime.tensorrt.library import find_library
+from tests.runtime.tensorrt.networks import make_network
+import threading, _thread
+def see(phase, share):
+    if not told:
+        told.append(phase)
+        _thread.interrupt_main()
+told = []
+try:
+    while True:
+        build_engine(make_network(channels=256), library=find_library(), precision="int8",
+                     capabilities=("SM86",), progress=see)
+except KeyboardInterrupt:
+    print("interrupted", [t.name for t in threading.enumerate() if t.name == "edgekit-build"])
+"""
+
+
+def test_ctrl_c_ends_a_build(tmp_path: Path) -> None:
+    builder()
+    program = tmp_path / "build.py"
+    program.write_text(BUILD_FOR_EVER.format(repository=str(REPOSITORY)))
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "interrupted []\n"
+    assert time.monotonic() - began < 30
