@@ -15,7 +15,7 @@ TORCH := torch==2.13.0
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test demo wheel system-deps clean
+.PHONY: help setup test test-all demo wheel system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test: setup ## lint, types and tests
 	$(BIN)/ruff format --check --extend-exclude build .
 	$(BIN)/mypy
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-all: ## make test, and the networks at full resolution: about half an hour
+	@$(MAKE) test PYTEST_ARGS="-m 'full or not full' $(PYTEST_ARGS)"
 
 demo: setup ## convert, evaluate, run and measure the built-in demo model
 	@mkdir -p build/demo

@@ -1,0 +1,1 @@
+"""Tests that need hardware; each skips with its reason and the command that runs it there."""

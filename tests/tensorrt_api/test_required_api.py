@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
+from tests.environments import REPOSITORY
 from tests.tensorrt_api.bindings import RELEASES, TensorRTApi
 from tests.tensorrt_api.required_api import ALL, REQUIRED, RequiredMember
 
@@ -38,3 +40,37 @@ def test_rows_name_known_releases_and_no_member_twice() -> None:
         if required.needed_in != ALL:
             assert required.needed_in <= releases, f"{required} is needed in an unknown release"
     assert len({str(required) for required in REQUIRED}) == len(REQUIRED)
+
+
+RUNTIME = REPOSITORY / "edgekit" / "runtime" / "tensorrt"
+OBJECTS = (
+    *("trt", "module", "builder", "network", "parser", "config", "error", "remembered", "flags"),
+    *("engine", "context", "severity", "_engine", "_context", "_runtime"),
+)
+"""What edgekit's code calls TensorRT's objects."""
+OURS = {"__members__", "__name__", "lower", "name"}
+
+
+def _names_used() -> set[str]:
+    """Attributes that edgekit's TensorRT code takes of TensorRT's objects, and of their classes."""
+    names = set()
+    for path in (RUNTIME / "build.py", RUNTIME / "build_log.py", RUNTIME / "library.py",
+                 RUNTIME / "engine.py"):  # fmt: skip
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Attribute):
+                continue
+            owner = node.value
+            while isinstance(owner, ast.Attribute) and owner.attr not in OBJECTS:
+                owner = owner.value
+            name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+            if name in OBJECTS:
+                names.add(node.attr)
+    return names - {"_engine", "_context", "_runtime", "errno", "strerror"}
+
+
+def test_the_table_names_all_that_the_code_uses() -> None:
+    known = {row.member for row in REQUIRED} | {row.class_name for row in REQUIRED}
+    known |= {part for row in REQUIRED for part in row.class_name.split(".")}
+    used = _names_used()
+    assert {"execute_async_v3", "IProgressMonitor", "set_memory_pool_limit"} <= used
+    assert used - known - OURS == set()

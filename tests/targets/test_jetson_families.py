@@ -1,0 +1,122 @@
+"""Every family in every precision becomes ONNX that NVIDIA's parser and builder take."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from torch.fx import GraphModule
+
+from edgekit.models import FAMILIES
+from edgekit.quantize.annotate_tensorrt import plan_for_tensorrt
+from edgekit.quantize.lower import quantize_program
+from edgekit.quantize.pipeline import choose_encodings
+from edgekit.quantize.ranges import Encoding
+from edgekit.quantize.recipe import Recipe
+from edgekit.quantize.statistics import gather_statistics
+from edgekit.rewrite.export import trace
+from edgekit.rewrite.passes import INTEGER_PASSES, run_passes
+from edgekit.rewrite.pixels import take_pixels
+from edgekit.runtime.onnx_runtime import OnnxRuntimeEngine
+from edgekit.runtime.tensorrt.build import build_engine
+from edgekit.spec import InputSpec, Precision
+from edgekit.targets.artifact import make_float_program
+from edgekit.targets.jetson import encode, write_onnx
+from edgekit.targets.tensorrt_operators import list_float_layers
+from tests.quantize.nets import settle_batch_norms, small_spec
+from tests.runtime.tensorrt.networks import builder
+from tests.targets.conversions import small_images
+
+SMALL = 64
+OFFSET = 128
+PRECISIONS: tuple[tuple[Precision, bool], ...] = (
+    ("int8", False),
+    ("int8", True),
+    ("fp16", False),
+    ("fp32", False),
+)
+IDS = ("int8", "int8 with fp16 between", "fp16", "fp32")
+
+
+@cache
+def traced(family: str, size: int) -> GraphModule:
+    torch.manual_seed(0)
+    module = FAMILIES[family].build(classes=10).eval()
+    settle_batch_norms(module, small_images(), size=size)
+    return trace(module, small_spec(size))
+
+
+@cache
+def quantized(family: str, size: int) -> GraphModule:
+    """Calibrated on a few images of noise: what counts here is the graph."""
+    spec = small_spec(size)
+    program = run_passes(copy.deepcopy(traced(family, size)), INTEGER_PASSES)
+    take_pixels(program, spec.normalization, OFFSET, fold_mean=True)
+    plan = plan_for_tensorrt(program)
+    images = [torch.from_numpy(pixels[None]).float() - OFFSET for pixels in noise(size)]
+    statistics = gather_statistics(program, plan.tensors[1:], images)
+    recipe = Recipe(name="test", ranges="min-max")
+    encodings = choose_encodings(program, plan, statistics, recipe, symmetric=True)
+    encodings[plan.tensors[0]] = Encoding(1.0, 0)
+    return quantize_program(program, plan, encodings, symmetric=True, fold_weights=True)
+
+
+def noise(size: int, count: int = 4) -> Sequence[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def write(family: str, precision: Precision, half: bool, size: int) -> tuple[ir.Model, GraphModule]:
+    """The ONNX of a family, and the program that it was written of."""
+    spec: InputSpec = small_spec(size)
+    if precision == "int8":
+        program = quantized(family, size)
+        return write_onnx(program, spec, OFFSET, half=half), program
+    program = make_float_program(traced(family, size), spec, 0)
+    return write_onnx(program, spec, 0, half=precision == "fp16"), program
+
+
+def check(family: str, precision: Precision, half: bool, size: int) -> None:
+    model, program = write(family, precision, half, size)
+    content = encode(model)
+    if precision == "int8":
+        assert list_float_layers(model) == ()
+    _compare(content, program, precision, half, size)
+    built = build_engine(content, library=builder(), precision=precision, capabilities=("SM86",))
+    weighted = [layer for layer in built.layers if layer.is_weighted]
+    assert weighted
+    if precision == "int8":
+        assert {layer.precision for layer in weighted} == {"int8"}
+
+
+def _compare(
+    content: bytes, program: GraphModule, precision: Precision, half: bool, size: int
+) -> None:
+    """ONNX Runtime computes what the program does; float16 and codes that flip set the bound."""
+    engine = OnnxRuntimeEngine(content)
+    offset = OFFSET if precision == "int8" else 0
+    pixels = noise(size)
+    with torch.inference_mode():
+        batch = torch.from_numpy(np.stack(pixels)).float() - offset
+        expected = program(batch).numpy()
+    seen = np.stack([engine.infer(one) for one in pixels])
+    share = 1e-4 if precision == "fp32" else 0.1
+    assert np.abs(seen - expected).max() <= share * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("precision", "half"), PRECISIONS, ids=IDS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_small(family: str, precision: Precision, half: bool) -> None:
+    check(family, precision, half, SMALL)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("precision", "half"), PRECISIONS, ids=IDS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_full_resolution(family: str, precision: Precision, half: bool) -> None:
+    check(family, precision, half, 224)
