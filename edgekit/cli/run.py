@@ -25,7 +25,9 @@ MOST_THREADS = 4
 
 @click.command("run")
 @click.argument("bundle", required=False, metavar="[BUNDLE|FILE.tflite]")
-@click.option("--camera", metavar="N|PATH", help="A camera by number or device.")
+@click.option(
+    "--camera", metavar="N|PATH", help="A camera by number or device; csi://0 on a Jetson."
+)
 @click.option("--source", metavar="URI", help="A video, image, folder, rtsp:// or http:// URL.")
 @click.option(
     "--class-names",

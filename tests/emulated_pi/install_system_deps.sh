@@ -11,6 +11,12 @@ readonly PACKAGES=(
     python3-venv
     python3-opencv
     xvfb               # a display for the preview window's tests
+    gstreamer1.0-plugins-base     # a test picture in the place of a CSI camera
+    python3-gi                    # GStreamer where OpenCV has none
+    gir1.2-gst-plugins-base-1.0
+    gcc                # empty libraries, beside which NVIDIA's Python bindings can be imported
+    binutils
+    shellcheck         # the boards' install scripts
 )
 readonly BINFMT=/proc/sys/fs/binfmt_misc
 readonly QEMU=/usr/bin/qemu-aarch64-static

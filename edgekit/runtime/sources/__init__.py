@@ -41,9 +41,13 @@ def make_source(text: str) -> Source:
 def _make_stream(url: str) -> Source:
     from edgekit.runtime.sources.network import NetworkSource, hide_credentials
 
+    if url.lower().startswith("csi://"):
+        from edgekit.runtime.sources.csi import CsiSource
+
+        return CsiSource(url)
     if url.partition("://")[0].lower() not in STREAM_SCHEMES:
         raise SourceError(
             f"the URL {hide_credentials(url)} has a scheme that is not known:"
-            f" expected one of {', '.join(f'{scheme}://' for scheme in STREAM_SCHEMES)}"
+            f" expected csi:// or one of {', '.join(f'{scheme}://' for scheme in STREAM_SCHEMES)}"
         )
     return NetworkSource(url)
