@@ -1,6 +1,7 @@
-"""Float and int8 accuracy of the three test checkpoints, as LiteRT runs their bundles.
+"""Float and int8 accuracy of the three test checkpoints, as LiteRT runs their bundles, or for the
+Jetson ONNX Runtime.
 
-    python benchmarks/bundle_accuracy.py [--data ../shared/data]
+    python benchmarks/bundle_accuracy.py [--target jetson] [--data ../shared/data]
 
 Each checkpoint is converted with `edgekit convert` (recipe `balanced`, calibrated on
 `images/calibration`) and evaluated with `edgekit evaluate` on `images/val`, int8 and float alike.
@@ -43,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--recipe", default="balanced")
+    parser.add_argument("--target", choices=["pi", "jetson"], default="pi")
     options = parser.parse_args()
     images = options.data / "images"
     test = ["--images", str(images / "val"), "--labels", str(images / "val" / "labels.csv")]
@@ -52,9 +54,10 @@ def main() -> None:
         for name, flags in CHECKPOINTS.items():
             checkpoint = str(options.data / "checkpoints" / name)
             exact, bundle = f"{folder}/float.edgekit", f"{folder}/int8.edgekit"
-            edgekit("convert", checkpoint, "--precision", "fp32", "-o", exact, *flags)
+            target = ["--target", options.target]
+            edgekit("convert", checkpoint, "--precision", "fp32", "-o", exact, *target, *flags)
             calibration = ["--calibration", str(images / "calibration")]
-            recipe = ["--recipe", options.recipe]
+            recipe = ["--recipe", options.recipe, *target]
             made = edgekit("convert", checkpoint, "-o", bundle, *calibration, *recipe, *flags)
             original = edgekit("evaluate", exact, *test)
             quantized = edgekit("evaluate", bundle, *test)

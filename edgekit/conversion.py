@@ -193,6 +193,11 @@ def measure_parity(checkpoint: Checkpoint, engine: Engine, batches: Iterable[Pix
     meter = ParityMeter()
     for batch in batches:
         artifact = np.stack([engine.infer(pixels) for pixels in batch])
+        if not np.isfinite(artifact).all():
+            raise ConversionError(
+                "the artifact gives logits that are no numbers: values of this network outgrow"
+                " float16 (65504); take --precision int8 without --jetpack, or fp32"
+            )
         meter.add(run_float(checkpoint, batch), artifact)
     return meter.result()
 

@@ -97,16 +97,42 @@ def check(family: str, precision: Precision, half: bool, size: int) -> None:
 def _compare(
     content: bytes, program: GraphModule, precision: Precision, half: bool, size: int
 ) -> None:
-    """ONNX Runtime computes what the program does; float16 and codes that flip set the bound."""
+    """ONNX Runtime computes what the program does.
+
+    Sums in another order round to other codes, and networks that were never trained amplify that,
+    some a thousandfold. So the bound is what constants that are off by a millionth do.
+    """
     engine = OnnxRuntimeEngine(content)
     offset = OFFSET if precision == "int8" else 0
     pixels = noise(size)
+    batch = torch.from_numpy(np.stack(pixels)).float() - offset
     with torch.inference_mode():
-        batch = torch.from_numpy(np.stack(pixels)).float() - offset
         expected = program(batch).numpy()
+        shaken = _shake(program)(batch).numpy()
     seen = np.stack([engine.infer(one) for one in pixels])
-    share = 1e-4 if precision == "fp32" else 0.1
-    assert np.abs(seen - expected).max() <= share * np.abs(expected).max()
+    scale = float(np.abs(expected).max())
+    sensitivity = float(np.abs(shaken - expected).max()) / scale
+    least, times = _BOUNDS[precision, half]
+    assert np.abs(seen - expected).max() / scale <= least + times * sensitivity
+
+
+_BOUNDS: dict[tuple[Precision, bool], tuple[float, float]] = {
+    ("fp32", False): (1e-4, 1),
+    ("fp16", False): (1e-3, 1000),  # float16 rounds 500 times as coarsely as a millionth
+    ("int8", False): (1e-4, 2),
+    ("int8", True): (1e-2, 8),
+}
+"""Of the largest logit, and of the sensitivity."""
+
+
+def _shake(program: GraphModule) -> GraphModule:
+    """The program with every float constant off by about a millionth."""
+    shaken = copy.deepcopy(program)
+    random = torch.Generator().manual_seed(1)
+    for constant in (*shaken.buffers(), *shaken.parameters()):
+        if constant.dtype == torch.float32 and constant.numel() > 1:
+            constant.data.mul_(1 + 1e-6 * torch.randn(constant.shape, generator=random))
+    return shaken
 
 
 @pytest.mark.parametrize(("precision", "half"), PRECISIONS, ids=IDS)

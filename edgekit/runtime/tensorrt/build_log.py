@@ -16,11 +16,15 @@ _SHORT = re.compile(r"^Layer\((?P<kind>[^)]+)\): (?P<name>.*?), Tactic: (?P<rest
 """TensorRT 8: `Layer(CaskConvolution): conv + relu, Tactic: 0x…, in (Int8[1,3,…]) -> out (…)`."""
 _TYPE = re.compile(r"Datatype: (\w+)|\((Int8|Half|Float|UInt8|BFloat16|Int32)\[")
 _WEIGHTED = re.compile(r"convolution|correlation|gemm|matmul|matrixmultiply", re.IGNORECASE)
+_FUSED = re.compile(r"^__myl_(?:[A-Z][a-z]*)*?Corr(?:[A-Z]|_)")
+"""A generated kernel (`kgen`) that holds a convolution, as `__myl_CorrMulAddMax_myl0_11`."""
+_TENSOR = re.compile(r"Dimensions: \[(\d+)[\d,]*\].*?Datatype: (\w+)")
 _NAMES = {"Int8": "int8", "Half": "fp16", "Float": "fp32", "BFloat16": "bf16", "UInt8": "uint8"}
 
 
 class EngineLayer(NamedTuple):
-    """One layer of an engine, and the type of the first tensor that it reads."""
+    """One layer of an engine, and the type of the first tensor that it reads; of a convolution
+    inside a generated kernel the type of its weights, since other tensors may come before."""
 
     name: str
     kind: str
@@ -29,7 +33,7 @@ class EngineLayer(NamedTuple):
     @property
     def is_weighted(self) -> bool:
         """Whether it is a convolution or a matrix product."""
-        return _WEIGHTED.search(self.kind) is not None
+        return _WEIGHTED.search(self.kind) is not None or _FUSED.match(self.name) is not None
 
 
 class BuildLog:
@@ -92,6 +96,15 @@ def _read_layers(lines: list[str]) -> Iterator[EngineLayer]:
         match = _LISTED.match(line) or _SHORT.match(line)
         if match is None:
             continue
-        types = _TYPE.search(match["rest"])
-        found = (types[1] or types[2]) if types else "unknown"
+        found = _weight_type(match["rest"]) if _FUSED.match(match["name"]) else None
+        if found is None:
+            types = _TYPE.search(match["rest"])
+            found = (types[1] or types[2]) if types else "unknown"
         yield EngineLayer(match["name"], match["kind"], _NAMES.get(found, found.lower()))
+
+
+def _weight_type(tensors: str) -> str | None:
+    """The type of the constant with many output channels: biases and scales have one, shared."""
+    constants = tensors.partition("Constants: ")[2].partition("Outputs: ")[0]
+    kinds = [kind for channels, kind in _TENSOR.findall(constants) if channels != "1"]
+    return kinds[0] if kinds else None
