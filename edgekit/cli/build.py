@@ -39,7 +39,7 @@ def command(ctx: click.Context, /, bundle: Path | None, force: bool, as_json: bo
 
     with Steps(quiet=as_json) as steps, interrupt_on_sigterm():
         machine = find_machine()
-        candidate = _choose(machine, opened, steps)
+        candidate = _choose(machine, opened, steps, force=force)
         provided = _provide(machine, candidate, steps, force=force)
     document = _describe(bundle, machine, provided)
     if as_json:
@@ -67,7 +67,7 @@ def _open(path: Path) -> Bundle:
     return bundle
 
 
-def _choose(machine: Machine, bundle: Bundle, steps: Steps) -> Candidate:
+def _choose(machine: Machine, bundle: Bundle, steps: Steps, *, force: bool) -> Candidate:
     """What to build: of `best` the precision that wins on this GPU, without one int8."""
     from edgekit.runtime.tensorrt.opening import Candidate, choose
 
@@ -78,7 +78,9 @@ def _choose(machine: Machine, bundle: Bundle, steps: Steps) -> Candidate:
     if machine.gpu is None:
         steps.note("precision best: int8 for now, the board chooses once there is a GPU")
         return int8
-    return choose(machine, int8, bundle.half, bundle.golden(), str(bundle.path), steps.note)
+    return choose(
+        machine, int8, bundle.half, bundle.golden(), str(bundle.path), steps.note, force=force
+    )
 
 
 def _provide(machine: Machine, candidate: Candidate, steps: Steps, *, force: bool) -> Provided:

@@ -14,17 +14,27 @@ NEAREST_TO_ORIN = "SM86"
 """Orin is 8.7, which TensorRT-RTX does not offer; 8.6 is the same generation."""
 
 
+class BuiltLayer(Record, frozen=True, kw_only=True):
+    """A layer of an engine: its name and kind in NVIDIA's words, and the type that it reads."""
+
+    name: str
+    kind: str
+    precision: str
+
+
 class BuilderCheck(Record, frozen=True, kw_only=True):
     """What was built of the network, in `seconds`, for the compute capability `capability`.
 
     `layers` of the engine, after fusion; `precisions`: what its convolutions and matrix products
-    read → how many. `float_layers` names those that read float although the network has Q/DQ.
+    read → how many, and `weighted` names each. `float_layers` are those of them that read float
+    although the network has Q/DQ: what was not fused.
     """
 
     builder: str
     capability: str | None
     layers: int
     precisions: dict[str, int]
+    weighted: tuple[BuiltLayer, ...]
     float_layers: tuple[str, ...]
     seconds: float
 
@@ -68,6 +78,7 @@ def check_with(library: Library, model: bytes, precision: Precision) -> BuilderC
         capability=capability,
         layers=len(built.layers),
         precisions=dict(Counter(layer.precision for layer in weighted)),
+        weighted=tuple(BuiltLayer(**layer._asdict()) for layer in weighted),
         float_layers=tuple(
             layer.name for layer in weighted if quantized and layer.precision != "int8"
         ),

@@ -21,6 +21,8 @@ from edgekit.spec import Precision
 Progress = Callable[[str, float], None]
 """A phase of the build and the share of it that is done."""
 
+RULES = 1
+"""Raise it when flags, workspace or anything else below comes to make other engines."""
 WORKSPACE_SHARE = 0.25
 """Of the GPU's free memory, which on a Jetson is the system's."""
 WORKSPACE_LEAST_BYTES = 64 << 20
@@ -152,7 +154,8 @@ def _build(
             config.set_compute_capability(getattr(trt.ComputeCapability, name), index)
     if library.has_timing_cache:
         cache = config.create_timing_cache(timing_cache or b"")
-        config.set_timing_cache(cache, ignore_mismatch=False)
+        if cache is not None:  # a file that is none
+            config.set_timing_cache(cache, ignore_mismatch=False)
     if library.has_progress:
         config.progress_monitor = _make_monitor(trt, progress, cancelled)
     plan = builder.build_serialized_network(network, config)

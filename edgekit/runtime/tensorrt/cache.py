@@ -34,6 +34,8 @@ class EngineKey(Record, frozen=True, kw_only=True):
     capabilities: tuple[str, ...]
     precision: Precision
     power_mode: str | None
+    rules: int
+    """What edgekit asked of the builder, as a number that rises with each change."""
 
     def digest(self) -> str:
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:32]
@@ -80,9 +82,14 @@ class EngineCache:
     def write(self, plan: bytes, stored: StoredEngine) -> Path:
         """Keep a plan; older ones beyond `KEPT_ENGINES` go. Raises OutputError."""
         path = self.path(stored.key)
-        make_folder(self.folder)
-        write_atomic(path, plan)
-        write_atomic(path.with_suffix(".json"), msgspec.json.encode(stored))
+        try:
+            make_folder(self.folder)
+            write_atomic(path, plan)
+            write_atomic(path.with_suffix(".json"), msgspec.json.encode(stored))
+        except OutputError as error:
+            reason = str(error).removesuffix(" with -o")
+            mend = " with EDGEKIT_CACHE=FOLDER" if reason != str(error) else ""
+            raise OutputError(f"{reason}{mend}") from error
         self._drop_old()
         return path
 
@@ -114,6 +121,8 @@ class EngineCache:
             except BlockingIOError:
                 tell_waiting()
                 fcntl.flock(stream, fcntl.LOCK_EX)
+            except OSError:
+                pass  # a file system without locks
             yield
 
     def _drop_old(self) -> None:

@@ -28,8 +28,13 @@ class Choice(NamedTuple):
 def choose_precision(engines: Mapping[str, Engine], golden: Sequence[Golden]) -> Choice:
     """Hold each engine against the golden logits, time those that pass in turn, take the fastest.
 
-    Raises EngineError when none passes.
+    Raises EngineError when none passes, or there is nothing to hold them against.
     """
+    if not golden:
+        raise EngineError(
+            f"no golden images to hold {' and '.join(engines)} against: expected those that edgekit"
+            " convert puts into a bundle of precision best: convert again"
+        )
     ratios = {kind: _compare(engine, golden) for kind, engine in engines.items()}
     right = {k: e for k, e in engines.items() if ratios[k] >= TOLERATED_SQNR_DB}
     told = ", ".join(f"{kind} {ratio:.1f} dB" for kind, ratio in ratios.items())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -108,7 +109,10 @@ class CudaPython:
 
     def __init__(self) -> None:
         self._api = _import_runtime()
-        error, count = self._api.cudaGetDeviceCount()
+        try:
+            error, count = self._api.cudaGetDeviceCount()
+        except RuntimeError as failure:  # cuda-python 12 before 12.6 looks for the driver itself
+            raise no_gpu(str(failure)) from failure
         if error != self._api.cudaError_t.cudaSuccess or not count:
             raise no_gpu(self._name(error) if int(error) else "CUDA counts none")
         self.activate()
@@ -203,9 +207,15 @@ class CudaPython:
 
 
 class PyCuda:
-    """pycuda's driver API on the device's primary context, which TensorRT uses too."""
+    """pycuda's driver API on the device's primary context, which TensorRT uses too.
+
+    The context is pushed for each call alone: pycuda aborts the program when a thread ends that
+    still has one, and frees memory only under the very context object that it came from, so the
+    process has one. TensorRT's own CUDA runtime takes the primary context by itself.
+    """
 
     package = "pycuda"
+    _context: Any = None
 
     def __init__(self) -> None:
         import pycuda.driver
@@ -214,27 +224,35 @@ class PyCuda:
         try:
             self._api.init()
             self._device = self._api.Device(0)
-            self._context = self._device.retain_primary_context()
+            if PyCuda._context is None:
+                PyCuda._context = self._device.retain_primary_context()
         except self._api.Error as error:
             raise no_gpu(str(error)) from error
         self._allocations: dict[int, Any] = {}
         self._streams: dict[int, Any] = {}
-        self.activate()
 
     def activate(self) -> None:
-        if self._api.Context.get_current() is None:
-            self._context.push()
+        """Each call does so for itself."""
 
-    def _call(self, work: Callable[[], Any]) -> Any:
+    @contextmanager
+    def _current(self) -> Iterator[None]:
         try:
-            return work()
+            self._context.push()
+            try:
+                yield
+            finally:
+                self._context.pop()
         except self._api.Error as error:
             raise EngineError(f"{error}: {_mend(str(error))}") from error
 
+    def _call(self, work: Callable[[], Any]) -> Any:
+        with self._current():
+            return work()
+
     def describe(self) -> Gpu:
-        major, minor = self._device.compute_capability()
+        major, minor = self._call(self._device.compute_capability)
         free, total = self._call(self._api.mem_get_info)
-        return Gpu(self._device.name(), major, minor, int(total), int(free))
+        return Gpu(self._call(self._device.name), major, minor, int(total), int(free))
 
     def allocate(self, size_bytes: int) -> int:
         allocation = self._call(lambda: self._api.mem_alloc(size_bytes))
@@ -258,7 +276,8 @@ class PyCuda:
         return int(stream.handle)
 
     def destroy_stream(self, stream: int) -> None:
-        del self._streams[stream]
+        with self._current():
+            del self._streams[stream]
 
     def copy_to_device(self, address: int, host: Bytes, stream: int) -> None:
         self._call(lambda: self._api.memcpy_htod_async(address, host, self._streams[stream]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -55,7 +56,8 @@ class TensorRTEngine(Engine):
         try:
             self._allocate()
         except EngineError:
-            self.close()
+            with contextlib.suppress(EngineError):  # the first one says more
+                self.close()
             raise
         self.description = EngineDescription(
             runtime=library.name,
@@ -103,13 +105,20 @@ class TensorRTEngine(Engine):
         self._host_scores = self._allocate_pinned(self.classes * 4)
         self._device_pixels = self._allocate_device(self._host_pixels.nbytes)
         self._device_scores = self._allocate_device(self._host_scores.nbytes)
-        self._context.set_tensor_address(self._input, self._device_pixels)
-        self._context.set_tensor_address(self._output, self._device_scores)
+        self._bind(self._context)
         self._enqueue()  # the first run may allocate, which a graph cannot hold
         cuda.synchronize(self._stream)
         self._replay: Replay | None = cuda.capture(self._stream, self._enqueue)
         if self._replay is not None:
             self._releases.append(self._replay.free)
+
+    def _bind(self, context: Any) -> None:
+        addresses = {self._input: self._device_pixels, self._output: self._device_scores}
+        for tensor, address in addresses.items():
+            if not context.set_tensor_address(tensor, address):
+                raise EngineError(
+                    f"TensorRT does not take the memory of tensor {tensor}: {self._log.reason()}"
+                )
 
     def _allocate_pinned(self, size_bytes: int) -> Bytes:
         memory = self._cuda.allocate_pinned(size_bytes)
@@ -158,9 +167,13 @@ class TensorRTEngine(Engine):
         context = (
             self._engine.create_execution_context()
         )  # of its own: profiling stays out of `_infer`
+        if context is None:
+            raise EngineError(
+                f"the GPU has no memory left to time the layers ({self._log.reason()}): close other"
+                " programs"
+            )
         context.profiler = profiler
-        context.set_tensor_address(self._input, self._device_pixels)
-        context.set_tensor_address(self._output, self._device_scores)
+        self._bind(context)
         runs = 0
         end = time.monotonic() + seconds
         while runs < 3 or time.monotonic() < end:
@@ -171,12 +184,18 @@ class TensorRTEngine(Engine):
         return list(profiler.times.items()), runs
 
     def close(self) -> None:
-        """Give back memory, graph and stream, newest first."""
-        if self._releases:
-            self._cuda.activate()
-        while self._releases:
-            self._releases.pop()()
+        """Give back memory, graph and stream, newest first; EngineError after all were tried."""
+        failures = []
+        steps = [self._cuda.activate, *reversed(self._releases)] if self._releases else []
+        self._releases.clear()
+        for step in steps:
+            try:
+                step()
+            except EngineError as error:
+                failures.append(error)
         self._context = self._engine = self._runtime = None
+        if failures:
+            raise failures[0]
 
 
 def _make_profiler(trt: Any) -> Any:

@@ -13,7 +13,7 @@ from edgekit.profile.board import ROOT
 from edgekit.profile.jetson import Jetson
 from edgekit.runtime.engine import Engine
 from edgekit.runtime.tensorrt.boards import check_board, has_int8
-from edgekit.runtime.tensorrt.build import Progress, build_engine, choose_capabilities
+from edgekit.runtime.tensorrt.build import RULES, Progress, build_engine, choose_capabilities
 from edgekit.runtime.tensorrt.cache import EngineCache, EngineKey, StoredEngine, sha256
 from edgekit.runtime.tensorrt.choice import choose_precision
 from edgekit.runtime.tensorrt.cuda import Cuda, Gpu, open_cuda
@@ -152,6 +152,7 @@ def make_key(machine: Machine, candidate: Candidate) -> EngineKey:
         capabilities=choose_capabilities(machine.library, gpu) or own,
         precision=candidate.precision,
         power_mode=machine.power_mode,
+        rules=RULES,
     )
 
 
@@ -207,9 +208,11 @@ def choose(
     name: str,
     say: Say,
     *,
+    force: bool = False,
     cache: EngineCache | None = None,
 ) -> Candidate:
-    """Of a `best` bundle, the candidate that wins on this GPU; the choice is kept in the cache.
+    """Of a `best` bundle, the candidate that wins on this GPU; the choice is kept in the cache,
+    and measured again with `force`.
 
     Raises EngineError without a GPU, or when neither gives the golden answers.
     """
@@ -223,24 +226,17 @@ def choose(
     note = (
         f"choice-{sha256(repr([make_key(machine, c) for c in candidates.values()]).encode())[:16]}"
     )
-    known = cache.read_note(note)
+    known = None if force else cache.read_note(note)
     if known is not None and known.decode(errors="replace") in candidates:
         return candidates[known.decode()]
-    engines = {
-        kind: TensorRTEngine(
-            provide_engine(machine, candidate, say=say, cache=cache).plan,
-            library=machine.library,
-            cuda=cuda,
-            gpu=gpu,
-            name=name,
-        )
-        for kind, candidate in candidates.items()
-    }
-    try:
+    with contextlib.ExitStack() as opened:
+        engines = {}
+        for kind, candidate in candidates.items():
+            plan = provide_engine(machine, candidate, say=say, cache=cache).plan
+            engine = TensorRTEngine(plan, library=machine.library, cuda=cuda, gpu=gpu, name=name)
+            opened.callback(engine.close)
+            engines[kind] = engine
         choice = choose_precision(engines, golden)
-    finally:
-        for engine in engines.values():
-            engine.close()
     say(choice.reason)
     try:
         cache.write_note(note, choice.winner.encode())
