@@ -111,7 +111,7 @@ class CudaPython:
         self._api = _import_runtime()
         try:
             error, count = self._api.cudaGetDeviceCount()
-        except RuntimeError as failure:  # cuda-python 12 before 12.6 looks for the driver itself
+        except RuntimeError as failure:  # cuda-python 12 looks for the driver itself
             raise no_gpu(str(failure)) from failure
         if error != self._api.cudaError_t.cudaSuccess or not count:
             raise no_gpu(self._name(error) if int(error) else "CUDA counts none")
@@ -294,7 +294,7 @@ class PyCuda:
 
 
 def _import_runtime() -> Any:
-    """`cuda.bindings.runtime`, or where cuda-python 12 before 12.6 keeps it."""
+    """`cuda.bindings.runtime`, or where cuda-python up to 12.6.0 keeps it."""
     try:
         from cuda.bindings import runtime
     except ImportError:

@@ -134,6 +134,38 @@ def test_layers_are_read_from_the_log_of_tensorrt_8() -> None:
     assert [layer.is_weighted for layer in log.layers()] == [False, True, True]
 
 
+LISTED = (
+    "Name: {name}, LayerType: {kind}, Inputs: [ {{ Name: x, Dimensions: [1,32,1,1], Datatype: Half"
+    " }}, {{ Name: y, Dimensions: [1,4,1,1], Datatype: Int8 }}], Constants: [ {{ Name: b,"
+    " Dimensions: [1,32,1,1], Datatype: Half }}, {{ Name: w, Dimensions: [32,4,1,1], Datatype:"
+    " {weights} }}], Outputs: [ {{ Name: z, Dimensions: [1,32,1,1], Datatype: Half }}]"
+)
+"""As TensorRT-RTX 1.7.1 lists a small convolution with what follows it."""
+
+
+@pytest.mark.parametrize(("weights", "precision"), [("Int8", "int8"), ("Half", "fp16")])
+def test_a_convolution_inside_a_generated_kernel_counts(weights: str, precision: str) -> None:
+    log = BuildLog()
+    name = "__myl_CorrMulCastAddMaxMinSub_myl0_21"
+    log.add(LISTED.format(name=name, kind="kgen", weights=weights), is_error=False)
+    log.add(LISTED.format(name="__myl_MulAdd_myl0_2", kind="kgen", weights=weights), is_error=False)
+    assert [(layer.is_weighted, layer.precision) for layer in log.layers()] == [
+        (True, precision),
+        (False, "fp16"),
+    ]
+
+
+def test_a_timing_cache_that_is_none_is_gone_without() -> None:
+    built = build_engine(
+        make_network(),
+        library=builder(),
+        precision="int8",
+        capabilities=("SM86",),
+        timing_cache=b"no timing cache",
+    )
+    assert built.plan
+
+
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     build_engine(make_network(), library=builder(), precision="int8", capabilities=("SM86",))
     with pytest.raises(ConversionError):

@@ -117,6 +117,7 @@ def key(**changes: object) -> EngineKey:
         capabilities=("SM87",),
         precision="int8",
         power_mode="15W",
+        rules=1,
     )
     return msgspec.structs.replace(base, **changes)
 
@@ -131,6 +132,7 @@ def key(**changes: object) -> EngineKey:
         {"capabilities": ("SM110",)},
         {"precision": "fp16"},
         {"power_mode": "MAXN"},
+        {"rules": 2},
     ],
     ids=lambda changes: next(iter(changes)),
 )

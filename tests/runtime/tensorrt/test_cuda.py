@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,14 @@ import pytest
 from edgekit.errors import EngineError
 from edgekit.runtime.tensorrt import cuda
 from edgekit.runtime.tensorrt.opening import why_unavailable
+from tests.environments import REPOSITORY, NoNetworkError, cached_folder, pip, skip_or_fail
 
 runtime = pytest.importorskip(
     "cuda.bindings.runtime", reason="cuda-python is not installed: pip install cuda-bindings"
 )
+
+OLD = "cuda-python==12.6.0"
+"""The last with `cuda.cudart` alone, and of the time of JetPack 6.1."""
 
 
 def has_gpu() -> bool:
@@ -55,14 +62,38 @@ def test_why_tensorrt_is_unavailable_is_one_line() -> None:
     assert "\n" not in reason
 
 
+def fill_old(folder: Path) -> None:
+    pip("install", "--no-deps", "--only-binary=:all:", f"--target={folder}", OLD)
+
+
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU here")
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason=f"{OLD} ends with Python 3.12")
+def test_an_old_package_without_a_driver_is_one_line_too() -> None:
+    """It raises where later ones return an error."""
+    try:
+        folder = cached_folder(
+            "cuda-python-old", (OLD, str(sys.implementation.cache_tag)), fill_old
+        )
+    except NoNetworkError as error:
+        skip_or_fail(f"{OLD} cannot be fetched: {error}")
+    program = "from edgekit.runtime.tensorrt.cuda import open_cuda; open_cuda()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": f"{folder}:{REPOSITORY}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = "EngineError: no NVIDIA GPU can be used here (Failed to dlopen libcuda.so.1)"
+    assert expected in done.stderr.splitlines()[-1]
+
+
 def test_a_module_of_older_versions_is_tried_second(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "cuda").mkdir()
     (tmp_path / "cuda" / "__init__.py").touch()
     (tmp_path / "cuda" / "cudart.py").write_text("old = True")
-    import sys
-
     for name in [name for name in sys.modules if name.partition(".")[0] == "cuda"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
