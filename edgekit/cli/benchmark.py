@@ -40,7 +40,8 @@ class Models(click.Argument):
 @click.option(
     "--source",
     metavar="URI",
-    help="Frames for the loop: camera number, video, image folder, URL. Default: the demo video.",
+    help="Frames for the loop: camera number, video, image folder, URL, csi://0. Default: the"
+    " demo video.",
 )
 @click.option(
     "--duration",

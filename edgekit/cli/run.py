@@ -28,7 +28,11 @@ MOST_THREADS = 4
 @click.option(
     "--camera", metavar="N|PATH", help="A camera by number or device; csi://0 on a Jetson."
 )
-@click.option("--source", metavar="URI", help="A video, image, folder, rtsp:// or http:// URL.")
+@click.option(
+    "--source",
+    metavar="URI",
+    help="A video, image, folder, rtsp:// or http:// URL; csi://0 on a Jetson.",
+)
 @click.option(
     "--class-names",
     type=click.Path(path_type=Path),
@@ -89,7 +93,10 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
 
         check_window()
     cv2.setNumThreads(1)  # frames are small, and the cores busy with inference
-    source = make_source(_pick_source(ctx, options))
+    picked = _pick_source(ctx, options)
+    source = make_source(picked)
+    if picked.lower().startswith("csi://"):
+        _keep_output_apart()
     loaded = _load_model(ctx, options, source.is_live)
     stream = Stream(
         source, loaded.classifiers, top=options["top"], keep_pixels=options["show"], stop=stop
@@ -114,6 +121,17 @@ def _pick_source(ctx: click.Context, options: dict[str, Any]) -> str:
     if source is None or (camera is not None and _given(ctx, "camera")):
         return str(camera) if camera is not None else "0"
     return str(source)
+
+
+def _keep_output_apart() -> None:
+    """Have what native code prints go to standard error: NVIDIA's camera element prints to
+    standard output, which belongs to the results."""
+    sys.stdout.flush()
+    results = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), 1)
+    sys.stdout = open(  # noqa: SIM115, PTH123 - open for as long as the program runs
+        results, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors
+    )
 
 
 def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> LoadedModel:

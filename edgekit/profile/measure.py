@@ -232,7 +232,7 @@ class Benchmark:
 
 def _check_source(models: Sequence[Path], source: str) -> None:
     """A camera serves one process at a time. Raises SourceError."""
-    if len(models) > 1 and (source.isdecimal() or source.startswith("/dev/")):
+    if len(models) > 1 and (source.isdecimal() or source.startswith(("/dev/", "csi://"))):
         raise SourceError(
             f"camera {source} cannot serve {len(models)} models at once: benchmark them one by one,"
             " or record a video and give it with --source"

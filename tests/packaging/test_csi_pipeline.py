@@ -4,6 +4,7 @@ system's own OpenCV, and by PyGObject."""
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.environments import skip_or_fail
 from tests.packaging.conftest import SYSTEM_PYTHON, Installation
 
 RUN_CSI = Path(__file__).with_name("run_csi.py")
+RUN_COMMAND = Path(__file__).with_name("run_csi_command.py")
 WAYS = ("opencv", "gobject")
 NEEDED = (
     "import cv2, gi; gi.require_version('Gst', '1.0'); gi.require_version('GstApp', '1.0');"
@@ -29,14 +31,18 @@ def camera(pattern: str, size: tuple[int, int] = (320, 240), *more: str) -> str:
     return f"videotestsrc is-live=true pattern={pattern} {' '.join(more)} ! {caps}"
 
 
-def read(
-    installation: Installation, way: str, head: str, *, frames: int = 3, timeout_s: float = 5
-) -> dict[str, Any]:
+def need_gstreamer() -> None:
     if subprocess.run([SYSTEM_PYTHON, "-c", NEEDED], capture_output=True).returncode:
         skip_or_fail(
             "the system's Python has no GStreamer for OpenCV and PyGObject: run"
             " `make system-deps` as root, then `make test`"
         )
+
+
+def read(
+    installation: Installation, way: str, head: str, *, frames: int = 3, timeout_s: float = 5
+) -> dict[str, Any]:
+    need_gstreamer()
     result = installation.run(RUN_CSI, way, head, str(frames), str(timeout_s))
     assert result.stderr == ""
     document: dict[str, Any] = json.loads(result.stdout)
@@ -55,6 +61,8 @@ def test_colours(system_installation: Installation, way: str, pattern: str, bgr:
         assert frame["first"] == bgr
         assert frame["same"]
         assert frame["index"] == index
+    times = [frame["time_s"] for frame in seen["frames"]]
+    assert times[0] == 0 and times == sorted(times)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -90,10 +98,55 @@ def test_a_silent_camera_is_told_in_time(system_installation: Installation, way:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_missing_element_is_told(system_installation: Installation, way: str) -> None:
     """As nvarguscamerasrc is missing where NVIDIA's plugins are not installed."""
-    seen = read(system_installation, way, "nosuchcamera sensor-id=0", timeout_s=1)
+    seen = read(system_installation, way, "nosuchcamera sensor-id=0 ! video/x-raw ! nosuchconv")
     assert seen["frames"] == []
-    told = seen["error"]
-    assert "nosuchcamera" in told
-    if way == "gobject":
-        assert 'no element "nosuchcamera"' in told
-    assert seen["seconds"] < 8
+    message = (
+        r"needs the GStreamer element nosuchcamera, nosuchconv, .*nvidia-l4t-gstreamer.*libcam"
+    )
+    assert re.search(message, seen["error"])
+    assert seen["seconds"] < 4
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_an_element_says_while_frames_flow(
+    system_installation: Installation, way: str
+) -> None:
+    head = f"{camera('red')} ! identity error-after=4"
+    seen = read(system_installation, way, head, frames=100)
+    assert 1 <= len(seen["frames"]) <= 4
+    message = r"pipeline broke \(identity0: Failed after iterations as requested\..*\): check it"
+    assert re.search(message, seen["error"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_an_element_says_at_the_start(system_installation: Installation, way: str) -> None:
+    seen = read(system_installation, way, "filesrc location=/nonexistent")
+    assert seen["frames"] == []
+    assert re.search(r"cannot start the camera.*: filesrc0: Resource not found", seen["error"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_results_have_standard_output_to_themselves(
+    system_installation: Installation, way: str
+) -> None:
+    """A sink that writes there stands for nvarguscamerasrc, which prints there."""
+    need_gstreamer()
+    head = f"filesrc location=/proc/version ! fdsink fd=1 {camera('red')}"
+    result = system_installation.run(
+        *(RUN_COMMAND, way, head, "run", "--source", "csi://0", "--json", "--frames", "5")
+    )
+    results = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(results) == 5
+    assert "Linux version" in result.stderr
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_command_that_fails_prints_one_line(system_installation: Installation, way: str) -> None:
+    """An abandoned pipeline would have GStreamer complain when the program ends."""
+    need_gstreamer()
+    head = f"{camera('red')} ! valve drop=true"
+    with pytest.raises(
+        AssertionError, match=r"\Aedgekit: the camera.* within 1\.5 s|silent"
+    ) as end:
+        system_installation.run(RUN_COMMAND, way, head, "run", "--camera", "csi://0")
+    assert "GStreamer-CRITICAL" not in str(end.value)

@@ -25,7 +25,7 @@ def make_source(text: str) -> Source:
     if not path.exists():
         raise SourceError(
             f"there is no file or folder {text!r}: expected a camera number, a video, an image,"
-            " a folder of images, or an rtsp:// or http:// URL"
+            " a folder of images, an rtsp:// or http:// URL, or csi://0 on a Jetson"
         )
     from edgekit.images import IMAGE_SUFFIXES
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from edgekit.errors import SourceError
 from edgekit.profile.board import ROOT, read_board
 from edgekit.runtime.frame import Frame, SourceDescription
 from edgekit.runtime.preprocess import Pixels
+from edgekit.runtime.sources.gstreamer import list_missing_elements
 from edgekit.runtime.sources.pipeline import PipelineReader, choose_reader
 
 TIMEOUT_S = 5.0
@@ -34,15 +35,16 @@ class CsiSettings(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> CsiSettings:
         """`csi://0` or `csi://0?width=1280&height=720&fps=30`. Raises SourceError."""
-        parts = urlsplit(text)
         example = "csi://0 or csi://0?width=1280&height=720&fps=30"
-        if not parts.netloc.isdecimal() or parts.path not in ("", "/"):
+        address, _, query = text.partition("://")[2].partition("?")
+        sensor = address.removesuffix("/")
+        if not sensor.isdecimal():
             raise SourceError(
                 f"the camera {text!r} is not understood: expected the sensor's number, {example}"
             )
         allowed = {"width": _SIDES, "height": _SIDES, "fps": _RATES}
         chosen: dict[str, int] = {}
-        for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        for name, value in parse_qsl(query, keep_blank_values=True):
             if name not in allowed:
                 raise SourceError(
                     f"the camera {text!r} has the setting {name!r}: expected"
@@ -55,7 +57,7 @@ class CsiSettings(NamedTuple):
                     f" {bounds[0]} to {bounds[-1]}"
                 )
             chosen[name] = int(value)
-        return cls(int(parts.netloc), **chosen)
+        return cls(int(sensor), **chosen)
 
 
 def write_head(settings: CsiSettings) -> str:
@@ -98,7 +100,7 @@ class CsiSource:
         self._timeout_s = timeout_s
         self._root = root
         self._reader: PipelineReader | None = None
-        self._waiting: Pixels | None = None
+        self._first: tuple[Pixels, int] | None = None
         self._size: tuple[int, int] | None = None
         self._frames = 0
         self._began_ns: int | None = None
@@ -107,31 +109,40 @@ class CsiSource:
         if self._head is None:
             _check_jetson(self.name, self._root)
         pipeline = write_pipeline(self._head or write_head(self._settings))
-        self._reader = choose_reader(pipeline)
-        self._reader.open(self._timeout_s)
-        self._waiting = self._reader.read(self._timeout_s)
-        if self._waiting is None:
-            self.close()
+        reader = choose_reader(pipeline)
+        _check_elements(self.name, pipeline)
+        self._reader = reader
+        try:
+            self._first = self._start(reader)
+        except SourceError:
+            self.close()  # else it would hold the sensor
+            raise
+        pixels, captured_ns = self._first
+        self._size = (pixels.shape[1], pixels.shape[0])
+        if self._began_ns is None:
+            self._began_ns = captured_ns
+
+    def _start(self, reader: PipelineReader) -> tuple[Pixels, int]:
+        """The first frame: only that shows that there is a camera behind the pipeline."""
+        reader.open(self._timeout_s)
+        pixels = reader.read(self._timeout_s)
+        if pixels is None:
             raise SourceError(
                 f"{self.name} gives no frames: check the ribbon cable and sensor number, and that"
                 " no other program holds the camera (sudo systemctl restart nvargus-daemon)"
             )
-        self._size = (self._waiting.shape[1], self._waiting.shape[0])
-        if self._began_ns is None:
-            self._began_ns = time.monotonic_ns()
+        return pixels, time.monotonic_ns()
 
     def read(self, buffer: Pixels | None = None) -> Frame | None:
         if self._reader is None:
             raise SourceError("the source is not open: call open() before read()")
-        pixels, self._waiting = self._waiting, None
-        if pixels is None:
-            pixels = self._reader.read(self._timeout_s)
+        first, self._first = self._first, None
+        pixels, captured_ns = first or (self._reader.read(self._timeout_s), time.monotonic_ns())
         if pixels is None:
             raise SourceError(
                 f"{self.name} stopped delivering after {self._frames:,} frames: check the camera"
                 " and start again"
             )
-        captured_ns = time.monotonic_ns()
         frame = Frame(
             pixels=pixels,
             index=self._frames,
@@ -154,7 +165,7 @@ class CsiSource:
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
-            self._reader = None
+            self._reader = self._first = None
 
 
 def _check_jetson(name: str, root: Path) -> None:
@@ -163,4 +174,16 @@ def _check_jetson(name: str, root: Path) -> None:
     raise SourceError(
         f"{name} is for the CSI cameras of a Jetson, and this is {board}: expected a camera number"
         " or device; on a Raspberry Pi, libcamerify edgekit run … --camera 0"
+    )
+
+
+def _check_elements(name: str, pipeline: str) -> None:
+    missing = list_missing_elements(pipeline)
+    if not missing:
+        return
+    raise SourceError(
+        f"{name} needs the GStreamer element {', '.join(missing)}, which is not installed: on a"
+        " Jetson, sudo apt install nvidia-l4t-gstreamer gstreamer1.0-plugins-base, or start the"
+        " container with --runtime nvidia; csi:// is for Jetson, on a Raspberry Pi use libcamerify"
+        " edgekit run … --camera 0"
     )

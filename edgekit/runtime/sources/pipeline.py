@@ -8,7 +8,6 @@ where not. Neither is trusted to come back: a camera that hangs must not hang th
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ import numpy as np
 from edgekit.errors import SourceError
 from edgekit.runtime.background import Background
 from edgekit.runtime.preprocess import Pixels
+from edgekit.runtime.sources.gstreamer import ErrorLog
 
 _MEND = (
     "use the system's OpenCV (sudo apt install python3-opencv, in a virtual environment made with"
@@ -57,6 +57,7 @@ class OpenCvReader:
     def __init__(self, pipeline: str) -> None:
         self._pipeline = pipeline
         self._capture: Any = None
+        self._errors = ErrorLog()
 
     def open(self, timeout_s: float) -> None:
         import cv2
@@ -75,8 +76,9 @@ class OpenCvReader:
             )
         if not self._capture.isOpened():
             raise SourceError(
-                f"OpenCV cannot start the camera's pipeline ({self._pipeline}): try it with"
-                " gst-launch-1.0"
+                f"OpenCV cannot start the camera's pipeline:"
+                f" {self._errors.first() or 'no reason was given'} ({self._pipeline}):"
+                " try it with gst-launch-1.0"
             )
 
     def read(self, timeout_s: float) -> Pixels | None:
@@ -91,6 +93,8 @@ class OpenCvReader:
             raise SourceError(
                 f"the camera was silent for {timeout_s:g} s: check it and start again"
             )
+        if frames[0] is None and (reason := self._errors.first()):
+            raise SourceError(f"the camera's pipeline broke ({reason}): check it and start again")
         return frames[0]
 
     def close(self) -> None:
@@ -114,10 +118,11 @@ class GObjectReader:
 
         gi.require_version("Gst", "1.0")
         gi.require_version("GstApp", "1.0")
-        from gi.repository import Gst, GstApp  # noqa: F401 - GstApp gives the sink its methods
+        from gi.repository import GLib, Gst, GstApp  # noqa: F401 - the last gives sinks methods
 
         Gst.init(None)
         self._gst = Gst
+        self._gst_error = GLib.Error
         self._text = pipeline
         self._pipeline: Any = None
         self._sink: Any = None
@@ -126,11 +131,9 @@ class GObjectReader:
         gst = self._gst
         try:
             self._pipeline = gst.parse_launch(self._text)
-        except Exception as error:  # GLib.Error; the class exists only once gi is imported
-            if type(error).__module__.partition(".")[0] != "gi":
-                raise
+        except self._gst_error as error:
             raise SourceError(
-                f"GStreamer cannot make the camera's pipeline: {_word(error)} ({self._text})"
+                f"GStreamer cannot make the camera's pipeline: {error.message} ({self._text})"
             ) from error
         self._sink = self._pipeline.get_by_name("opencvsink")
         if self._pipeline.set_state(gst.State.PLAYING) == gst.StateChangeReturn.FAILURE:
@@ -143,7 +146,7 @@ class GObjectReader:
         if sample is not None:
             return self._copy(sample)
         if reason := self._error():
-            raise SourceError(f"the camera's pipeline broke: {reason}")
+            raise SourceError(f"the camera's pipeline broke ({reason}): check it and start again")
         if self._sink.is_eos():
             return None
         raise SourceError(f"the camera was silent for {timeout_s:g} s: check it and start again")
@@ -165,17 +168,16 @@ class GObjectReader:
             buffer.unmap(view)
 
     def _error(self) -> str | None:
-        """What an element of the pipeline said went wrong."""
-        bus = self._pipeline.get_bus()
-        message = bus.pop_filtered(self._gst.MessageType.ERROR)
-        return None if message is None else _word(message.parse_error()[0])
+        """What went wrong, as `element: text detail`, of the element that said so first."""
+        message = self._pipeline.get_bus().pop_filtered(self._gst.MessageType.ERROR)
+        if message is None:
+            return None
+        error, debug = message.parse_error()
+        # Its last line is the detail; those before it name places in GStreamer's source.
+        detail = (debug or "").rpartition("\n")[2].strip()
+        return f"{message.src.get_name()}: {error.message}" + (f" {detail}" if detail else "")
 
     def close(self) -> None:
         if self._pipeline is not None:
-            with contextlib.suppress(AttributeError):
-                self._pipeline.set_state(self._gst.State.NULL)
+            self._pipeline.set_state(self._gst.State.NULL)
             self._pipeline = self._sink = None
-
-
-def _word(error: Any) -> str:
-    return " ".join(str(getattr(error, "message", error)).split())

@@ -7,6 +7,7 @@ trtexec reads, lies `KEY.json`, which says what it is.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from edgekit.errors import OutputError
-from edgekit.files import make_folder, write_atomic
+from edgekit.files import check_destination, make_folder, write_atomic
 from edgekit.spec import Precision, Record
 
 KEPT_ENGINES = 8
@@ -76,20 +77,25 @@ class EngineCache:
             stored = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=StoredEngine)
         except (OSError, msgspec.DecodeError):
             return None
-        is_whole = stored.key == key and stored.plan_sha256 == sha256(plan)
-        return (plan, stored) if is_whole else None
+        if stored.key != key or stored.plan_sha256 != sha256(plan):
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the engines that are used are kept
+        return plan, stored
+
+    def check_writable(self) -> None:
+        """Raise the OutputError that `write` would for a folder that cannot be written."""
+        with _explained():
+            make_folder(self.folder)
+            check_destination(self.folder / "engine")
 
     def write(self, plan: bytes, stored: StoredEngine) -> Path:
         """Keep a plan; older ones beyond `KEPT_ENGINES` go. Raises OutputError."""
         path = self.path(stored.key)
-        try:
+        with _explained():
             make_folder(self.folder)
             write_atomic(path, plan)
             write_atomic(path.with_suffix(".json"), msgspec.json.encode(stored))
-        except OutputError as error:
-            reason = str(error).removesuffix(" with -o")
-            mend = " with EDGEKIT_CACHE=FOLDER" if reason != str(error) else ""
-            raise OutputError(f"{reason}{mend}") from error
         self._drop_old()
         return path
 
@@ -132,6 +138,17 @@ class EngineCache:
         for path in files[KEPT_ENGINES:]:
             for part in (path, path.with_suffix(".json"), path.with_suffix(".lock")):
                 part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """An OutputError that names this cache's setting where others name `-o`."""
+    try:
+        yield
+    except OutputError as error:
+        reason = str(error).removesuffix(" with -o")
+        mend = " with EDGEKIT_CACHE=FOLDER" if reason != str(error) else ""
+        raise OutputError(f"{reason}{mend}") from error
 
 
 def sha256(content: bytes) -> str:

@@ -128,6 +128,8 @@ def provide_engine(
         found = None if force else cache.read(key)
         if found is not None:
             return Provided(*found, cache.path(key), cached=True)
+        if must_store:
+            cache.check_writable()  # before minutes are spent on a board
         plan, stored = _build(machine, candidate, key, cache, say, progress)
         try:
             path: Path | None = cache.write(plan, stored)

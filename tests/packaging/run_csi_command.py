@@ -1,0 +1,19 @@
+"""The command line with a pipeline in the camera's place, read by OpenCV or by PyGObject.
+
+`run_csi_command.py WAY HEAD ARGUMENT...`; WAY is `opencv` or `gobject`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+from edgekit.cli import main
+from edgekit.runtime.sources import csi, pipeline
+
+way, head, *arguments = sys.argv[1:]
+if way == "gobject":
+    csi.choose_reader = pipeline.GObjectReader
+csi.CsiSource = functools.partial(csi.CsiSource, head=head, timeout_s=1.5)
+sys.argv = ["edgekit", *arguments]
+main()
