@@ -18,11 +18,12 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from edgekit.quantize.annotate import Plan, fused_activation
-from edgekit.quantize.ranges import Encoding
+from edgekit.quantize.ranges import Encoding, WeightRanges
 from edgekit.rewrite.forms import FUSED_BOUNDS, PADDING
 from edgekit.rewrite.graph import WEIGHTED, aten, is_call, is_quantize, read_constant, replace
 
 LARGEST_CODE = 127
+WEIGHT_SHARES = tuple(1 - step / 100 for step in range(51))
 DEAD_CHANNEL_SHARE = 1e-3
 """A channel's weight scale is at least this share of the layer's largest. Without a floor, the bias
 of a dead channel overflows int32 and its multiplier overflows the reference kernels; a fixed floor
@@ -33,28 +34,69 @@ class WeightObserver(PerChannelMinMaxObserver):
     """Symmetric scale per output channel from the largest magnitude, floored for dead channels."""
 
     def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
-        bound = torch.maximum(self.max_val.abs(), self.min_val.abs())
+        return self._scale(torch.maximum(self.max_val.abs(), self.min_val.abs()))
+
+    def _scale(self, bound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         floor = float(bound.max()) * DEAD_CHANNEL_SHARE or 1.0
-        scale = bound.clamp_min(floor) / 127
+        scale = bound.clamp_min(floor) / LARGEST_CODE
         return scale, torch.zeros_like(scale, dtype=torch.int64)
 
 
-_WEIGHT = QuantizationSpec(
-    dtype=torch.int8,
-    quant_min=-127,
-    quant_max=127,
-    qscheme=torch.per_channel_symmetric,
-    ch_axis=0,
-    observer_or_fake_quant_ctr=WeightObserver.with_args(eps=1e-30),
-)
+class LeastSquaresWeightObserver(WeightObserver):
+    """The share of each channel's largest magnitude whose codes have the least squared error."""
+
+    def forward(self, x_orig: torch.Tensor) -> torch.Tensor:
+        self._weights = x_orig.detach()
+        seen: torch.Tensor = super().forward(x_orig)
+        return seen
+
+    def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
+        bound = torch.maximum(self.max_val.abs(), self.min_val.abs())
+        return self._scale(bound * choose_weight_shares(self._weights, bound))
+
+
+def choose_weight_shares(weights: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
+    """For `(C, …)` weights with the largest magnitudes `(C,)`: the share of each, of a grid from
+    ½ to 1, up to which its 127 codes have the least squared error of rounding and clipping."""
+    rows = weights.flatten(1).double()
+    bound = bound.double().clamp_min(1e-30)[:, None]
+    least = torch.full((len(rows),), torch.inf, dtype=torch.float64)
+    shares = torch.ones(len(rows), dtype=torch.float64)
+    for share in WEIGHT_SHARES:
+        scale = bound * share / LARGEST_CODE
+        codes = (rows / scale).round().clamp(-LARGEST_CODE, LARGEST_CODE)
+        error = (codes * scale - rows).square().sum(1)
+        shares = torch.where(error < least, share, shares)
+        least = torch.minimum(error, least)
+    return shares.to(weights.dtype)
+
+
+def _weight_spec(ranges: WeightRanges) -> QuantizationSpec:
+    observer = WeightObserver if ranges == "max" else LeastSquaresWeightObserver
+    return QuantizationSpec(
+        dtype=torch.int8,
+        quant_min=-LARGEST_CODE,
+        quant_max=LARGEST_CODE,
+        qscheme=torch.per_channel_symmetric,
+        ch_axis=0,
+        observer_or_fake_quant_ctr=observer.with_args(eps=1e-30),
+    )
 
 
 class PlanQuantizer(Quantizer):
     """Tells PT2E what a `Plan` decided, with encodings that are fixed beforehand."""
 
-    def __init__(self, plan: Plan, encodings: Mapping[str, Encoding], *, symmetric: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        encodings: Mapping[str, Encoding],
+        *,
+        symmetric: bool,
+        weight_ranges: WeightRanges = "max",
+    ) -> None:
         super().__init__()
         self._plan = plan
+        self._weights = _weight_spec(weight_ranges)
         self._specs = {
             name: FixedQParamsQuantizationSpec(
                 dtype=torch.int8,
@@ -77,7 +119,7 @@ class PlanQuantizer(Quantizer):
                 read = (nodes[name] for name in plan.reads[node.name])
                 inputs: dict[Node, Any] = {tensor: self._spec(tensor) for tensor in read}
                 if is_call(node, *WEIGHTED):
-                    inputs[node.args[1]] = _WEIGHT
+                    inputs[node.args[1]] = self._weights
                 activation = fused_activation(node) if node.name in plan.writes else None
                 if activation is not None:
                     _annotate(node, inputs, None)
@@ -107,13 +149,15 @@ def quantize_program(
     *,
     symmetric: bool,
     fold_weights: bool,
+    weight_ranges: WeightRanges = "max",
 ) -> GraphModule:
     """The program with quantize/dequantize pairs in place; `program` itself is left as it was.
 
     `fold_weights` stores weights as int8 constants, otherwise as float behind a quantize node.
     """
     program = copy.deepcopy(program)
-    prepared = prepare_pt2e(program, PlanQuantizer(plan, encodings, symmetric=symmetric))
+    quantizer = PlanQuantizer(plan, encodings, symmetric=symmetric, weight_ranges=weight_ranges)
+    prepared = prepare_pt2e(program, quantizer)
     for node in prepared.graph.nodes:
         if is_call(node, *WEIGHTED) and node.args[1].op == "call_module":
             observer = prepared.get_submodule(str(node.args[1].target))

@@ -67,7 +67,12 @@ def quantize(
     encodings = choose_encodings(program, plan, statistics, recipe, symmetric=symmetric)
     encodings[plan.tensors[0]] = Encoding(1.0, offset - 128)
     quantized = quantize_program(
-        program, plan, encodings, symmetric=symmetric, fold_weights=symmetric
+        program,
+        plan,
+        encodings,
+        symmetric=symmetric,
+        fold_weights=symmetric,
+        weight_ranges=recipe.weight_ranges,
     )
     if recipe.bias_correction_images:
         say("correcting biases")

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from edgekit.errors import RecipeError
-from edgekit.quantize.ranges import RangeMethod
+from edgekit.quantize.ranges import RangeMethod, WeightRanges
 from edgekit.resources import resource
 from edgekit.toml import TOMLDecodeError, read_toml
 
@@ -22,6 +22,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     name: str
     ranges: RangeMethod = "mse"
+    weight_ranges: WeightRanges = "max"
     percentile: float = 99.99
     equalization: Equalization = "activations"
     bias_correction_images: int = 32

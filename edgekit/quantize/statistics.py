@@ -22,6 +22,8 @@ SAMPLES_PER_IMAGE = 4096
 """At least so many values of each tensor and image enter the histogram (all where it has fewer), in
 runs of `RUN` neighbours spread evenly. The extremes are those of all values."""
 RUN = 64
+AVERAGING = 0.01
+"""The weight of each image's extremes in their moving average, torchao's own."""
 
 Counts = npt.NDArray[np.float64]
 
@@ -32,6 +34,8 @@ class TensorStatistics:
     def __init__(self) -> None:
         self.minimum = np.inf
         self.maximum = -np.inf
+        self.average: tuple[float, float] | None = None
+        """The moving averages of the images' minima and maxima; None before the first image."""
         self.reach = 0.0
         self.counts: Counts = np.zeros(BINS)
 
@@ -40,17 +44,29 @@ class TensorStatistics:
 
         Raises ConversionError when they are not finite.
         """
-        low, high = (float(bound) for bound in torch.aminmax(values))
+        lows, highs = torch.aminmax(values.flatten(1), dim=1)
+        low, high = float(lows.min()), float(highs.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise ConversionError(
                 f"the float network's activations reach {low} to {high} on a calibration image:"
                 " expected finite values; check the checkpoint and --normalize"
             )
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        self._average(lows.tolist(), highs.tolist())
         self._widen(max(abs(low), abs(high)))
         if self.reach:
             counts = torch.histc(_sample(values), bins=BINS, min=-self.reach, max=self.reach)
             self.counts += counts.numpy()
+
+    def _average(self, lows: Sequence[float], highs: Sequence[float]) -> None:
+        """Image by image, so that the batch size does not count (Jacob et al., arXiv:1712.05877,
+        section 3.1)."""
+        for low, high in zip(lows, highs, strict=True):
+            before = self.average or (low, high)
+            self.average = (
+                before[0] + AVERAGING * (low - before[0]),
+                before[1] + AVERAGING * (high - before[1]),
+            )
 
     def _widen(self, magnitude: float) -> None:
         if magnitude > self.reach and self.reach == 0.0:
@@ -74,6 +90,7 @@ class TensorStatistics:
         return {
             "minimum": self.minimum,
             "maximum": self.maximum,
+            "average": self.average,
             "reach": self.reach,
             "first_bin": first,
             "counts": [int(count) for count in self.counts[first:last]],
@@ -84,6 +101,9 @@ class TensorStatistics:
         """The inverse of `to_json`."""
         self = cls()
         self.minimum, self.maximum = float(document["minimum"]), float(document["maximum"])
+        if document["average"] is not None:
+            low, high = document["average"]
+            self.average = (float(low), float(high))
         self.reach = float(document["reach"])
         first, counts = int(document["first_bin"]), document["counts"]
         self.counts[first : first + len(counts)] = counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +14,19 @@ from torch.fx import GraphModule, Interpreter, Node
 from edgekit.quantize.annotate import plan_for_litert
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.correct import channel_means, correct_biases
-from edgekit.quantize.lower import DEAD_CHANNEL_SHARE, WeightObserver, quantize_program
+from edgekit.quantize.lower import (
+    DEAD_CHANNEL_SHARE,
+    WEIGHT_SHARES,
+    WeightObserver,
+    choose_weight_shares,
+    quantize_program,
+)
 from edgekit.quantize.pipeline import choose_encodings, quantize
 from edgekit.quantize.ranges import Encoding
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.statistics import gather_statistics
 from edgekit.rewrite.export import export_program
-from edgekit.rewrite.graph import WEIGHTED, is_call
+from edgekit.rewrite.graph import WEIGHTED, is_call, read_constant
 from tests.quantize.nets import (
     calls,
     random_input,
@@ -31,7 +38,7 @@ from tests.quantize.nets import (
 )
 
 
-def quantize_net(net: nn.Module, x: torch.Tensor, **options: bool) -> tuple[GraphModule, ...]:
+def quantize_net(net: nn.Module, x: torch.Tensor, **options: object) -> tuple[GraphModule, ...]:
     """(float program, int8 program), calibrated on `x` itself."""
     program = export_program(net, small_spec())
     plan = plan_for_litert(program)
@@ -39,7 +46,7 @@ def quantize_net(net: nn.Module, x: torch.Tensor, **options: bool) -> tuple[Grap
     encodings = choose_encodings(
         program, plan, statistics, Recipe(name="test", ranges="min-max"), symmetric=False
     )
-    settings = {"symmetric": False, "fold_weights": False} | options
+    settings: dict[str, Any] = {"symmetric": False, "fold_weights": False} | options
     return program, quantize_program(program, plan, encodings, **settings)
 
 
@@ -156,3 +163,35 @@ def test_the_whole_road(tmp_path: Path, symmetric: bool) -> None:
     expected = run(net, normalized.permute(0, 3, 1, 2))
     seen = run(result.program, x - result.offset)
     assert relative_error(seen, expected) < 0.05
+
+
+def test_weight_shares_are_the_least_squared_error() -> None:
+    """Against every share of the grid, channel by channel."""
+    weights = torch.randn(5, 4, 3, 3, generator=torch.Generator().manual_seed(0)) ** 3
+    bound = weights.abs().flatten(1).amax(1)
+    shares = choose_weight_shares(weights, bound)
+    for channel, largest, share in zip(weights.double(), bound.double(), shares, strict=True):
+
+        def error(part: float, row: torch.Tensor = channel, top: torch.Tensor = largest) -> float:
+            scale = top * part / 127
+            codes = (row / scale).round().clamp(-127, 127)
+            return float((codes * scale - row).square().sum())
+
+        assert float(share) == pytest.approx(min(WEIGHT_SHARES, key=error))
+
+
+def test_least_squares_weights_err_less() -> None:
+    torch.manual_seed(1)
+    layer = nn.Conv2d(3, 64, 9)
+    with torch.no_grad():
+        layer.weight.normal_()  # of 243 values, clipping the largest pays in some channels
+    errors = {}
+    for ranges in ("max", "mse"):
+        program, quantized = quantize_net(layer, random_input(), weight_ranges=ranges)
+        (node,) = (n for n in quantized.graph.nodes if "quantize_per_channel" in str(n.target)
+                   and "dequantize" not in str(n.target))  # fmt: skip
+        scale = read_constant(quantized, node.args[1]).reshape(-1, 1, 1, 1)
+        codes = (layer.weight / scale).round().clamp(-127, 127)
+        errors[ranges] = float((codes * scale - layer.weight).square().sum())
+        assert program is not quantized
+    assert errors["mse"] < errors["max"]

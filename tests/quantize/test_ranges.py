@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ import torch
 from edgekit.quantize.ranges import Encoding, Range, RangeMethod, choose_range, encode
 from edgekit.quantize.statistics import TensorStatistics
 
-METHODS: tuple[RangeMethod, ...] = ("min-max", "mse", "percentile")
+METHODS: tuple[RangeMethod, ...] = get_args(RangeMethod)
 
 
 def count(values: torch.Tensor) -> TensorStatistics:
@@ -126,3 +129,74 @@ def test_asymmetric_encoding(interval: Range, expected: Encoding) -> None:
 def test_symmetric_encoding() -> None:
     assert encode(Range(-2.54, 1), symmetric=True) == (pytest.approx(0.02), 0)
     assert encode(Range(0, 127), symmetric=True) == (pytest.approx(1), 0)
+
+
+def slow_divergence(magnitudes: list[float], bins: int, levels: int) -> float:
+    """The definition, bin by bin."""
+    kept = magnitudes[:bins]
+    p = list(kept)
+    p[-1] += sum(magnitudes[bins:])
+    q = [0.0] * bins
+    groups = min(levels, bins)
+    for group in range(groups):
+        first, end = group * bins // groups, (group + 1) * bins // groups
+        occupied = [index for index in range(first, end) if kept[index] > 0]
+        for index in occupied:
+            q[index] = sum(kept[first:end]) / len(occupied)
+    total = 0.0
+    for share, approximation in zip(p, q, strict=True):
+        if share > 0 and approximation == 0:
+            return float("inf")
+        if share > 0:
+            total += share / sum(p) * float(np.log((share / sum(p)) / (approximation / sum(q))))
+    return total
+
+
+@pytest.mark.parametrize("kind", ["normal", "relu", "negative", "outliers"])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_entropy_is_the_least_divergence(kind: str, symmetric: bool) -> None:
+    statistics = count(draw(kind))
+    low, high = choose_range(statistics, "entropy", symmetric=symmetric)
+    half = len(statistics.counts) // 2
+    folded = statistics.counts[half:] + statistics.counts[:half][::-1]
+    width = statistics.reach / half
+    used = max(index for index, number in enumerate(folded) if number) + 1
+    two_sided = symmetric or statistics.minimum < 0 < statistics.maximum
+    levels = 128 if two_sided else 256
+    tried = [*range(levels, used, 8), used]
+    best = min(tried, key=lambda bins: slow_divergence(folded.tolist(), bins, levels)) * width
+    if symmetric:
+        assert (low, high) == pytest.approx((-best, best))
+    else:
+        smallest, largest = min(statistics.minimum, 0), max(statistics.maximum, 0)
+        assert (low, high) == pytest.approx((max(smallest, -best), min(largest, best)))
+
+
+def test_entropy_clips_lonely_outliers() -> None:
+    """Half a million values within 4, ten spread up to 60."""
+    values = torch.randn(500_000, generator=torch.Generator().manual_seed(0)).clamp(-4, 4)
+    statistics = count(torch.cat([values, torch.linspace(20, 60, 10)]))
+    low, high = choose_range(statistics, "entropy", symmetric=False)
+    assert low == -high
+    assert 2 < high < 20
+
+
+def test_a_moving_average_goes_image_by_image() -> None:
+    images = torch.randn(7, 50, generator=torch.Generator().manual_seed(2))
+    together, apart = TensorStatistics(), TensorStatistics()
+    together.update(images)
+    low, high = float(images[0].min()), float(images[0].max())
+    for image in images:
+        apart.update(image[None])
+        low += 0.01 * (float(image.min()) - low)
+        high += 0.01 * (float(image.max()) - high)
+    assert together.average == apart.average == pytest.approx((low, high))
+    assert choose_range(together, "moving-average", symmetric=False) == pytest.approx((low, high))
+
+
+def test_statistics_survive_json() -> None:
+    statistics = count(draw("outliers"))
+    again = TensorStatistics.from_json(json.loads(json.dumps(statistics.to_json())))
+    for method in METHODS:
+        expected = choose_range(statistics, method, symmetric=False)
+        assert choose_range(again, method, symmetric=False) == expected

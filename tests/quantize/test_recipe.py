@@ -35,7 +35,7 @@ def test_an_unknown_name_lists_the_shipped_ones(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ('name = "x"\nrange = "mse"', r"unknown field `range`.*balanced\.toml shows"),
-        ('name = "x"\nranges = "entropy"', r"'entropy'.*\$\.ranges"),
+        ('name = "x"\nranges = "kl"', r"'kl'.*\$\.ranges"),
         ('name = "x"\nequalization = true', r"Expected `str`, got `bool`.*\$\.equalization"),
         ('ranges = "mse"', "missing required field `name`"),
         ('name = "x"\npercentile = 10.0', "percentile 10.0: expected 50 to 100"),
