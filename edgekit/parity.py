@@ -11,6 +11,16 @@ from edgekit.bundle import Parity
 
 Logits = npt.NDArray[np.float32]
 
+TOLERATED_SQNR_DB = 15.0
+"""Signal to noise of the logits below which the model or its runtime is another one."""
+
+
+def sqnr_db(reference: Logits, seen: Logits) -> float:
+    """10·log₁₀(Σ reference² / Σ(reference − seen)²) over all logits; infinite when equal."""
+    signal = np.square(reference, dtype=np.float64).sum()
+    noise = np.square(reference - seen, dtype=np.float64).sum()
+    return float(10 * np.log10(signal / noise)) if noise else math.inf
+
 
 class ParityMeter:
     """Compares an artifact with its float original, batch by batch, in constant memory.

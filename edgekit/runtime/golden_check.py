@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from edgekit.bundle import Bundle, Golden
 from edgekit.errors import BundleError
+from edgekit.parity import TOLERATED_SQNR_DB, sqnr_db
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.preprocess import preprocess
 from edgekit.spec import Record
 
 TOLERATED_PIXEL_DIFFERENCE = 2.0
 """Mean absolute difference in levels (0-255) above which the preprocessing is another one."""
-
-TOLERATED_SQNR_DB = 15.0
-"""Signal to noise of the logits below which the model or its runtime is another one."""
 
 
 class GoldenCheck(Record, frozen=True, kw_only=True):
@@ -98,13 +95,6 @@ def _check_logits(bundle: Bundle, examples: Sequence[Golden], classifier: Classi
         f"{runtime} rounds otherwise than at conversion (logits {ratio:.0f} dB alike, at most"
         f" {largest:.3g} off): close classes may change places"
     ]
-
-
-def sqnr_db(reference: npt.NDArray[np.float32], seen: npt.NDArray[np.float32]) -> float:
-    """10·log₁₀(Σ reference² / Σ(reference − seen)²) over all logits of all images."""
-    signal = np.square(reference, dtype=np.float64).sum()
-    noise = np.square(reference - seen, dtype=np.float64).sum()
-    return float(10 * np.log10(signal / noise)) if noise else float("inf")
 
 
 def _tools(bundle: Bundle) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 
 from edgekit.bundle import Golden
 from edgekit.errors import EngineError
+from edgekit.parity import TOLERATED_SQNR_DB, sqnr_db
 from edgekit.runtime.engine import Engine
-from edgekit.runtime.golden_check import TOLERATED_SQNR_DB, sqnr_db
 
 ROUNDS = 200
 SECONDS = 5.0
