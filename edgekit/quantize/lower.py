@@ -22,7 +22,8 @@ from edgekit.quantize.ranges import Encoding, WeightRanges
 from edgekit.rewrite.forms import FUSED_BOUNDS, PADDING
 from edgekit.rewrite.graph import WEIGHTED, aten, is_call, is_quantize, read_constant, replace
 
-LARGEST_CODE = 127
+LOWEST_CODE, LARGEST_CODE = -128, 127
+"""Of activations; weights keep to ±127."""
 WEIGHT_SHARES = tuple(1 - step / 100 for step in range(51))
 DEAD_CHANNEL_SHARE = 1e-3
 """A channel's weight scale is at least this share of the layer's largest. Without a floor, the bias
@@ -102,8 +103,8 @@ class PlanQuantizer(Quantizer):
                 dtype=torch.int8,
                 scale=encoding.scale,
                 zero_point=encoding.zero_point,
-                quant_min=-128,
-                quant_max=127,
+                quant_min=LOWEST_CODE,
+                quant_max=LARGEST_CODE,
                 qscheme=torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine,
             )
             for name, encoding in encodings.items()
@@ -170,18 +171,38 @@ def quantize_program(
     return converted
 
 
-def _relax_clamps(program: GraphModule) -> None:
-    """Write a clamp from zero as a ReLU where the largest code lies at its upper bound or below.
+def read_quantized_weight(program: GraphModule, node: Node) -> torch.Tensor:
+    """The `(out, …)` weight that a layer of a quantized program computes with, float32."""
+    dequantize = cast(Node, node.args[1])
+    source, scale = cast(Node, dequantize.args[0]), cast(Node, dequantize.args[1])
+    steps = read_constant(program, scale)
+    if source.op == "get_attr":
+        codes = read_constant(program, source)
+    else:
+        values = read_constant(program, cast(Node, source.args[0]))
+        shape = (-1, *[1] * (values.dim() - 1))
+        codes = (values / steps.reshape(shape)).round().clamp(-LARGEST_CODE, LARGEST_CODE)
+    weight: torch.Tensor = codes * steps.reshape(-1, *[1] * (codes.dim() - 1))
+    return weight
 
-    TensorRT joins a ReLU with the layer before it.
+
+def _relax_clamps(program: GraphModule) -> None:
+    """Drop clamps at whose bounds the codes end anyway; from zero on, a clamp is then a ReLU.
+
+    TensorRT joins a layer with rounding, and with a ReLU, but not with every clamp.
     """
     for node in list(program.graph.nodes):
-        if not is_call(node, aten.hardtanh.default) or node.args[1] != 0:
+        if not is_call(node, aten.hardtanh.default):
             continue
         steps = _rounded_with(node)
-        if steps and all(float(node.args[2]) / step >= LARGEST_CODE - 0.5 for step in steps):
+        source, low, high = cast("tuple[Node, float, float]", node.args)
+        if not steps or min(high / step for step in steps) < LARGEST_CODE - 0.5:
+            continue
+        if max(low / step for step in steps) <= LOWEST_CODE + 0.5:
+            replace(node, source)
+        elif low == 0:
             with program.graph.inserting_before(node):
-                relu = program.graph.call_function(aten.relu.default, (node.args[0],))
+                relu = program.graph.call_function(aten.relu.default, (source,))
             relu.meta = dict(node.meta)
             replace(node, relu)
     program.recompile()

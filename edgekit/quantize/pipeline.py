@@ -16,6 +16,7 @@ from edgekit.quantize.equalize import equalize_activations, equalize_weights
 from edgekit.quantize.lower import quantize_program
 from edgekit.quantize.ranges import Encoding, choose_range, encode
 from edgekit.quantize.recipe import Recipe
+from edgekit.quantize.shift import Shifts, settle_shifts, shift_activations
 from edgekit.quantize.statistics import TensorStatistics, gather_statistics
 from edgekit.rewrite.forms import pad_channels_last
 from edgekit.rewrite.graph import describe, finish, is_call, output_tensor
@@ -66,19 +67,24 @@ def quantize(
     statistics = gather_statistics(program, plan.tensors[1:], _inputs(images.batches(), offset))
     encodings = choose_encodings(program, plan, statistics, recipe, symmetric=symmetric)
     encodings[plan.tensors[0]] = Encoding(1.0, offset - 128)
+    shifts = Shifts({}, {})
+    if symmetric:
+        shifts = shift_activations(program, statistics, recipe.ranges, recipe.percentile)
     quantized = quantize_program(
         program,
         plan,
-        encodings,
+        encodings | shifts.encodings,
         symmetric=symmetric,
         fold_weights=symmetric,
         weight_ranges=recipe.weight_ranges,
     )
+    settle_shifts(program, quantized, shifts)
     if recipe.bias_correction_images:
         say("correcting biases")
         sample = images.sample_batches(recipe.bias_correction_images)
         correct_biases(program, quantized, torch.cat(list(_inputs(sample, offset))))
     left_float = [node for node in program.graph.nodes if node.name in plan.left_float]
+    encodings |= shifts.encodings
     return Quantized(quantized, offset, encodings, tuple(map(describe, left_float)))
 
 

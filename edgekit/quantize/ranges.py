@@ -97,10 +97,12 @@ def _least_divergence(statistics: TensorStatistics, two_sided: bool) -> float:
     P is the histogram of magnitudes up to T, all beyond counted into its last bin. Q is the same
     histogram without what lies beyond, its bins joined into as many groups as there are codes on
     one side (128, or 256 where all values have one sign), each group's count spread evenly over
-    its bins that are not empty. T is the upper edge of a bin; every `_STRIDE`th is tried.
+    its bins that are not empty. T is the upper edge of a bin; every `_STRIDE`th is tried. The first
+    bin counts as the second does: a ReLU's zeros are exact whatever T is, and would outweigh all.
     """
     half = len(statistics.counts) // 2
     magnitudes = statistics.counts[half:] + statistics.counts[:half][::-1]
+    magnitudes[0] = magnitudes[1]
     width = statistics.reach / half
     used = int(np.flatnonzero(magnitudes)[-1]) + 1
     levels = 128 if two_sided else 256

@@ -18,6 +18,7 @@ from edgekit.quantize.lower import quantize_program
 from edgekit.quantize.pipeline import choose_encodings
 from edgekit.quantize.ranges import Encoding
 from edgekit.quantize.recipe import Recipe
+from edgekit.quantize.shift import settle_shifts, shift_activations
 from edgekit.quantize.statistics import gather_statistics
 from edgekit.rewrite.export import trace
 from edgekit.rewrite.passes import INTEGER_PASSES, run_passes
@@ -63,7 +64,11 @@ def quantized(family: str, size: int) -> GraphModule:
     recipe = Recipe(name="test", ranges="min-max")
     encodings = choose_encodings(program, plan, statistics, recipe, symmetric=True)
     encodings[plan.tensors[0]] = Encoding(1.0, 0)
-    return quantize_program(program, plan, encodings, symmetric=True, fold_weights=True)
+    shifts = shift_activations(program, statistics, recipe.ranges, recipe.percentile)
+    encodings |= shifts.encodings
+    written = quantize_program(program, plan, encodings, symmetric=True, fold_weights=True)
+    settle_shifts(program, written, shifts)
+    return written
 
 
 def noise(size: int, count: int = 4) -> Sequence[np.ndarray]:
