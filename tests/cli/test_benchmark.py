@@ -185,7 +185,7 @@ def test_settings_may_name_the_model(model, clip, tmp_path):
     [
         (["absent.tflite", "--source", "CLIP"], "absent.tflite"),
         (["MODEL", "--source", "absent.mp4"], "absent.mp4"),
-        (["CLIP", "--source", "CLIP"], "no TFLite model"),
+        (["CLIP", "--source", "CLIP"], "no TFLite or ONNX model"),
         (["MODEL", "MODEL", "--source", "0"], "camera 0 cannot serve 2 models at once"),
         (["MODEL", "--images", "absent"], "absent is not a folder of images"),
     ],
