@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgekit.conversion import _exact_program
 from edgekit.models import FAMILIES
 from edgekit.quantize import quiet  # noqa: F401  before torchao
 from edgekit.quantize.calibration import CalibrationImages
@@ -29,7 +28,8 @@ from edgekit.quantize.recipe import Recipe
 from edgekit.rewrite.export import export_program, trace
 from edgekit.rewrite.passes import FLOAT_PASSES, INTEGER_PASSES, run_passes
 from edgekit.spec import InputSpec
-from edgekit.targets.pi import TFLiteWriter
+from edgekit.targets.artifact import make_float_program
+from edgekit.targets.pi import PIXEL_OFFSET, TFLiteWriter
 
 PLAIN_FLOAT, PLAIN_INT8 = "plain float", "plain int8"
 EDGEKIT_FLOAT, EDGEKIT_PIXELS, EDGEKIT_INT8 = (
@@ -144,7 +144,7 @@ def write_variants(name: str, photographs: Path, count: int, recipe: Recipe) -> 
             PLAIN_INT8: pool.submit(write_plain_int8, name, _normalize(images, spec)),
         }
         program = trace(build_network(name), spec)
-        pixels.start(_exact_program(program, spec), spec.height, spec.width)
+        pixels.start(make_float_program(program, spec, PIXEL_OFFSET), spec.height, spec.width)
         run_passes(program, INTEGER_PASSES)
         quantized = quantize(
             program, spec.normalization, images, recipe, symmetric=False, say=lambda text: None
