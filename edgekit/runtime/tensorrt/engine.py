@@ -164,9 +164,8 @@ class TensorRTEngine(Engine):
         """
         profiler = _make_profiler(self._library.module)
         self._cuda.activate()
-        context = (
-            self._engine.create_execution_context()
-        )  # of its own: profiling stays out of `_infer`
+        # A context of its own, so that profiling stays out of `_infer`.
+        context = self._engine.create_execution_context()
         if context is None:
             raise EngineError(
                 f"the GPU has no memory left to time the layers ({self._log.reason()}): close other"
