@@ -10,7 +10,6 @@ from typing import cast
 from torch.fx import GraphModule, Node
 
 from edgekit.rewrite.graph import aten, call, is_call, replace, shape
-from edgekit.rewrite.scalars import read_affine
 
 
 def factor_differences(program: GraphModule) -> None:
@@ -20,18 +19,6 @@ def factor_differences(program: GraphModule) -> None:
             factored = _factor(program, node)
             if factored is not None:
                 replace(node, factored)
-
-
-def cancel_shifts(program: GraphModule) -> None:
-    """(x + c) − (y + c) = x − y for a number c."""
-    for node in list(program.graph.nodes):
-        if not is_call(node, aten.sub.Tensor) or node.kwargs:
-            continue
-        terms = [(term, read_affine(term)) for term in node.args[:2] if isinstance(term, Node)]
-        if len(terms) == 2 and all(step and step.slope == 1 for _, step in terms):
-            (first, one), (second, two) = terms
-            if one == two:
-                node.args = (first.args[0], second.args[0])
 
 
 def _factor(program: GraphModule, node: Node) -> Node | None:

@@ -1,8 +1,8 @@
 """A product with a number is carried forward until a layer takes it into its weights.
 
 Every operator that scales with its input passes the factor on: s·x + s·y = s·(x + y),
-ReLU(s·x) = s·ReLU(x), mean(s·x) = s·mean(x), (s·x)·y = s·(x·y). Where a factor would have to be
-multiplied in after all, it stays where it was.
+ReLU(s·x) = s·ReLU(x), max(s·x, s·y) = s·max(x, y), mean(s·x) = s·mean(x), (s·x)·y = s·(x·y). Where
+a factor would have to be multiplied in after all, it stays where it was.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from edgekit.rewrite.scalars import Affine, read_affine
 
 PROPORTIONAL = (
     aten.relu.default,
+    aten.maximum.default,
     aten.mean.dim,
     aten.max_pool2d.default,
     aten.avg_pool2d.default,

@@ -17,12 +17,13 @@ from edgekit.errors import ConversionError
 from edgekit.rewrite.batch_norm import find_batch_norm, fold_batch_norm
 from edgekit.rewrite.canonical import canonicalize, find_uncanonical
 from edgekit.rewrite.channels import arrange_channels, find_permutations
-from edgekit.rewrite.differences import cancel_shifts, factor_differences
+from edgekit.rewrite.differences import factor_differences
 from edgekit.rewrite.factors import carry_factors
 from edgekit.rewrite.forms import (
     find_numbers,
     use_float_forms,
     use_integer_forms,
+    write_maxima,
     write_numbers_as_tensors,
 )
 from edgekit.rewrite.graph import finish
@@ -68,7 +69,6 @@ COMMON = (
         requires=("canonicalize", "fold batch norm", "split convolutions"),
         ensures=find_scalars,
     ),
-    Pass("factor differences", factor_differences, requires=("canonicalize",)),
     Pass(
         "merge separable convolutions",
         merge_separable,
@@ -92,14 +92,15 @@ COMMON = (
 
 FLOAT_PASSES = (
     *COMMON,
+    Pass("write maxima", write_maxima, requires=("canonicalize",)),
     Pass("use float forms", use_float_forms, requires=("fold scalars",)),
     Pass("carry factors", carry_factors, requires=("use float forms",)),
-    Pass("cancel shifts", cancel_shifts, requires=("carry factors",)),
 )
 """For a program that stays in float."""
 
 INTEGER_PASSES = (
     *COMMON,
+    Pass("factor differences", factor_differences, requires=("canonicalize",)),
     Pass("use integer forms", use_integer_forms, requires=("fold scalars",)),
     Pass("carry factors", carry_factors, requires=("use integer forms",)),
     Pass(

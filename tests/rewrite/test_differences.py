@@ -10,17 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekit.models.micro_layers import DynamicShiftMax
-from edgekit.rewrite.differences import cancel_shifts
-from edgekit.rewrite.export import trace
-from edgekit.rewrite.graph import finish
+from edgekit.rewrite.graph import aten
 from edgekit.rewrite.passes import FLOAT_PASSES, INTEGER_PASSES, Pass
-from tests.quantize.nets import calls, relative_error, run, small_spec
+from tests.quantize.nets import calls
 from tests.rewrite.compare import (
-    ADD,
     MUL,
     SUB,
     Net,
-    images,
+    find,
     rewrite,
     rewrite_fully,
 )
@@ -97,38 +94,19 @@ def test_a_factor_of_another_shape() -> None:
     rewrite(gated(read), "factor differences")
 
 
-@pytest.mark.parametrize(
-    ("function", "operators"),
-    [
-        (lambda x, y: (x + 2) - (y + 2), [SUB]),
-        (lambda x, y: (x - 2) - (y + -2), [SUB]),
-        (lambda x, y: (x + 2) - (y + 3), [ADD, ADD, SUB]),
-        (lambda x, y: (x * 2) - (y * 2), [MUL, MUL, SUB]),
-        (lambda x, y: torch.sub(x + 2, y + 2, alpha=2), [ADD, ADD, SUB]),
-        (lambda x, y: torch.add(x, 1, alpha=2) - (y + 1), [ADD, ADD, SUB]),
-        (lambda x, y: (x + 2) + (y + 2), [ADD, ADD, ADD]),
-        (lambda x, y: (x + 2) - 2 + y, [ADD, SUB, ADD]),
-    ],
-)
-def test_equal_shifts_cancel(
-    function: Callable[[Tensor, Tensor], Tensor], operators: list[str]
-) -> None:
-    net = Net(lambda net, x: function(x.relu(), x.sigmoid()))
-    program = trace(net, small_spec(8))
-    cancel_shifts(program)
-    x = images().float()
-    assert calls(finish(program))[2:] == operators
-    assert relative_error(run(program, x), run(net, x)) < 1e-6
-
-
 @pytest.mark.parametrize("start", [(1.0, 0.0, 1.0, 0.0), (1.0, 0.0, 0.5, 0.5)])
-def test_dynamic_shift_max_takes_the_difference_of_gates(start: tuple[float, ...]) -> None:
+def test_dynamic_shift_max_in_int8_takes_the_difference_of_gates(start: tuple[float, ...]) -> None:
+    program = rewrite(dynamic_shift_max(start), INTEGER_PASSES)
+    assert [node.meta["val"].shape[2:] for node in find(program, aten.sub.Tensor)] == [(1, 1)] * 2
+    rewrite_fully(dynamic_shift_max(start))
+
+
+def test_dynamic_shift_max_in_float_is_a_maximum() -> None:
+    program = rewrite(dynamic_shift_max((1.0, 0.0, 0.5, 0.5)), FLOAT_PASSES)
+    assert len(find(program, aten.maximum.default)) == 1
+    assert not find(program, aten.sub.Tensor)
+
+
+def dynamic_shift_max(start: tuple[float, ...]) -> nn.Module:
     layers = [nn.Conv2d(3, 16, 3), DynamicShiftMax(16, 4, start=start), nn.Conv2d(16, 4, 1)]
-    program = rewrite(nn.Sequential(*layers), FLOAT_PASSES)
-    image_differences = [
-        node
-        for node in program.graph.nodes
-        if str(node.target) == SUB and node.meta["val"].shape[-1] > 1
-    ]
-    assert not image_differences
-    rewrite_fully(nn.Sequential(*layers))
+    return nn.Sequential(*layers)

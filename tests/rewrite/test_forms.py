@@ -16,6 +16,7 @@ from tests.quantize.nets import calls
 from tests.rewrite.compare import ADD, CLAMP, CONV, MUL, RELU, SUB, Net, find, rewrite
 
 SIGMOID, HARD_SWISH = "aten.sigmoid.default", "aten.hardswish.default"
+MAXIMUM = "aten.maximum.default"
 FORMS = (*COMMON, Pass("use float forms", use_float_forms))
 """The float forms, before their factors are carried on."""
 
@@ -81,6 +82,24 @@ def test_a_gate_needs_no_operators_of_its_own() -> None:
 def test_hard_swish_stays_in_float() -> None:
     program = rewrite(around(lambda y: F.hardswish(F.silu(y))), FLOAT_PASSES)
     assert calls(program) == [CONV, "aten.silu.default", HARD_SWISH, CONV]
+
+
+@pytest.mark.parametrize(
+    ("function", "operators"),
+    [
+        (lambda x, y: torch.maximum(x, y), [MAXIMUM]),
+        (lambda x, y: torch.maximum(x * 2, y * 2), [MAXIMUM]),
+        (lambda x, y: x + F.relu(y - x), [MAXIMUM]),
+        (lambda x, y: F.relu(x - y) + x, [SUB, RELU, ADD]),
+        (lambda x, y: torch.add(F.relu(x - y), y, alpha=2), [SUB, RELU, ADD]),
+        (lambda x, y: F.relu(torch.sub(x, y, alpha=2)) + y, [SUB, RELU, ADD]),
+    ],
+)
+def test_a_maximum_is_one_operator_in_float(
+    function: Callable[[Tensor, Tensor], Tensor], operators: list[str]
+) -> None:
+    program = rewrite(around(lambda y: function(y.sigmoid(), y.tanh())), FLOAT_PASSES)
+    assert calls(program)[3:-1] == operators
 
 
 # --- Integer -------------------------------------------------------------------------------------
