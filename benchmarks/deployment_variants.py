@@ -21,9 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.models import FAMILIES
+from edgekit.progress import Progress
 from edgekit.quantize import quiet  # noqa: F401  before torchao
 from edgekit.quantize.calibration import CalibrationImages
-from edgekit.quantize.pipeline import quantize
+from edgekit.quantize.pipeline import calibrate
 from edgekit.quantize.recipe import Recipe
 from edgekit.rewrite.export import export_program, trace
 from edgekit.rewrite.passes import FLOAT_PASSES, INTEGER_PASSES, run_passes
@@ -146,9 +147,9 @@ def write_variants(name: str, photographs: Path, count: int, recipe: Recipe) -> 
         program = trace(build_network(name), spec)
         pixels.start(make_float_program(program, spec, PIXEL_OFFSET), spec.height, spec.width)
         run_passes(program, INTEGER_PASSES)
-        quantized = quantize(
-            program, spec.normalization, images, recipe, symmetric=False, say=lambda text: None
-        )
+        quantized = calibrate(
+            program, spec.normalization, images, recipe, symmetric=False, say=Progress()
+        ).quantize()
         integer.start(quantized.program, spec.height, spec.width)
         differences = measure_differences(name)
         models = {variant: job.result() for variant, job in jobs.items()}

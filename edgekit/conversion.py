@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -20,10 +20,13 @@ from edgekit.acceleration import Acceleration, Latency, compare_latency, find_ac
 from edgekit.bundle import SCHEMA_VERSION, Golden, Manifest, Origin, Parity, write_bundle
 from edgekit.checkpoint import Checkpoint
 from edgekit.errors import ConversionError
+from edgekit.evaluation import Validation
 from edgekit.files import check_destination
-from edgekit.images import read_image
+from edgekit.images import LabelledImage, read_image
 from edgekit.parity import Logits, ParityMeter
+from edgekit.progress import Progress
 from edgekit.quantize.calibration import CalibrationImages
+from edgekit.quantize.data_checks import NORMALIZATION_IMAGES, check_classes, check_normalization
 from edgekit.quantize.recipe import Recipe
 from edgekit.runtime.engine import Engine, EngineDescription
 from edgekit.runtime.onnx_runtime import OnnxRuntimeEngine
@@ -31,11 +34,12 @@ from edgekit.runtime.opening import is_onnx, open_engine
 from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.spec import InputSpec, ModelSpec, Precision, Target
 from edgekit.targets.artifact import Request
+from edgekit.targets.budget import Budget, MixedPrecision
 from edgekit.targets.builder_check import BuilderCheck, check_with_builder
 from edgekit.targets.pi import Writers
 
-Say = Callable[[str], None]
 GOLDEN_IMAGES = 3
+SILENT = Progress()
 TOOLS: dict[Target, tuple[str, ...]] = {
     "pi": ("torch", "torchao", "litert-torch", "ai-edge-litert"),
     "jetson": ("torch", "torchao", "onnx", "onnxscript", "onnxruntime"),
@@ -45,7 +49,8 @@ TOOLS: dict[Target, tuple[str, ...]] = {
 class Conversion(NamedTuple):
     """What `convert` made and measured.
 
-    `left_float` names operators without an int8 form. `acceleration` and `latency` (of this
+    `warnings` are of the images. `left_float` names operators without an int8 form, `mixed` tells
+    what was kept float by budget. `acceleration` and `latency` (of this
     machine, one thread) are told of a Pi's artifact, `builder_check` of a Jetson's where a
     TensorRT builder is installed; None otherwise.
     """
@@ -57,7 +62,9 @@ class Conversion(NamedTuple):
     model_bytes: int
     parity: Parity
     engine: EngineDescription
+    warnings: tuple[str, ...]
     left_float: tuple[str, ...]
+    mixed: MixedPrecision | None
     acceleration: Acceleration | None
     latency: Latency | None
     builder_check: BuilderCheck | None
@@ -76,14 +83,18 @@ def convert(
     keep_reference: bool = True,
     writers: Writers | None = None,
     half_between: bool = False,
-    say: Say = lambda text: None,
+    max_drop: float | None = None,
+    validation: Sequence[LabelledImage] = (),
+    say: Progress = SILENT,
 ) -> Conversion:
     """Convert `checkpoint` for `target` and write the bundle `output`.
 
     `images` are calibrated on (int8) and, the part held out of calibration, compared on: the
     artifact as LiteRT or ONNX Runtime runs it against the float module. `writers` are the Pi's
     worker processes, where the caller started them early (`open_writers`); `half_between` is the
-    Jetson's float16 between int8 layers (`--jetpack 7.2`). Raises ConversionError when a step
+    Jetson's float16 between int8 layers (`--jetpack 7.2`). With `max_drop`, layers stay float until
+    the artifact loses no more percentage points: of top-1 on the labelled images `validation`, or
+    without any of agreement on those held out of calibration. Raises ConversionError when a step
     cannot be done, CalibrationError for unfit images, OutputError when `output` cannot be written.
     """
     started = time.monotonic()
@@ -94,8 +105,14 @@ def convert(
             f"{len(class_names)} class names do not fit the {spec.classes} classes of the"
             " checkpoint: expected one name a line for each class"
         )
+    sample = images.sample_batches(NORMALIZATION_IMAGES)
+    images.warnings += check_normalization(checkpoint.module, spec.input.normalization, sample)
+    images.warnings += check_classes(images.source, class_names)
     held_out = list(images.held_out_batches())
-    request = Request(checkpoint, images, precision, recipe, keep_reference, say)
+    budget = None
+    if max_drop is not None:
+        budget = _make_budget(checkpoint, max_drop, validation, images, target)
+    request = Request(checkpoint, images, precision, recipe, keep_reference, say, budget)
     if target == "pi":
         from edgekit.targets.pi_artifact import make_artifact
 
@@ -137,7 +154,9 @@ def convert(
     report = {
         "parity": parity,
         "engine": engine.description,
+        "warnings": images.warnings,
         "left_float": artifact.left_float,
+        "mixed_precision": artifact.mixed,
         "acceleration": acceleration,
         "latency": latency,
         "builder_check": builder_check,
@@ -162,7 +181,9 @@ def convert(
         model_bytes=len(artifact.model),
         parity=parity,
         engine=engine.description,
+        warnings=tuple(images.warnings),
         left_float=artifact.left_float,
+        mixed=artifact.mixed,
         acceleration=acceleration,
         latency=latency,
         builder_check=builder_check,
@@ -175,6 +196,30 @@ def _open_reference_runtime(model: bytes, name: str) -> Engine:
     if is_onnx(model):
         return OnnxRuntimeEngine(model, name=name, note=None)
     return open_engine(model, name=name)
+
+
+def _make_budget(
+    checkpoint: Checkpoint,
+    max_drop: float,
+    labelled: Sequence[LabelledImage],
+    images: CalibrationImages,
+    target: Target,
+) -> Budget:
+    spec = checkpoint.spec.input
+    compared = labelled or [LabelledImage(path, None) for path in images.held_out]
+    validation = Validation(compared, spec, lambda pixels: run_float(checkpoint, pixels[None])[0])
+    example = preprocess(read_image(compared[0].path), spec)
+
+    def open_model(model: bytes) -> Engine:
+        return _open_reference_runtime(model, "a candidate")
+
+    def slowdown(model: bytes, other: bytes) -> float | None:
+        if target != "pi":
+            return None
+        with closing(open_model(model)) as first, closing(open_model(other)) as second:
+            return round(1 / compare_latency(first, second, example).speedup, 3)
+
+    return Budget(max_drop, validation, open_model, slowdown)
 
 
 def run_float(checkpoint: Checkpoint, batch: Pixels) -> Logits:

@@ -12,7 +12,7 @@ from edgekit.images import LabelledImage, read_image
 from edgekit.parity import Logits, ParityMeter
 from edgekit.runtime.engine import Engine
 from edgekit.runtime.preprocess import Pixels, preprocess
-from edgekit.spec import InputSpec
+from edgekit.spec import InputSpec, Record
 
 Reference = Callable[[Pixels], Logits]
 """`(H, W, 3) uint8` RGB pixels → the float original's logits, `(classes,)`."""
@@ -43,7 +43,7 @@ def evaluate(
     Raises ImageError for an image that cannot be read.
     """
     tally = _Tally()
-    for done, (label, pixels) in enumerate(_stream(images, spec), start=1):
+    for done, (label, pixels) in enumerate(stream(images, spec), start=1):
         exact = reference(pixels) if reference is not None else None
         tally.add(label, engine.infer(pixels), exact)
         see(done)
@@ -58,7 +58,7 @@ def evaluate_steps(
 ) -> dict[str, Evaluation]:
     """The same for several stages of one conversion, each compared with the first."""
     tallies = {name: _Tally() for name in steps}
-    for done, (label, pixels) in enumerate(_stream(images, spec), start=1):
+    for done, (label, pixels) in enumerate(stream(images, spec), start=1):
         first = None
         for name, infer in steps.items():
             logits = infer(pixels)
@@ -68,6 +68,62 @@ def evaluate_steps(
     return {name: tally.result() for name, tally in tallies.items()}
 
 
+class Score(Record, frozen=True, kw_only=True):
+    """Of an artifact: top-1 in percent, None where there are no labels; agreement (percent) and
+    SQNR (dB) with the float network; over how many images."""
+
+    top1: float | None
+    agreement: float
+    sqnr_db: float
+    images: int
+
+
+class Validation:
+    """Images that artifacts of one network are compared on, the float network's logits kept.
+
+    `images` are labelled, or none of them is.
+    """
+
+    def __init__(
+        self, images: Sequence[LabelledImage], spec: InputSpec, reference: Reference
+    ) -> None:
+        self._images, self._spec = images, spec
+        self._labels = [image.label for image in images]
+        self._exact = np.stack([reference(pixels) for _, pixels in stream(images, spec)])
+
+    @property
+    def labelled(self) -> bool:
+        return None not in self._labels
+
+    @property
+    def measure(self) -> str:
+        """What `drop` is taken of, in words."""
+        name = "top-1" if self.labelled else "agreement"
+        return f"{name} on {len(self._images)} images"
+
+    def mark(self, engine: Engine) -> Score:
+        """Run every image once."""
+        seen = np.stack([engine.infer(pixels) for _, pixels in stream(self._images, self._spec)])
+        meter = ParityMeter()
+        meter.add(self._exact, seen)
+        parity = meter.result()
+        return Score(
+            top1=self._top1(seen) if self.labelled else None,
+            agreement=parity.agreement,
+            sqnr_db=parity.sqnr_db,
+            images=parity.images,
+        )
+
+    def drop(self, score: Score) -> float:
+        """Percentage points of top-1 lost, or of agreement where there are no labels."""
+        if score.top1 is None:
+            return round(100 - score.agreement, 3)
+        return round(self._top1(self._exact) - score.top1, 3)
+
+    def _top1(self, logits: Logits) -> float:
+        return round(100 * float(np.mean(logits.argmax(axis=1) == self._labels)), 3)
+
+
 class _Tally:
     """Counts hits, and compares with a reference where there is one."""
 
@@ -75,7 +131,7 @@ class _Tally:
         self._images, self._best, self._among_five, self._compared = 0, 0, 0, False
         self._meter = ParityMeter()
 
-    def add(self, label: int, logits: Logits, exact: Logits | None) -> None:
+    def add(self, label: int | None, logits: Logits, exact: Logits | None) -> None:
         order = np.argsort(-logits, kind="stable")[:5]
         self._images += 1
         self._best += int(order[0] == label)
@@ -95,11 +151,10 @@ class _Tally:
         )
 
 
-def _stream(images: Sequence[LabelledImage], spec: InputSpec) -> Iterator[tuple[int, Pixels]]:
+def stream(images: Sequence[LabelledImage], spec: InputSpec) -> Iterator[tuple[int | None, Pixels]]:
     """Labels and pixels in order, decoded a few images ahead in another thread."""
 
-    def load(image: LabelledImage) -> tuple[int, Pixels]:
-        assert image.label is not None
+    def load(image: LabelledImage) -> tuple[int | None, Pixels]:
         return image.label, preprocess(read_image(image.path), spec)
 
     with ThreadPoolExecutor(max_workers=1) as pool:

@@ -23,8 +23,9 @@ from edgekit.conversion import Conversion, convert, limit_threads, run_float
 from edgekit.evaluation import Evaluation, Reference, evaluate_steps
 from edgekit.images import find_labelled_images, read_class_names
 from edgekit.parity import Logits
+from edgekit.progress import Progress
 from edgekit.quantize.calibration import CalibrationImages
-from edgekit.quantize.pipeline import quantize
+from edgekit.quantize.pipeline import calibrate
 from edgekit.quantize.recipe import load_recipe
 from edgekit.rewrite.export import export_program
 from edgekit.runtime.opening import open_engine
@@ -103,14 +104,14 @@ def convert_for_pi(checkpoint: Checkpoint, output: Path, recipe: str) -> Convers
 def build_symmetric(checkpoint: Checkpoint, recipe: str) -> Callable[[Pixels], Logits]:
     """The quantized program of the Jetson's road: `(H, W, 3) uint8` RGB → logits `(classes,)`."""
     spec = checkpoint.spec.input
-    quantized = quantize(
+    quantized = calibrate(
         export_program(checkpoint.module, spec),
         spec.normalization,
         CalibrationImages(HERE / "images", spec),
         load_recipe(recipe),
         symmetric=True,
         say=say(checkpoint),
-    )
+    ).quantize()
 
     def infer(pixels: Pixels) -> Logits:
         centred = torch.from_numpy(pixels[None].astype(np.float32)) - quantized.offset
@@ -125,8 +126,18 @@ def write_figures(result: Evaluation) -> list[str]:
     return [f"{result.top1:.2f} %", f"{result.agreement:.2f} %", f"{result.sqnr_db:.1f} dB"]
 
 
-def say(checkpoint: Checkpoint) -> Callable[[str], None]:
-    return lambda text: print(f"{checkpoint.spec.family}: {text}", file=sys.stderr, flush=True)
+def say(checkpoint: Checkpoint) -> Progress:
+    return _Lines(checkpoint.spec.family)
+
+
+class _Lines(Progress):
+    """A line for each step, on standard error."""
+
+    def __init__(self, family: str) -> None:
+        self._family = family
+
+    def __call__(self, text: str) -> None:
+        print(f"{self._family}: {text}", file=sys.stderr, flush=True)
 
 
 def print_row(*cells: str) -> None:

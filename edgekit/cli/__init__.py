@@ -20,6 +20,7 @@ COMMANDS = {
     "models": "edgekit.cli.models",
     "inspect": "edgekit.cli.inspect",
     "convert": "edgekit.cli.convert",
+    "calibrate": "edgekit.cli.calibrate",
     "evaluate": "edgekit.cli.evaluate",
     "build": "edgekit.cli.build",
     "run": "edgekit.cli.run",

@@ -90,7 +90,7 @@ def _provide(machine: Machine, candidate: Candidate, steps: Steps, *, force: boo
         machine,
         candidate,
         say=steps,
-        progress=lambda phase, share: steps.update(f"{phase} {share:.0%}"),
+        progress=lambda phase, share: steps.show(f"{phase} {share:.0%}"),
         force=force,
         must_store=True,
     )

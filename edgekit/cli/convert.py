@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ import click
 from edgekit.cli.checkpoint_options import checkpoint_options, load
 from edgekit.cli.options import interrupt_on_sigterm, json_option, origin, print_json, say
 
+LABELS = "labels.csv"
+"""What the labels of a validation folder are called."""
 JETPACKS = ("6.0", "6.1", "6.2", "7.0", "7.1", "7.2")
 """JetPack 4 and 5 have Pythons that edgekit does not support."""
 POOR_AGREEMENT, POOR_SQNR_DB = 80.0, 10.0
@@ -20,6 +22,8 @@ POOR_AGREEMENT, POOR_SQNR_DB = 80.0, 10.0
 if TYPE_CHECKING:
     from edgekit.cli.progress import Steps
     from edgekit.conversion import Conversion
+    from edgekit.images import LabelledImage
+    from edgekit.targets.budget import MixedPrecision
     from edgekit.targets.pi import Writers
 
 
@@ -48,9 +52,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--calibration",
-    metavar="DIR|CSV",
+    metavar="DIR|CSV|TABLE.json",
     type=click.Path(path_type=Path),
-    help="Images like those the camera will see: a folder, or a CSV with a column 'file'.",
+    help="Images like those the camera will see: a folder, a CSV with a column 'file', or their"
+    " statistics as edgekit calibrate wrote them.",
 )
 @click.option(
     "--recipe",
@@ -58,6 +63,19 @@ if TYPE_CHECKING:
     default="balanced",
     show_default=True,
     help="How to quantize: balanced, fast, or a TOML file.",
+)
+@click.option(
+    "--max-drop",
+    metavar="P",
+    type=click.FloatRange(min=0, max=100),
+    help="Keep as few layers in float as it takes to lose at most P percentage points: of top-1 on"
+    " the images of --validation, or without it of agreement with the float network.",
+)
+@click.option(
+    "--validation",
+    metavar="DIR|CSV",
+    type=click.Path(path_type=Path),
+    help="Labelled images for --max-drop: class subfolders, or a CSV 'file,label'.",
 )
 @click.option(
     "--class-names", type=click.Path(path_type=Path), help="Text file, one class name a line."
@@ -104,7 +122,7 @@ def _convert(options: Mapping[str, Any], steps: Steps) -> Conversion:
     path: Path = options["checkpoint"]
     if not path.exists():
         raise CheckpointError(f"{path} does not exist: expected a checkpoint file")
-    _check_target(options)
+    _check_options(options)
     if options["precision"] in ("int8", "best") and options["calibration"] is None:
         raise CalibrationError(
             f"{options['precision']} needs images to calibrate on, and none were given for"
@@ -121,10 +139,20 @@ def _convert(options: Mapping[str, Any], steps: Steps) -> Conversion:
         return _convert_with(writers, options, steps)
 
 
-def _check_target(options: Mapping[str, Any]) -> None:
-    """Refuse what only a Jetson has."""
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what does not go together, and what only a Jetson has."""
     from edgekit.errors import SettingsError
 
+    if options["max_drop"] is not None and options["precision"] != "int8":
+        raise SettingsError(
+            f"--max-drop {options['max_drop']:g} chooses which layers of int8 stay float, but"
+            f" --precision is {options['precision']}: leave one of them out"
+        )
+    if options["validation"] is not None and options["max_drop"] is None:
+        raise SettingsError(
+            f"--validation {options['validation']} is for --max-drop: add --max-drop P with the"
+            " percentage points of top-1 that may be lost"
+        )
     if options["target"] == "jetson":
         return
     if options["precision"] == "best":
@@ -147,27 +175,40 @@ def _convert_with(writers: Writers | None, options: Mapping[str, Any], steps: St
     from edgekit.cli.demo import demo_images
     from edgekit.conversion import convert, default_class_names, limit_threads
     from edgekit.images import read_class_names
-    from edgekit.quantize.calibration import CalibrationImages
     from edgekit.quantize.recipe import load_recipe
+    from edgekit.quantize.table import open_calibration
 
     limit_threads()
     names = options["class_names"]
+    class_names = read_class_names(names) if names else default_class_names(checkpoint.spec)
     return convert(
         checkpoint,
-        options["output"] or Path(f"{_stem(path)}-{options['target']}.edgekit"),
-        CalibrationImages(options["calibration"] or demo_images(), checkpoint.spec.input),
+        options["output"] or Path(f"{name_stem(path)}-{options['target']}.edgekit"),
+        open_calibration(options["calibration"] or demo_images(), checkpoint.spec.input),
         target=options["target"],
         precision=options["precision"],
         half_between=options["jetpack"] == "7.2",
         recipe=load_recipe(options["recipe"]),
-        class_names=read_class_names(names) if names else default_class_names(checkpoint.spec),
+        class_names=class_names,
+        max_drop=options["max_drop"],
+        validation=_read_validation(options["validation"], class_names),
         keep_reference=not options["no_reference"],
         writers=writers,
         say=steps,
     )
 
 
-def _stem(checkpoint: Path) -> str:
+def _read_validation(source: Path | None, class_names: Sequence[str]) -> list[LabelledImage]:
+    """The labelled images of a CSV, of a folder with a `labels.csv`, or of class subfolders."""
+    from edgekit.images import find_labelled_images
+
+    if source is None:
+        return []
+    folder, labels = (source.parent, source) if source.is_file() else (source, source / LABELS)
+    return find_labelled_images(folder, labels if labels.is_file() else None, class_names)
+
+
+def name_stem(checkpoint: Path) -> str:
     """The file's name without what says that it is a checkpoint: widths have points too."""
     return re.sub(r"(\.(pth|pt2?|tar|bin|ckpt|safetensors))+$", "", checkpoint.name)
 
@@ -198,12 +239,18 @@ def _print(conversion: Conversion) -> None:
     for name, text in _describe_runtime(conversion):
         table.add_row(name, escape(text))
     latency = conversion.latency
+    if conversion.mixed is not None:
+        table.add_row("kept in float", escape(_describe_mixed(conversion.mixed)))
     if conversion.left_float:
         table.add_row("left in float", escape(", ".join(conversion.left_float)))
     table.add_row("time", f"{conversion.seconds:.1f} s")
     verb = "run {} --camera 0" if conversion.target == "pi" else "build {}   (on the Jetson)"
     table.add_row("next", escape(f"edgekit {verb.format(quote(str(conversion.bundle)))}"))
     Console(highlight=False).print(table, soft_wrap=True)
+    if conversion.mixed is not None:
+        _print_curve(conversion.mixed)
+    for warning in conversion.warnings:
+        say(f"warning: {warning}")
     if latency is not None and latency.speedup < 1:
         say(
             f"warning: int8 is slower than float here ({latency.artifact_ms:.2f} ms against"
@@ -216,6 +263,37 @@ def _print(conversion: Conversion) -> None:
             f" agreement, {parity.sqnr_db:.1f} dB): try --precision fp16, more calibration images,"
             " or check --normalize, --activation and --padding"
         )
+
+
+def _describe_mixed(mixed: MixedPrecision) -> str:
+    chosen = mixed.steps[mixed.chosen]
+    count = len(chosen.float_layers)
+    if not count:
+        return f"nothing: {chosen.drop:.2f} points of {mixed.measure} lost"
+    return f"{', '.join(chosen.float_layers)} ({count} of {len(mixed.sensitivity)} layers)"
+
+
+def _print_curve(mixed: MixedPrecision) -> None:
+    """What each number of float layers keeps and costs."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("float layers", "lost", "agreement", "SQNR", "int8 share", "latency", ""):
+        table.add_column(name, justify="right" if name else "left")
+    for index, step in enumerate(mixed.steps):
+        table.add_row(
+            str(len(step.float_layers)),
+            f"{step.drop:.2f}",
+            f"{step.score.agreement:.2f} %",
+            f"{step.score.sqnr_db:.1f} dB",
+            f"{step.int8_share:.1f} %",
+            "unknown here" if step.slowdown is None else f"× {step.slowdown:.2f}",
+            "← chosen" if index == mixed.chosen else "",
+        )
+    console = Console(highlight=False)
+    console.print(f"\nMixed precision, points of {mixed.measure} lost (budget {mixed.max_drop:g}):")
+    console.print(table)
 
 
 def _describe_runtime(conversion: Conversion) -> Iterator[tuple[str, str]]:

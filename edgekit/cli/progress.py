@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from edgekit.progress import Progress
 
-class Steps:
+
+class Steps(Progress):
     """Call it with what begins now; the step before is then reported with its seconds.
 
     Writes to standard error. A context manager: the last step ends with it.
@@ -29,8 +31,14 @@ class Steps:
             self._status = self._console.status(f"{escape(text)} …")
             self._status.start()
 
-    def update(self, detail: str) -> None:
-        """How far the step is, on a terminal."""
+    def update(self, done: int, total: int) -> None:
+        """How far the step is and how long it will take, on a terminal."""
+        if done:
+            left = (time.monotonic() - self._began) / done * (total - done)
+            self.show(f"{done} of {total}, about {left:.0f} s left")
+
+    def show(self, detail: str) -> None:
+        """Add a detail to the step, on a terminal."""
         if self._status is not None:
             self._status.update(f"{escape(self._text)} … {escape(detail)}")
 

@@ -96,7 +96,7 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     picked = _pick_source(ctx, options)
     source = make_source(picked)
     if picked.lower().startswith("csi://"):
-        _keep_output_apart()
+        keep_output_apart()
     loaded = _load_model(ctx, options, source.is_live)
     stream = Stream(
         source, loaded.classifiers, top=options["top"], keep_pixels=options["show"], stop=stop
@@ -123,7 +123,7 @@ def _pick_source(ctx: click.Context, options: dict[str, Any]) -> str:
     return str(source)
 
 
-def _keep_output_apart() -> None:
+def keep_output_apart() -> None:
     """Have what native code prints go to standard error: NVIDIA's camera element prints to
     standard output, which belongs to the results."""
     sys.stdout.flush()

@@ -7,6 +7,7 @@ input's. Everything else stays float and is listed, never hidden.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple, cast
 
 from torch.fx import GraphModule, Node
@@ -48,13 +49,17 @@ class Plan(NamedTuple):
     writes: frozenset[str]
 
 
-def plan_for_litert(program: GraphModule) -> Plan:
-    """Decide for every operator of a canonical program: LiteRT computes whole graphs in int8."""
+def plan_for_litert(program: GraphModule, keep_float: Collection[str] = ()) -> Plan:
+    """Decide for every operator of a canonical program: LiteRT computes whole graphs in int8.
+
+    The layers named in `keep_float` stay float, with the activations behind them.
+    """
     tensors: dict[str, None] = {}
     encoded_as: dict[str, str] = {}
     operators: list[str] = []
     left_float: list[str] = []
-    fused: set[Node] = set()
+    kept = {node for node in program.graph.nodes if node.name in keep_float}
+    fused = kept | {activation for node in kept if (activation := fused_activation(node))}
     for node in program.graph.nodes:
         if node.op == "placeholder":
             tensors[node.name] = None

@@ -12,6 +12,7 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quan
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import cast
 
 from torch.fx import GraphModule, Node
@@ -23,14 +24,15 @@ SHAPING = tuple(target for target in MOVING if target is not aten.slice.Tensor)
 """Operators behind which a tensor has the values it had before, and zeros."""
 
 
-def plan_for_tensorrt(program: GraphModule) -> Plan:
-    """Decide for every operator of a canonical program."""
+def plan_for_tensorrt(program: GraphModule, keep_float: Collection[str] = ()) -> Plan:
+    """Decide for every operator of a canonical program; layers named in `keep_float` stay float."""
+    kept = {node for node in program.graph.nodes if node.name in keep_float}
     placeholder = next(node for node in program.graph.nodes if node.op == "placeholder")
     tensors: dict[str, None] = {placeholder.name: None}
     encoded_as: dict[str, str] = {placeholder.name: placeholder.name}
     reads: dict[str, tuple[str, ...]] = {}
     for node in program.graph.nodes:
-        quantized = _quantized_input(node)
+        quantized = _quantized_input(node, kept)
         if quantized is None:
             continue
         origin = _origin(quantized)
@@ -47,23 +49,25 @@ def plan_for_tensorrt(program: GraphModule) -> Plan:
     )
 
 
-def _quantized_input(node: Node) -> Node | None:
+def _quantized_input(node: Node, kept: Collection[Node]) -> Node | None:
     """The tensor that `node` reads as int8; None where it computes in float."""
+    if node in kept:
+        return None
     if is_call(node, *WEIGHTED):
         return cast(Node, node.args[0])
     if is_call(node, aten.add.Tensor):
-        return _identity_branch(node)
+        return _identity_branch(node, kept)
     return None
 
 
-def _identity_branch(node: Node) -> Node | None:
-    """The summand that a layer with the other summand as output can take up."""
+def _identity_branch(node: Node, kept: Collection[Node]) -> Node | None:
+    """The summand that an int8 layer with the other summand as output can take up."""
     first, second = node.args[:2]
     if not (_is_activation(first) and _is_activation(second)):
         return None
-    if _ends_here(second):
+    if _ends_here(second) and second not in kept:
         return cast(Node, first)
-    return cast(Node, second) if _ends_here(first) else None
+    return cast(Node, second) if _ends_here(first) and first not in kept else None
 
 
 def _is_activation(summand: object) -> bool:

@@ -6,20 +6,27 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import CalibrationError, ImageError
 from edgekit.images import list_images, read_image, read_table
+from edgekit.quantize.data_checks import ExposureCheck, RepetitionCheck
 from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.spec import InputSpec
+
+if TYPE_CHECKING:
+    from edgekit.quantize.table import StatisticsTable
 
 MINIMUM_IMAGES = 32
 HOLD_OUT_EVERY = 5
 """Every fifth image is kept from calibration, to measure parity on; of many images, fewer, evenly
 spread over all."""
 HOLD_OUT_AT_MOST = 128
+SATURATION_IMAGES = 32
+"""How many of those held out are looked at for values that calibration never saw."""
 BATCH = 8
 DISTINCT_LEVELS = 2.0
 """Images whose thumbnails differ by less (grey levels, standard deviation) are all alike."""
@@ -28,7 +35,9 @@ DISTINCT_LEVELS = 2.0
 class CalibrationImages:
     """A set of image files, split into those to calibrate on and those held out for parity.
 
-    Raises CalibrationError when there are fewer than `MINIMUM_IMAGES`.
+    Raises CalibrationError when there are fewer than `MINIMUM_IMAGES`. `warnings` are of what looks
+    suspicious, one line each, as far as the images were looked at; `table` their statistics, where
+    they are known already.
     """
 
     def __init__(self, source: Path, spec: InputSpec) -> None:
@@ -43,18 +52,24 @@ class CalibrationImages:
         every = max(HOLD_OUT_EVERY, -(-len(files) // HOLD_OUT_AT_MOST))
         self.held_out: Sequence[Path] = files[every - 1 :: every]
         held_out = set(self.held_out)
+        self.warnings: list[str] = []
+        self.table: StatisticsTable | None = None
         self.used: Sequence[Path] = [path for path in files if path not in held_out]
 
     def batches(self) -> Iterator[Pixels]:
         """The images to calibrate on as `(N, H, W, 3) uint8` batches, two read ahead.
 
-        Raises CalibrationError for an unreadable image, and at the end when all images are alike.
+        Raises CalibrationError for an unreadable image, and at the end when all images are alike
+        or blank.
         """
-        variety = _Variety()
+        variety, exposure, repetition = _Variety(), ExposureCheck(), RepetitionCheck()
         for batch in self._stream(self.used):
-            variety.add(batch)
+            for check in (variety, exposure, repetition):
+                check.add(batch)
             yield batch
+        exposure_warnings = exposure.finish()
         variety.check(self.source)
+        self.warnings += [*exposure_warnings, *repetition.finish()]
 
     def sample_batches(self, count: int) -> Iterator[Pixels]:
         """`count` images spread evenly over those used, as `(N, H, W, 3) uint8` batches."""
@@ -65,6 +80,11 @@ class CalibrationImages:
     def held_out_batches(self) -> Iterator[Pixels]:
         """The held-out images as `(N, H, W, 3) uint8` batches."""
         return self._stream(self.held_out)
+
+    def held_out_sample(self) -> Iterator[Pixels]:
+        """A few of the held-out images, spread evenly, as `(N, H, W, 3) uint8` batches."""
+        step = -(-len(self.held_out) // SATURATION_IMAGES)
+        return self._stream(self.held_out[::step])
 
     def digest(self) -> str:
         """sha256 over the names and contents of the images used."""

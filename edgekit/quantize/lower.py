@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 import torch
@@ -20,7 +20,21 @@ from torchao.quantization.pt2e.quantizer import (
 from edgekit.quantize.annotate import Plan, fused_activation
 from edgekit.quantize.ranges import Encoding, WeightRanges
 from edgekit.rewrite.forms import FUSED_BOUNDS, PADDING
-from edgekit.rewrite.graph import WEIGHTED, aten, is_call, is_quantize, read_constant, replace
+from edgekit.rewrite.graph import (
+    WEIGHTED,
+    add_constant,
+    argument,
+    aten,
+    call,
+    is_call,
+    is_quantize,
+    read_bias,
+    read_constant,
+    read_weight,
+    replace,
+    set_bias,
+    set_weight,
+)
 
 LOWEST_CODE, LARGEST_CODE = -128, 127
 """Of activations; weights keep to ±127."""
@@ -171,11 +185,47 @@ def quantize_program(
     return converted
 
 
+def fence_float(program: GraphModule, kept: Collection[str]) -> None:
+    """Keep LiteRT's converter from quantizing the layers that were left float on purpose, `kept`.
+
+    It computes in int8 whatever reads and writes int8 alone. So a float layer's output passes an
+    operator that the converter leaves alone and XNNPACK runs: |y| where y is never negative, else
+    the layer computes −y and it is negated again.
+    """
+    for node in list(program.graph.nodes):
+        if node.name not in kept or not is_call(node, *WEIGHTED):
+            continue
+        written = fused_activation(node) or node
+        if not all(is_quantize(user) for user in written.users):
+            continue
+        if is_call(written, aten.relu.default) or argument(written, 1) == 0:
+            target = aten.abs.default
+        elif written is node:
+            target = aten.neg.default
+            set_weight(program, node, -read_weight(program, node))
+            set_bias(program, node, -read_bias(program, node))
+        else:
+            continue
+        users = list(written.users)
+        fence = call(program, target, written, before=written.next)
+        for user in users:
+            user.replace_input_with(written, fence)
+    program.recompile()
+
+
+def has_codes(node: Node) -> bool:
+    """Whether this is a layer of a quantized program whose weights are int8."""
+    return is_call(node, *WEIGHTED) and cast(Node, node.args[1]).op == "call_function"
+
+
+def read_steps(program: GraphModule, node: Node) -> torch.Tensor:
+    """The scale of each output channel's weights, `(out,)`, of a layer of a quantized program."""
+    return read_constant(program, cast(Node, cast(Node, node.args[1]).args[1]))
+
+
 def read_quantized_weight(program: GraphModule, node: Node) -> torch.Tensor:
     """The `(out, …)` weight that a layer of a quantized program computes with, float32."""
-    dequantize = cast(Node, node.args[1])
-    source, scale = cast(Node, dequantize.args[0]), cast(Node, dequantize.args[1])
-    steps = read_constant(program, scale)
+    source, steps = cast(Node, cast(Node, node.args[1]).args[0]), read_steps(program, node)
     if source.op == "get_attr":
         codes = read_constant(program, source)
     else:
@@ -184,6 +234,20 @@ def read_quantized_weight(program: GraphModule, node: Node) -> torch.Tensor:
         codes = (values / steps.reshape(shape)).round().clamp(-LARGEST_CODE, LARGEST_CODE)
     weight: torch.Tensor = codes * steps.reshape(-1, *[1] * (codes.dim() - 1))
     return weight
+
+
+def set_codes(program: GraphModule, node: Node, codes: torch.Tensor) -> None:
+    """Let a layer of a quantized program compute with other codes, `(out, …)`."""
+    dequantize = cast(Node, node.args[1])
+    source = cast(Node, dequantize.args[0])
+    if source.op == "get_attr":
+        constant = add_constant(program, f"{node.name}_codes", codes.to(torch.int8), source)
+        dequantize.replace_input_with(source, constant)
+        return
+    steps = read_steps(program, node).reshape(-1, *[1] * (codes.dim() - 1))
+    values = (codes * steps).to(read_constant(program, cast(Node, source.args[0])).dtype)
+    constant = add_constant(program, f"{node.name}_rounded", values, source)
+    source.replace_input_with(cast(Node, source.args[0]), constant)
 
 
 def _relax_clamps(program: GraphModule) -> None:

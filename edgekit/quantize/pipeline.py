@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch.fx import GraphModule
 
+from edgekit.progress import Progress
+from edgekit.quantize.absorb import absorb_high_biases
 from edgekit.quantize.annotate import FIXED_RANGE, Plan, plan_for_litert
 from edgekit.quantize.annotate_tensorrt import plan_for_tensorrt
 from edgekit.quantize.calibration import CalibrationImages
 from edgekit.quantize.correct import correct_biases
+from edgekit.quantize.data_checks import check_saturation
 from edgekit.quantize.equalize import equalize_activations, equalize_weights
-from edgekit.quantize.lower import quantize_program
+from edgekit.quantize.lower import (
+    LOWEST_CODE,
+    fence_float,
+    has_codes,
+    quantize_program,
+    read_quantized_weight,
+)
 from edgekit.quantize.ranges import Encoding, choose_range, encode
 from edgekit.quantize.recipe import Recipe
+from edgekit.quantize.rounding import round_weights
+from edgekit.quantize.sensitivity import Ranking, rank_layers
 from edgekit.quantize.shift import Shifts, settle_shifts, shift_activations
 from edgekit.quantize.statistics import TensorStatistics, gather_statistics
 from edgekit.rewrite.forms import pad_channels_last
@@ -24,7 +37,6 @@ from edgekit.rewrite.pixels import border_offset, take_pixels
 from edgekit.runtime.preprocess import Pixels
 from edgekit.spec import Normalization
 
-Say = Callable[[str], None]
 EQUALIZATION_IMAGES = 128
 """How many images the channels' largest values are taken from."""
 
@@ -33,28 +45,130 @@ class Quantized(NamedTuple):
     """A quantized program and what was decided on the way.
 
     `program` takes p − `offset` for pixels p, `(1, H, W, 3)`. `left_float` names the operators
-    that have no int8 form.
+    that have no int8 form. `weights` are the rounded ones, `(out, …)`, by the layer's node.
     """
 
     program: GraphModule
     offset: int
     encodings: Mapping[str, Encoding]
     left_float: tuple[str, ...]
+    weights: Mapping[str, torch.Tensor]
 
 
-def quantize(
+@dataclass(frozen=True)
+class Calibrated:
+    """A float program, ready to be quantized: equalized, its activations' statistics gathered.
+
+    `program` takes p − `offset` for pixels p, `(1, H, W, 3)`.
+    """
+
+    program: GraphModule
+    offset: int
+    statistics: Mapping[str, TensorStatistics]
+    images: CalibrationImages
+    recipe: Recipe
+    symmetric: bool
+    say: Progress
+
+    @property
+    def plan(self) -> Plan:
+        """What becomes int8 when nothing is kept float."""
+        return make_plan(self.program, symmetric=self.symmetric)
+
+    @property
+    def encodings(self) -> dict[str, Encoding]:
+        """Of every tensor of the plan, the pixels' among them."""
+        plan, recipe = self.plan, self.recipe
+        encodings = choose_encodings(
+            self.program, plan, self.statistics, recipe, symmetric=self.symmetric
+        )
+        return encodings | {plan.tensors[0]: Encoding(1.0, self.offset - 128)}
+
+    def sample(self, count: int) -> Iterator[torch.Tensor]:
+        """`count` of the calibration images as batches of the program's input."""
+        return _inputs(self.images.sample_batches(count), self.offset)
+
+    def quantize(self, keep_float: Collection[str] = (), say: Progress | None = None) -> Quantized:
+        """The int8 program; the operators named in `keep_float`, by node, stay float."""
+        say = say or self.say
+        program, recipe, symmetric = copy.deepcopy(self.program), self.recipe, self.symmetric
+        plan = make_plan(program, symmetric=symmetric, keep_float=keep_float)
+        encodings, shifts = self.encodings, Shifts({}, {})
+        if symmetric:
+            shifts = shift_activations(
+                program, plan.reads, self.statistics, recipe.ranges, recipe.percentile
+            )
+        quantized = quantize_program(
+            program,
+            plan,
+            encodings | shifts.encodings,
+            symmetric=symmetric,
+            fold_weights=symmetric,
+            weight_ranges=recipe.weight_ranges,
+        )
+        if not symmetric:
+            fence_float(quantized, keep_float)
+        if recipe.rounding == "gptq":
+            count = min(recipe.rounding_images, len(self.images.used))
+            say(f"rounding weights on {count} images")
+            round_weights(program, quantized, list(self.sample(count)), say.update)
+        settle_shifts(program, quantized, shifts)
+        if recipe.bias_correction_images:
+            say("correcting biases")
+            sample = self.sample(recipe.bias_correction_images)
+            correct_biases(program, quantized, torch.cat(list(sample)))
+        nodes = program.graph.nodes
+        return Quantized(
+            quantized,
+            self.offset,
+            encodings | shifts.encodings,
+            left_float=tuple(describe(node) for node in nodes if node.name in plan.left_float),
+            weights={
+                node.name: read_quantized_weight(quantized, node)
+                for node in quantized.graph.nodes
+                if has_codes(node)
+            },
+        )
+
+    def rank_layers(self, quantized: Quantized, images: int) -> Ranking:
+        """What each layer of `quantized`, with nothing kept float, costs; from so many images."""
+        # TensorRT's shifted tensors have codes from their zero on, seen from the float program.
+        shifted = {
+            name: Encoding(encoding.scale, LOWEST_CODE)
+            for name, encoding in quantized.encodings.items()
+            if encoding.scale != self.encodings[name].scale
+        }
+        return rank_layers(
+            self.program,
+            self.plan,
+            self.encodings | shifted,
+            quantized.weights,
+            list(self.sample(images)),
+            self.say.update,
+        )
+
+
+def make_plan(program: GraphModule, *, symmetric: bool, keep_float: Collection[str] = ()) -> Plan:
+    """What becomes int8: for TensorRT, whose activations are symmetric, or for LiteRT."""
+    return (plan_for_tensorrt if symmetric else plan_for_litert)(program, keep_float)
+
+
+def calibrate(
     program: GraphModule,
     normalization: Normalization,
     images: CalibrationImages,
     recipe: Recipe,
     *,
     symmetric: bool,
-    say: Say,
-) -> Quantized:
-    """Quantize a program that `passes.INTEGER_PASSES` prepared; it is changed on the way.
+    say: Progress,
+    known: Callable[[Sequence[str]], Mapping[str, TensorStatistics]] | None = None,
+) -> Calibrated:
+    """Equalize a program that `passes.INTEGER_PASSES` prepared and gather its statistics; it is
+    changed on the way.
 
-    `symmetric` activations are for TensorRT, asymmetric ones for LiteRT. Raises CalibrationError
-    when the images will not do.
+    `symmetric` activations are for TensorRT, asymmetric ones for LiteRT. `known` gives the
+    statistics of the tensors it is called with, where they need not be gathered. Raises
+    CalibrationError when the images will not do.
     """
     offset = 128 if symmetric else border_offset(program, normalization)
     take_pixels(program, normalization, offset, fold_mean=True)
@@ -62,41 +176,32 @@ def quantize(
     if not symmetric:
         pad_channels_last(program)
         finish(program)
-    plan = plan_for_tensorrt(program) if symmetric else plan_for_litert(program)
+    names = make_plan(program, symmetric=symmetric).tensors[1:]
+    if known is not None:
+        return Calibrated(program, offset, known(names), images, recipe, symmetric, say)
     say(f"calibrating on {len(images.used)} images")
-    statistics = gather_statistics(program, plan.tensors[1:], _inputs(images.batches(), offset))
-    encodings = choose_encodings(program, plan, statistics, recipe, symmetric=symmetric)
-    encodings[plan.tensors[0]] = Encoding(1.0, offset - 128)
-    shifts = Shifts({}, {})
-    if symmetric:
-        shifts = shift_activations(program, statistics, recipe.ranges, recipe.percentile)
-    quantized = quantize_program(
-        program,
-        plan,
-        encodings | shifts.encodings,
-        symmetric=symmetric,
-        fold_weights=symmetric,
-        weight_ranges=recipe.weight_ranges,
-    )
-    settle_shifts(program, quantized, shifts)
-    if recipe.bias_correction_images:
-        say("correcting biases")
-        sample = images.sample_batches(recipe.bias_correction_images)
-        correct_biases(program, quantized, torch.cat(list(_inputs(sample, offset))))
-    left_float = [node for node in program.graph.nodes if node.name in plan.left_float]
-    encodings |= shifts.encodings
-    return Quantized(quantized, offset, encodings, tuple(map(describe, left_float)))
+    statistics = gather_statistics(program, names, _inputs(images.batches(), offset))
+    others = gather_statistics(program, names, _inputs(images.held_out_sample(), offset))
+    images.warnings += check_saturation(statistics, others)
+    return Calibrated(program, offset, statistics, images, recipe, symmetric, say)
 
 
 def _equalize(
-    program: GraphModule, images: CalibrationImages, recipe: Recipe, offset: int, say: Say
+    program: GraphModule, images: CalibrationImages, recipe: Recipe, offset: int, say: Progress
 ) -> None:
-    if recipe.equalization == "none":
-        return
-    say("equalizing the ranges of channels")
-    equalize_weights(program)
-    if recipe.equalization == "activations":
-        equalize_activations(program, _inputs(images.sample_batches(EQUALIZATION_IMAGES), offset))
+    """What is done to the float program, which computes the same afterwards."""
+
+    def sample() -> Iterator[torch.Tensor]:
+        return _inputs(images.sample_batches(EQUALIZATION_IMAGES), offset)
+
+    if recipe.equalization != "none":
+        say("equalizing the ranges of channels")
+        equalize_weights(program)
+        if recipe.equalization == "activations":
+            equalize_activations(program, sample())
+    if recipe.absorb_biases:
+        say("absorbing high biases")
+        absorb_high_biases(program, sample())
 
 
 def choose_encodings(

@@ -15,6 +15,7 @@ from edgekit.toml import TOMLDecodeError, read_toml
 DEFAULT_RECIPE = "balanced"
 
 Equalization = Literal["none", "weights", "activations"]
+Rounding = Literal["nearest", "gptq"]
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,6 +26,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     weight_ranges: WeightRanges = "max"
     percentile: float = 99.99
     equalization: Equalization = "activations"
+    absorb_biases: bool = False
+    rounding: Rounding = "nearest"
+    rounding_images: int = 64
     bias_correction_images: int = 32
 
 
@@ -47,11 +51,14 @@ def load_recipe(name: str) -> Recipe:
             f"recipe {path} is wrong: {error}: expected the keys and values that"
             f" {folder / DEFAULT_RECIPE}.toml shows"
         ) from error
+    _check_numbers(path, recipe)
+    return recipe
+
+
+def _check_numbers(path: Path, recipe: Recipe) -> None:
     if not 50 < recipe.percentile <= 100:
         raise RecipeError(f"recipe {path} has percentile {recipe.percentile}: expected 50 to 100")
-    if recipe.bias_correction_images < 0:
-        raise RecipeError(
-            f"recipe {path} has bias_correction_images {recipe.bias_correction_images}:"
-            " expected 0 or more"
-        )
-    return recipe
+    for key, least in (("rounding_images", 1), ("bias_correction_images", 0)):
+        value = getattr(recipe, key)
+        if value < least:
+            raise RecipeError(f"recipe {path} has {key} {value}: expected {least} or more")

@@ -10,7 +10,7 @@ r is 0, rounding itself is the ReLU.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, cast
 
 from torch.fx import GraphModule, Node
@@ -41,11 +41,12 @@ class Shifts(NamedTuple):
 
 def shift_activations(
     program: GraphModule,
+    readers_in_int8: Collection[str],
     statistics: Mapping[str, TensorStatistics],
     method: RangeMethod,
     percentile: float,
 ) -> Shifts:
-    """Shift what can be shifted, in place.
+    """Shift what can be shifted, in place: what none but `readers_in_int8`, by name, reads.
 
     The program computes what it did before, but for the shifted tensors themselves.
     """
@@ -55,6 +56,8 @@ def shift_activations(
         if node.name not in statistics or not _is_clamped_layer(node):
             continue
         if not all(_reads_unpadded(reader, node) for reader in readers):
+            continue
+        if not all(reader.name in readers_in_int8 for reader in readers):
             continue
         high = choose_range(
             statistics[node.name], method, symmetric=False, percentile=percentile

@@ -141,17 +141,35 @@ def gather_channel_maxima(
     program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """The largest magnitude that each channel, `(C,)`, of the activations `names` takes."""
-    maxima: dict[str, torch.Tensor] = {}
+    return _gather_channels(program, names, batches, lambda v: v.abs().amax(1), torch.maximum)
+
+
+def gather_channel_minima(
+    program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The least value that each channel, `(C,)`, of the activations `names` takes."""
+    return _gather_channels(program, names, batches, lambda v: v.amin(1), torch.minimum)
+
+
+def _gather_channels(
+    program: GraphModule,
+    names: Sequence[str],
+    batches: Iterable[torch.Tensor],
+    read: Callable[[torch.Tensor], torch.Tensor],
+    join: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> dict[str, torch.Tensor]:
+    """`read` of each channel's values, `(C, values)`, over all batches."""
+    extremes: dict[str, torch.Tensor] = {}
 
     def see(name: str, value: torch.Tensor) -> None:
-        largest = value.abs().transpose(0, 1).flatten(1).amax(dim=1)
-        maxima[name] = torch.maximum(maxima.get(name, largest), largest)
+        seen = read(value.transpose(0, 1).flatten(1))
+        extremes[name] = join(extremes.get(name, seen), seen)
 
     observer = _Observer(program, names, see)
     with torch.inference_mode():
         for batch in batches:
             observer.run(batch)
-    return maxima
+    return extremes
 
 
 def gather_statistics(

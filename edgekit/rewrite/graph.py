@@ -25,7 +25,12 @@ def is_call(node: object, *targets: object) -> TypeGuard[Node]:
 
 def is_quantize(node: Node) -> bool:
     """Whether `node` rounds an activation to int8."""
-    return node.op == "call_function" and "quantize_per_tensor" in str(node.target)
+    return node.op == "call_function" and ".quantize_per_tensor" in str(node.target)
+
+
+def is_dequantize(node: Node) -> bool:
+    """Whether `node` turns int8 codes into values, of activations or weights."""
+    return node.op == "call_function" and ".dequantize_per" in str(node.target)
 
 
 def sole_user(node: Node) -> Node | None:

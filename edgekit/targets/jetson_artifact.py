@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch.fx import GraphModule
 
+from edgekit.quantize.pipeline import Quantized
 from edgekit.targets.artifact import (
     Artifact,
     Request,
     make_float_program,
-    make_quantized_program,
+    quantize_network,
     trace_network,
 )
 from edgekit.targets.jetson import encode, write_onnx
@@ -34,10 +35,16 @@ def make_artifact(request: Request, *, half_between: bool = False) -> Artifact:
     if request.precision == "fp16":
         assert half is not None
         return Artifact(half, reference, ())
-    quantized = make_quantized_program(traced, request, symmetric=True)
-    request.say("writing ONNX")
-    model = write_onnx(quantized.program, request.size, quantized.offset, half=half_between)
-    return Artifact(encode(model), reference, list_float_layers(model), half)
+    in_float: dict[bytes, tuple[str, ...]] = {}
+
+    def write(quantized: Quantized) -> bytes:
+        graph = write_onnx(quantized.program, request.size, quantized.offset, half=half_between)
+        model = encode(graph)
+        in_float[model] = list_float_layers(graph)
+        return model
+
+    _, model, mixed = quantize_network(traced, request, write, "jetson")
+    return Artifact(model, reference, in_float[model], half, mixed)
 
 
 def _write_half(exact: GraphModule, request: Request) -> bytes:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from edgekit.quantize.pipeline import Quantized
+from edgekit.spec import InputSpec
 from edgekit.targets.artifact import (
     Artifact,
     Request,
     make_float_program,
-    make_quantized_program,
+    quantize_network,
     trace_network,
 )
-from edgekit.targets.pi import PIXEL_OFFSET, Writers, open_writers
+from edgekit.targets.pi import PIXEL_OFFSET, TFLiteWriter, Writers, open_writers
 
 
 def make_artifact(request: Request, writers: Writers | None = None) -> Artifact:
@@ -31,15 +33,32 @@ def _write(request: Request, writers: Writers) -> Artifact:
     exact = make_float_program(traced, size, PIXEL_OFFSET)
     if writers.reference is not None:
         writers.reference.start(exact, size.height, size.width)
-    left_float: tuple[str, ...] = ()
-    if writers.artifact is not None and request.precision == "int8":
-        quantized = make_quantized_program(traced, request, symmetric=False)
-        left_float = quantized.left_float
-        writers.artifact.start(quantized.program, size.height, size.width)
-    elif writers.artifact is not None:
+    if request.precision == "int8":
+        quantized, model, mixed = quantize_network(
+            traced, request, _Int8Writer(size, writers.artifact), "pi"
+        )
+        reference = writers.reference.result() if writers.reference is not None else None
+        return Artifact(model, reference, quantized.left_float, mixed=mixed)
+    if writers.artifact is not None:
         writers.artifact.start(exact, size.height, size.width, half=True)
     request.say("writing TFLite with litert-torch")
     reference = writers.reference.result() if writers.reference is not None else None
-    model = reference if writers.artifact is None else writers.artifact.result()
-    assert model is not None
-    return Artifact(model, reference, left_float)
+    half = writers.artifact.result() if writers.artifact is not None else reference
+    assert half is not None
+    return Artifact(half, reference, ())
+
+
+class _Int8Writer:
+    """Writes quantized programs; the first one with the worker that waits for it."""
+
+    def __init__(self, size: InputSpec, writer: TFLiteWriter | None) -> None:
+        self._size, self._waiting = size, writer
+
+    def __call__(self, quantized: Quantized) -> bytes:
+        size = self._size
+        with ExitStack() as stack:
+            writer, self._waiting = self._waiting, None
+            if writer is None:
+                writer = stack.enter_context(TFLiteWriter())
+            writer.start(quantized.program, size.height, size.width)
+            return writer.result()

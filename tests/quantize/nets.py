@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 
 from edgekit.images import list_images, read_image
 from edgekit.models import FAMILIES
+from edgekit.progress import Progress
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.graph import WEIGHTED, is_call
 from edgekit.runtime.preprocess import preprocess
@@ -115,3 +116,13 @@ def settle_batch_norms(module: nn.Module, images: Path, size: int = 64) -> None:
         module((x / torch.tensor(spec.normalization.std)).permute(0, 3, 1, 2))
     for hook in hooks:
         hook.remove()
+
+
+class Lines(Progress):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, text: str) -> None:
+        self.lines.append(text)

@@ -21,13 +21,14 @@ from edgekit.quantize.lower import (
     choose_weight_shares,
     quantize_program,
 )
-from edgekit.quantize.pipeline import choose_encodings, quantize
+from edgekit.quantize.pipeline import calibrate, choose_encodings
 from edgekit.quantize.ranges import Encoding
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.statistics import gather_statistics
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.graph import WEIGHTED, is_call, read_constant
 from tests.quantize.nets import (
+    Lines,
     calls,
     random_input,
     relative_error,
@@ -135,24 +136,20 @@ def test_logits_are_never_clipped() -> None:
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_the_whole_road(tmp_path: Path, symmetric: bool) -> None:
-    spec, said = small_spec(64), []
+    spec, progress = small_spec(64), Lines()
     net = small_net()
     images = CalibrationImages(write_images(tmp_path / "images", 40), spec)
     program = export_program(net, spec)
-    result = quantize(
-        program,
-        spec.normalization,
-        images,
-        Recipe(name="test", bias_correction_images=16),
-        symmetric=symmetric,
-        say=said.append,
-    )
+    recipe = Recipe(name="test", bias_correction_images=16)
+    result = calibrate(
+        program, spec.normalization, images, recipe, symmetric=symmetric, say=progress
+    ).quantize()
     assert result.left_float == ()
     assert result.encodings[next(iter(reversed(result.encodings)))] == Encoding(
         1.0, result.offset - 128
     )
     assert (result.offset == 128) is symmetric
-    assert said == [
+    assert progress.lines == [
         "equalizing the ranges of channels",
         "calibrating on 32 images",
         "correcting biases",

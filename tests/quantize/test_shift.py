@@ -35,7 +35,7 @@ def prepare(program: GraphModule, *, shifted: bool) -> tuple[GraphModule, dict[s
     encodings = choose_encodings(program, plan, statistics, recipe, symmetric=True)
     shifts = Shifts({}, {})
     if shifted:
-        shifts = shift_activations(program, statistics, "min-max", 100)
+        shifts = shift_activations(program, plan.reads, statistics, "min-max", 100)
     quantized = quantize_program(
         program, plan, encodings | shifts.encodings, symmetric=True, fold_weights=True
     )

@@ -65,7 +65,7 @@ def quantized(family: str, size: int) -> GraphModule:
     recipe = Recipe(name="test", ranges="min-max")
     encodings = choose_encodings(program, plan, statistics, recipe, symmetric=True)
     encodings[plan.tensors[0]] = Encoding(1.0, 0)
-    shifts = shift_activations(program, statistics, recipe.ranges, recipe.percentile)
+    shifts = shift_activations(program, plan.reads, statistics, recipe.ranges, recipe.percentile)
     encodings |= shifts.encodings
     written = quantize_program(program, plan, encodings, symmetric=True, fold_weights=True)
     settle_shifts(program, written, shifts)

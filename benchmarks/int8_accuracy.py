@@ -1,0 +1,311 @@
+"""Int8 accuracy of edgekit beside other tools: same checkpoints, photographs and definitions.
+
+    python benchmarks/int8_accuracy.py [--recipes balanced,accurate] [--checkpoints TEXT]
+        [--tools TEXT,TEXT] [--data ../shared/data] [--json FILE] [--plot FILE.svg]
+
+Three checkpoints are quantized for a Raspberry Pi (asymmetric activations, one scale a tensor) and
+for a Jetson (symmetric ones, zero point 0), and each artifact classifies `images/val` as its
+runtime runs it: LiteRT its TFLite, ONNX Runtime its ONNX, with Q/DQ computed as they stand (its own
+int8 kernels round biases). Nothing is calibrated on `images/val`.
+
+edgekit gets the checkpoint and the folder `images/calibration`, which it splits itself. The other
+tools get what their users export, by `torch.export`, `torch.onnx.export` or `litert_torch.convert`
+with a normalized float input, and the same 200 photographs, evenly spaced over that folder and
+preprocessed by edgekit. `int8_other_tools.py` has their settings: their defaults, unless a row says
+otherwise. torchao's artifact is exported to ONNX; Inductor, which it is for, is not run.
+
+NNCF and ModelOpt are installed into `build/int8-tools`, in the versions that `int8_other_tools.py`
+names; all else is what edgekit's extra `convert` pins. Where one cannot be had, its row says why.
+Where a TensorRT builder is installed, it counts the layers that it would compute in int8. ¹ marks
+what the board cannot compute as it is meant.
+
+A row's seconds are those of the whole way from the checkpoint and image files to the artifact, each
+tool in a process of its own: start, imports, export and reading images included, and of edgekit
+also the float reference and the comparison on held-out images. With --json, rows of an earlier run
+in FILE are kept unless they are measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from bundle_accuracy import CHECKPOINTS
+from int8_other_tools import ENVIRONMENTS, THREADS, TOOLS
+from int8_plot import Row, merge, print_table, write_plot
+
+from edgekit.bundle import open_bundle
+from edgekit.checkpoint import Checkpoint, load_checkpoint
+from edgekit.conversion import run_float
+from edgekit.errors import EdgekitError
+from edgekit.images import list_images, read_image, read_labels
+from edgekit.parity import Logits, ParityMeter
+from edgekit.profile.graph import open_interpreter
+from edgekit.quantize.recipe import load_recipe
+from edgekit.runtime.onnx_runtime import OnnxRuntimeEngine, import_onnx_runtime
+from edgekit.runtime.opening import is_onnx, open_engine
+from edgekit.runtime.preprocess import Pixels, preprocess
+from edgekit.spec import InputSpec
+from edgekit.targets.builder_check import check_with_builder
+
+CALIBRATION_IMAGES = 200
+LIMIT_S = 1200
+"""How long a tool may take, or the installation of one."""
+PLACE = Path("build/int8-tools")
+VERSIONS = (
+    "torch",
+    "torchao",
+    "litert-torch",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "onnxruntime",
+)
+Classify = Callable[[Pixels], Logits]
+"""`(H, W, 3) uint8` → `(classes,)`."""
+
+
+class ToolError(Exception):
+    """Why there is no artifact, in one line."""
+
+
+class Case:
+    """A checkpoint with the images that it is tested on and its own logits."""
+
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        self.flags = CHECKPOINTS[name]
+        self.path = options.data / "checkpoints" / name
+        self.calibration = options.data / "images" / "calibration"
+        settings: dict[str, Any] = {
+            flag[2:].replace("-", "_"): int(value) if value.isdecimal() else value
+            for flag, value in zip(self.flags[::2], self.flags[1::2], strict=True)
+        }
+        self.checkpoint: Checkpoint = load_checkpoint(self.path, **settings)
+        self.spec: InputSpec = self.checkpoint.spec.input
+        folder = options.data / "images" / "val"
+        images = read_labels(folder / "labels.csv", folder)
+        self.labels = np.array([image.label for image in images])
+        self.pixels = self.preprocess([image.path for image in images])
+        batches = np.array_split(self.pixels, len(images) // 8)
+        self.logits = np.concatenate([run_float(self.checkpoint, batch) for batch in batches])
+        self.top1 = self.count_hits(self.logits)
+
+    def preprocess(self, files: Sequence[Path]) -> Pixels:
+        return np.stack([preprocess(read_image(file), self.spec) for file in files])
+
+    def normalize(self, pixels: Pixels) -> np.ndarray:
+        """`(N, H, W, 3) uint8` → `(N, 3, H, W) float32`, as the network takes it."""
+        mean, std = np.float32([self.spec.normalization.mean, self.spec.normalization.std])
+        return np.ascontiguousarray(((pixels - mean) / std).transpose(0, 3, 1, 2))
+
+    def count_hits(self, logits: Logits) -> float:
+        return 100 * float((logits.argmax(axis=1) == self.labels).mean())
+
+    def compare(self, classify: Classify) -> dict[str, float]:
+        logits = np.stack([classify(pixels) for pixels in self.pixels])
+        meter = ParityMeter()
+        meter.add(self.logits, logits)
+        parity = meter.result()
+        return {
+            "top1": self.count_hits(logits),
+            "agreement": parity.agreement,
+            "sqnr_db": parity.sqnr_db,
+        }
+
+
+def run_process(*command: str | Path) -> float:
+    """The seconds it took. Raises ToolError with the last line of what it wrote."""
+    began = time.monotonic()
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=LIMIT_S)
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"took more than {LIMIT_S} s") from error
+    except subprocess.CalledProcessError as error:
+        raise ToolError((error.stderr.strip() or "failed").splitlines()[-1][:160]) from error
+    return time.monotonic() - began
+
+
+def measure_edgekit(case: Case, recipe: str, target: str, folder: Path) -> Row:
+    row = Row(f"edgekit {recipe}", target == "jetson")
+    bundle = folder / f"{recipe}-{target}.edgekit"
+    convert = ["convert", case.path, *case.flags, "--calibration", case.calibration]
+    chosen = ["--recipe", recipe, "--target", target, "--output", bundle]
+    try:
+        load_recipe(recipe)
+        seconds = run_process(sys.executable, "-m", "edgekit", *convert, *chosen)
+    except (EdgekitError, ToolError) as error:
+        return row._replace(reason=str(error))
+    model = open_bundle(bundle).model
+    engine = OnnxRuntimeEngine(model) if is_onnx(model) else open_engine(model)
+    return complete(row._replace(seconds=seconds), case, model, engine.infer)
+
+
+def measure_other(case: Case, name: str, folder: Path, export_s: dict[str, float]) -> Row:
+    tool = TOOLS[name]
+    row = Row(tool.title, tool.symmetric, tool.fits)
+    artifact = folder / f"{name}{tool.suffix}"
+    worker = Path(__file__).with_name("int8_other_tools.py")
+    try:
+        python = make_environment(tool.environment) if tool.environment else Path(sys.executable)
+        seconds = run_process(python, worker, name, folder, artifact)
+    except ToolError as error:
+        return row._replace(reason=str(error))
+    model = artifact.read_bytes()
+    classify = open_onnx(model, case) if is_onnx(model) else open_tflite(model, case)
+    return complete(row._replace(seconds=seconds + export_s[tool.source]), case, model, classify)
+
+
+def complete(row: Row, case: Case, model: bytes, classify: Classify) -> Row:
+    layers = None
+    if row.symmetric:
+        built = check_with_builder(model, "int8", lambda text: None)
+        layers = built and built.precisions.get("int8", 0)
+    runtime = "ONNX Runtime" if is_onnx(model) else "LiteRT"
+    return row._replace(runtime=runtime, int8_layers=layers, **case.compare(classify))
+
+
+def make_environment(name: str) -> Path:
+    """The interpreter of a tool's own environment, made and filled once."""
+    folder = PLACE / name
+    python, ready = folder / "bin" / "python", folder / "installed"
+    packages = " ".join(ENVIRONMENTS[name])
+    if not ready.is_file() or ready.read_text() != packages:
+        venv.create(folder, with_pip=True, clear=True, symlinks=True)
+        run_process(python, "-m", "pip", "install", "--quiet", *ENVIRONMENTS[name])
+        ready.write_text(packages)
+    return python
+
+
+def open_onnx(model: bytes, case: Case) -> Classify:
+    """An artifact with the exported network's input, on ONNX Runtime."""
+    runtime = import_onnx_runtime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda pixels: session.run(None, {name: case.normalize(pixels[None])})[0][0]
+
+
+def open_tflite(model: bytes, case: Case) -> Classify:
+    """An artifact with the exported network's input, in float or int8, on LiteRT."""
+    interpreter = open_interpreter("ai-edge-litert", model, threads=1)
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def classify(pixels: Pixels) -> Logits:
+        image = case.normalize(pixels[None])
+        if source["dtype"] == np.int8:
+            scale, zero_point = source["quantization"]
+            image = np.clip(np.rint(image / scale + zero_point), -128, 127).astype(np.int8)
+        interpreter.set_tensor(source["index"], image)
+        interpreter.invoke()
+        logits = interpreter.get_tensor(target["index"])[0].astype(np.float32)
+        scale, zero_point = target["quantization"]
+        return (logits - zero_point) * np.float32(scale) if scale else logits
+
+    return classify
+
+
+def export_float(case: Case, folder: Path) -> dict[str, float]:
+    """Write what other tools take; the seconds of each way, reading the images included."""
+    import litert_torch
+
+    began = time.monotonic()
+    files = list_images(case.calibration)
+    chosen = [
+        files[index * len(files) // CALIBRATION_IMAGES] for index in range(CALIBRATION_IMAGES)
+    ]
+    images = case.normalize(case.preprocess(chosen))
+    np.save(folder / "calibration.npy", images)
+    reading = time.monotonic() - began
+    module, example = case.checkpoint.module, (torch.from_numpy(images[:1]),)
+    ways = {
+        "pt2": lambda path: torch.export.save(torch.export.export(module, example), path),
+        "onnx": lambda path: torch.onnx.export(
+            module, example, path, input_names=["input"], dynamo=True, external_data=False
+        ),
+        "tflite": lambda path: litert_torch.convert(module, example).export(str(path)),
+    }
+    seconds = {}
+    for suffix, write in ways.items():
+        began = time.monotonic()
+        write(folder / f"float.{suffix}")
+        seconds[suffix] = reading + time.monotonic() - began
+    return seconds
+
+
+def measure(case: Case, options: argparse.Namespace, folder: Path) -> Iterator[Row]:
+    """The rows that --tools asks for, edgekit's first."""
+
+    def is_wanted(title: str) -> bool:
+        return any(text.casefold() in title.casefold() for text in options.tools)
+
+    for recipe in options.recipes:
+        if is_wanted(f"edgekit {recipe}"):
+            for target in ("pi", "jetson"):
+                yield measure_edgekit(case, recipe, target, folder)
+    names = [name for name, tool in TOOLS.items() if is_wanted(tool.title)]
+    if names:
+        with redirect_stdout(sys.stderr):
+            export_s = export_float(case, folder)
+        for name in names:
+            yield measure_other(case, name, folder, export_s)
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--recipes", default="balanced,accurate", help="edgekit's, with commas")
+    parser.add_argument("--checkpoints", default="", metavar="TEXT", help="those with TEXT in them")
+    parser.add_argument("--tools", default="", metavar="TEXT,…", help="rows with one in their name")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg")
+    options = parser.parse_args()
+    options.recipes, options.tools = options.recipes.split(","), options.tools.split(",")
+    return options
+
+
+def main() -> None:
+    options = read_options()
+    torch.set_num_threads(THREADS)
+    earlier = options.json and options.json.is_file()
+    report: dict[str, Any] = (
+        json.loads(options.json.read_text()) if earlier else {"checkpoints": {}}
+    )
+    report["versions"] = {package: version(package) for package in VERSIONS}
+    report["environments"] = ENVIRONMENTS
+    report["cores"] = len(os.sched_getaffinity(0))
+    for name in CHECKPOINTS:
+        if options.checkpoints not in name:
+            continue
+        case = Case(name, options)
+        with tempfile.TemporaryDirectory() as folder:
+            measured = []
+            for row in measure(case, options, Path(folder)):
+                print(name, *row, file=sys.stderr, flush=True)
+                measured.append(row)
+        known = report["checkpoints"].get(name, {"rows": []})
+        rows = merge([Row(**row) for row in known["rows"]], measured)
+        print_table(name, case.top1, rows)
+        report["checkpoints"][name] = {"top1": case.top1, "rows": [row._asdict() for row in rows]}
+        if options.json:
+            options.json.write_text(json.dumps(report, indent=1))
+        if options.plot:
+            write_plot(options.plot, report["checkpoints"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""What each rounding costs, and in which order layers go back to float.
+
+The noise of one rounding is that of the logits when all else is float. Independent roundings add
+their noises, so a layer's is the sum over its weights and its tensors. But where
+tensors are stored in int8 around it (LiteRT), a layer alone in float saves only its weights' noise.
+So tensors are freed one after the other, with all operators that have to be float for that: first
+the tensor that saves most noise for each layer that has to follow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import torch
+from torch.fx import GraphModule, Interpreter, Node
+
+from edgekit.quantize.annotate import Plan, fused_activation
+from edgekit.quantize.lower import LARGEST_CODE, LOWEST_CODE
+from edgekit.quantize.ranges import Encoding
+from edgekit.rewrite.graph import WEIGHTED, describe, is_call, shape
+from edgekit.spec import Record
+
+
+class Sensitivity(Record, frozen=True, kw_only=True):
+    """A layer by its place in the network; SQNR of the logits, dB, with its weights and the tensors
+    it reads and writes in int8, all else float."""
+
+    layer: str
+    multiply_adds: int
+    sqnr_db: float
+
+
+class Rounding(NamedTuple):
+    """Of a tensor, or of a layer's weights, by the name of the node."""
+
+    is_tensor: bool
+    name: str
+
+
+class Ranking(Record, frozen=True, kw_only=True):
+    """`layers` by falling sensitivity; `order`: operators by node name, as they go to float."""
+
+    layers: tuple[Sensitivity, ...]
+    order: tuple[str, ...]
+
+
+def rank_layers(
+    program: GraphModule,
+    plan: Plan,
+    encodings: Mapping[str, Encoding],
+    weights: Mapping[str, torch.Tensor],
+    batches: Sequence[torch.Tensor],
+    see: Callable[[int, int], None],
+) -> Ranking:
+    """Measure every rounding of `plan` in the float `program`.
+
+    `encodings` of the tensors and rounded `weights` of the layers are by node name; `batches` are
+    of the program's input, `(N, H, W, 3)`. `see` is told how many of how many roundings are done.
+    """
+    runner = _Rounding(program, encodings, weights)
+    layers = {n.name: n for n in program.graph.nodes if n.name in plan.reads and _is_layer(n)}
+    roundings = [Rounding(True, name) for name in plan.tensors[1:]]
+    roundings += [Rounding(False, name) for name in layers]
+    noise: dict[Rounding, float] = {}
+    with torch.inference_mode():
+        exact = runner.logits(None, batches)
+        for number, rounding in enumerate(roundings, 1):
+            noise[rounding] = _noise(exact, runner.logits(rounding, batches))
+            see(number, len(roundings))
+    around = _operators_around(program, plan)
+
+    def total(layer: str) -> float:
+        tensors = (noise[Rounding(True, name)] for name, near in around.items() if layer in near)
+        return noise[Rounding(False, layer)] + sum(tensors)
+
+    measured = [
+        Sensitivity(
+            layer=describe(node),
+            multiply_adds=weights[name].numel() * prod(shape(node)[2:]),
+            sqnr_db=_to_db(total(name)),
+        )
+        for name, node in layers.items()
+    ]
+    return Ranking(
+        layers=tuple(sorted(measured, key=lambda one: one.sqnr_db)),
+        order=tuple(_order(around, noise, layers)),
+    )
+
+
+def _is_layer(node: Node) -> bool:
+    return is_call(node, *WEIGHTED)
+
+
+def _noise(exact: torch.Tensor, seen: torch.Tensor) -> float:
+    """As a share of the signal's power."""
+    difference = (exact - seen).double().square().sum()
+    return float(difference / exact.double().square().sum())
+
+
+def _to_db(noise: float) -> float:
+    return round(-10 * math.log10(max(noise, 1e-20)), 3)
+
+
+def _operators_around(program: GraphModule, plan: Plan) -> dict[str, set[str]]:
+    """For each tensor, the operators that have to be float for it not to be rounded."""
+    nodes = {node.name: node for node in program.graph.nodes}
+    around: dict[str, set[str]] = {name: set() for name in plan.tensors[1:]}
+    for name, read in plan.reads.items():
+        touched = [*read]
+        if plan.writes:
+            touched.append((fused_activation(nodes[name]) or nodes[name]).name)
+        for tensor in touched:
+            around.get(plan.encoded_as.get(tensor, ""), set()).add(name)
+    return around
+
+
+def _order(
+    around: Mapping[str, set[str]], noise: Mapping[Rounding, float], layers: Iterable[str]
+) -> Iterator[str]:
+    """The operators in the order in which they go to float; layers that free no tensor last."""
+    layers, done, left = set(layers), set[str](), dict(around)
+
+    def of_weights(layer: str) -> float:
+        return noise[Rounding(False, layer)]
+
+    def gain(tensor: str) -> float:
+        more = (left[tensor] - done) & layers
+        saved = noise[Rounding(True, tensor)] + sum(map(of_weights, more))
+        return saved / max(1, len(more))
+
+    while left:
+        tensor = max(left, key=gain)
+        added = left.pop(tensor) - done
+        yield from sorted(added & layers, key=of_weights, reverse=True)
+        yield from sorted(added - layers)
+        done.update(added)
+    yield from sorted(layers - done, key=of_weights, reverse=True)
+
+
+class _Rounding(Interpreter):
+    """Runs a float program with one tensor, or one layer's weights, rounded."""
+
+    def __init__(
+        self,
+        program: GraphModule,
+        encodings: Mapping[str, Encoding],
+        weights: Mapping[str, torch.Tensor],
+    ) -> None:
+        super().__init__(program)
+        self._encodings, self._weights = encodings, weights
+        self._rounded: Rounding | None = None
+
+    def logits(self, rounded: Rounding | None, batches: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Over all batches, with only `rounded` in int8."""
+        self._rounded = rounded
+        values = [self.run(batch) for batch in batches]
+        return torch.cat([v[0] if isinstance(v, (tuple, list)) else v for v in values])
+
+    def run_node(self, n: Node) -> Any:
+        if self._rounded is None or n.name != self._rounded.name:
+            return super().run_node(n)
+        if self._rounded.is_tensor:
+            return _round(super().run_node(n), self._encodings[n.name])
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        target: Any = n.target
+        return target(args[0], self._weights[n.name], *args[2:], **kwargs)
+
+
+def _round(value: torch.Tensor, encoding: Encoding) -> torch.Tensor:
+    scale, zero_point = encoding
+    codes = (value / scale).round().add(zero_point).clamp(LOWEST_CODE, LARGEST_CODE)
+    return (codes - zero_point) * scale
