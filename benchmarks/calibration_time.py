@@ -1,4 +1,5 @@
-"""Time and memory of the calibration statistics against the plain float forward.
+"""Time and memory of the calibration statistics against the plain float forward, and of choosing
+ranges from them by every method.
 
     python benchmarks/calibration_time.py [--data ../shared/data] [--threads 2]
 
@@ -9,14 +10,18 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
+from torch.fx import GraphModule
 
 from edgekit.checkpoint import load_checkpoint
 from edgekit.quantize.annotate import plan_for_litert
 from edgekit.quantize.calibration import CalibrationImages
-from edgekit.quantize.statistics import gather_statistics
+from edgekit.quantize.ranges import RangeMethod, choose_range
+from edgekit.quantize.statistics import TensorStatistics, gather_statistics
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.pixels import border_offset, take_pixels
 
@@ -46,19 +51,37 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for count in (50, 100, 250, 500):
         images.used = everything[:count]
-        forward = timed(program, images, offset, ())
-        observed = timed(program, images, offset, names)
+        forward, _ = timed(program, images, offset, ())
+        observed, statistics = timed(program, images, offset, names)
         print(
             f"| {count} | {forward:.2f} s | {observed:.2f} s | {observed - forward:.2f} s"
             f" | {resident_bytes() / 1e6:.0f} MB |"
         )
+    print("\n| ranges, of 500 images | asymmetric | symmetric | with the statistics |")
+    print("|---|---|---|---|")
+    for method in get_args(RangeMethod):
+        seconds = [time_ranges(statistics, method, symmetric) for symmetric in (False, True)]
+        total = observed + max(seconds)
+        print(f"| {method} | {seconds[0]:.2f} s | {seconds[1]:.2f} s | {total:.2f} s |")
 
 
-def timed(program: object, images: CalibrationImages, offset: int, names: tuple) -> float:
-    """Seconds to run all images, observing the activations `names`."""
+def timed(
+    program: GraphModule, images: CalibrationImages, offset: int, names: Sequence[str]
+) -> tuple[float, dict[str, TensorStatistics]]:
+    """Seconds to run all images, observing the activations `names`, and what was seen."""
     began = time.monotonic()
     batches = (torch.from_numpy(batch).float() - offset for batch in images.batches())
-    gather_statistics(program, names, batches)
+    statistics = gather_statistics(program, names, batches)
+    return time.monotonic() - began, statistics
+
+
+def time_ranges(
+    statistics: dict[str, TensorStatistics], method: RangeMethod, symmetric: bool
+) -> float:
+    """Seconds to choose the ranges of all tensors."""
+    began = time.monotonic()
+    for seen in statistics.values():
+        choose_range(seen, method, symmetric=symmetric)
     return time.monotonic() - began
 
 

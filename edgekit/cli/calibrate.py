@@ -89,8 +89,8 @@ def _record(options: Mapping[str, Any], *, as_json: bool) -> None:
     from edgekit.cli.run import keep_output_apart
     from edgekit.errors import SettingsError
     from edgekit.runtime.recording import COUNT, EVERY_S, LIMIT_S, format_recording, record_frames
-    from edgekit.runtime.stop import stop_on_signals
     from edgekit.runtime.sources import make_source
+    from edgekit.runtime.stop import stop_on_signals
 
     if options["output"] is None:
         raise SettingsError("the frames need a folder to go to: add -o DIR")

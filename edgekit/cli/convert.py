@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     metavar="NAME|FILE",
     default="balanced",
     show_default=True,
-    help="How to quantize: balanced, fast, or a TOML file.",
+    help="How to quantize: balanced, fast, accurate (slower), or a TOML file.",
 )
 @click.option(
     "--max-drop",

@@ -14,9 +14,11 @@ from edgekit.cli.options import json_option, print_json, say
 
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle
+    from edgekit.checkpoint import Checkpoint
     from edgekit.evaluation import Evaluation, Reference
     from edgekit.images import LabelledImage
     from edgekit.layer_sqnr import LayerSqnr
+    from edgekit.report.accuracy import AccuracyReport, Step
     from edgekit.runtime.engine import Engine
     from edgekit.spec import InputSpec
 
@@ -40,10 +42,24 @@ LAYER_IMAGES = 16
     help="Compare with this checkpoint (needs PyTorch) instead of the bundle's own float original.",
 )
 @click.option(
-    "--steps", is_flag=True, help="Accuracy at each step: checkpoint, float original, artifact."
+    "--steps",
+    is_flag=True,
+    help="Accuracy at each step: checkpoint, folded, equalized, quantized, artifact, engine. The"
+    " first four need --checkpoint, equalized and quantized --calibration too.",
 )
 @click.option(
-    "--layers", is_flag=True, help="SQNR of each layer's output, from a few of the images."
+    "--calibration",
+    metavar="DIR|CSV|TABLE.json",
+    type=click.Path(path_type=Path),
+    help="For --steps: the images that BUNDLE was calibrated on.",
+)
+@click.option("--layers", is_flag=True, help="The layers that lose most, from a few of the images.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Also write accuracy.json and accuracy.html, with plots, here.",
 )
 @click.option(
     "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Inference threads."
@@ -55,8 +71,20 @@ def command(bundle: Path, as_json: bool, **options: Any) -> None:
     from edgekit.bundle import open_bundle
     from edgekit.evaluation import evaluate, evaluate_steps
     from edgekit.images import find_labelled_images
+    from edgekit.report.accuracy import (
+        JSON_NAME,
+        PAGE_NAME,
+        AccuracyReport,
+        list_steps,
+        write_accuracy,
+    )
     from edgekit.runtime.opening import open_bundle_engine
 
+    if options["output"] is not None:
+        from edgekit.report.write import check_folder
+
+        check_folder(options["output"])
+    _check_calibration(options)
     opened = open_bundle(bundle)
     spec = opened.manifest.model.input
     images = find_labelled_images(options["images"], options["labels"], opened.class_names)
@@ -66,27 +94,39 @@ def command(bundle: Path, as_json: bool, **options: Any) -> None:
             f"on {engine.description.runtime} {engine.description.version}: "
             f"{engine.description.note}"
         )
+    steps: dict[str, Evaluation] = {}
+    references = _steps(opened, engine, options, quiet=as_json) if options["steps"] else {}
     with _progress(len(images), quiet=as_json) as see:
-        if options["steps"]:
-            steps = evaluate_steps(_steps(opened, engine, options), images, spec, see)
-            result = steps["artifact"]
+        if references:
+            steps = evaluate_steps(references, images, spec, see)
+            result = steps[next(reversed(steps))]
         else:
-            steps = {}
             result = evaluate(engine, images, spec, _reference(opened, options), see)
     layers = _layers(opened, images, spec) if options["layers"] else []
+    report = AccuracyReport(
+        bundle=opened.manifest.name,
+        runtime=f"{engine.description.runtime} {engine.description.version}",
+        **result._asdict(),
+        steps=list_steps(steps),
+        layers=tuple(layers),
+    )
+    if options["output"] is not None:
+        write_accuracy(report, options["output"])
     if as_json:
         document = result._asdict()
         if options["steps"]:
-            document["steps"] = [{"step": name} | step._asdict() for name, step in steps.items()]
+            document["steps"] = report.steps
         if options["layers"]:
-            document["layers"] = layers
+            document["layers"] = report.layers
         print_json(document)
         return
     _print(result)
     if steps:
-        _print_steps(steps)
+        _print_steps(report.steps)
     if layers:
-        _print_layers(layers)
+        _print_layers(report)
+    if options["output"] is not None:
+        say(f"wrote {options['output'] / PAGE_NAME} and {JSON_NAME} beside it")
 
 
 @contextmanager
@@ -103,21 +143,65 @@ def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
         yield lambda done: progress.update(task, completed=done)
 
 
-def _steps(bundle: Bundle, engine: Engine, options: Mapping[str, Any]) -> dict[str, Reference]:
-    """What the images pass, in order: the checkpoint when it was named, the float original as the
-    board's runtime runs it, the artifact."""
+def _check_calibration(options: Mapping[str, Any]) -> None:
+    from edgekit.errors import SettingsError
+
+    if options["calibration"] is None:
+        return
+    if not options["steps"] or options["checkpoint"] is None:
+        raise SettingsError(
+            f"--calibration {options['calibration']} shows how a checkpoint becomes int8: add"
+            " --steps and --checkpoint FILE, or leave it out"
+        )
+
+
+def _steps(
+    bundle: Bundle, engine: Engine, options: Mapping[str, Any], *, quiet: bool
+) -> dict[str, Reference]:
+    """What the images pass, in order: the checkpoint when it was named, what became of it, the
+    float original as the board's runtime runs it, the artifact, and the engine built from it."""
     from edgekit.errors import SettingsError
 
     steps: dict[str, Reference] = {}
     if options["checkpoint"] is not None:
-        steps["checkpoint"] = _checkpoint(bundle, options)
-    if (original := _float_original(bundle)) is not None:
+        steps |= _steps_of_checkpoint(bundle, options, quiet=quiet)
+    elif (original := _float_original(bundle)) is not None:
         steps["float original"] = original
     if not steps:
         raise SettingsError(
             f"{bundle.path} has no float original to begin --steps with: name the --checkpoint"
         )
-    return steps | {"artifact": engine.infer}
+    if not engine.description.runtime.startswith("tensorrt"):
+        return steps | {"artifact": engine.infer}
+    return steps | _artifact(bundle) | {"engine": engine.infer}
+
+
+def _steps_of_checkpoint(
+    bundle: Bundle, options: Mapping[str, Any], *, quiet: bool
+) -> dict[str, Reference]:
+    checkpoint = _load_checkpoint(bundle, options)
+    from edgekit.cli.progress import Steps
+    from edgekit.conversion import limit_threads
+    from edgekit.quantize.table import open_calibration
+    from edgekit.targets.steps import make_steps
+
+    limit_threads()
+    source = options["calibration"]
+    images = None if source is None else open_calibration(source, bundle.manifest.model.input)
+    with Steps(quiet=quiet) as progress:
+        return make_steps(checkpoint, bundle, images, progress)
+
+
+def _artifact(bundle: Bundle) -> dict[str, Reference]:
+    """The ONNX file by itself, where ONNX Runtime is installed."""
+    from edgekit.errors import MissingPackageError
+    from edgekit.runtime.onnx_runtime import OnnxRuntimeEngine
+
+    try:
+        engine = OnnxRuntimeEngine(bundle.model, name=str(bundle.path), note=None)
+    except MissingPackageError:
+        return {}
+    return {"artifact": engine.infer}
 
 
 def _layers(bundle: Bundle, images: Sequence[LabelledImage], spec: InputSpec) -> list[LayerSqnr]:
@@ -149,17 +233,22 @@ def _reference(bundle: Bundle, options: Mapping[str, Any]) -> Reference | None:
 
 
 def _checkpoint(bundle: Bundle, options: Mapping[str, Any]) -> Reference:
+    checkpoint = _load_checkpoint(bundle, options)
+    from edgekit.conversion import run_float
+
+    return lambda pixels: run_float(checkpoint, pixels[None])[0]
+
+
+def _load_checkpoint(bundle: Bundle, options: Mapping[str, Any]) -> Checkpoint:
     from edgekit.errors import SettingsError
 
     checkpoint = load(options["checkpoint"], _described(bundle, options))
-    from edgekit.conversion import run_float
-
     if checkpoint.spec.classes != bundle.manifest.model.classes:
         raise SettingsError(
             f"{options['checkpoint']} has {checkpoint.spec.classes} classes, the bundle"
             f" {bundle.manifest.model.classes}: expected the checkpoint it was made from"
         )
-    return lambda pixels: run_float(checkpoint, pixels[None])[0]
+    return checkpoint
 
 
 def _float_original(bundle: Bundle) -> Reference | None:
@@ -206,32 +295,44 @@ def _print(result: Evaluation) -> None:
     Console(highlight=False).print(table)
 
 
-def _print_steps(steps: Mapping[str, Evaluation]) -> None:
+def _print_steps(steps: Sequence[Step]) -> None:
+    from edgekit.report.accuracy import steps_table
+
+    table = steps_table(steps)
+    _print_table("Step by step, agreement and SQNR against the first:", table.columns, table.rows)
+
+
+def _print_layers(report: AccuracyReport) -> None:
+    """The worst ones, each with a bar as long as its SQNR."""
+    worst = report.worst_layers
+    longest = max(max(layer.sqnr_db for layer in worst), 1.0)
+    rows = [
+        (
+            str(layer.layer),
+            layer.operator,
+            "×".join(map(str, layer.shape)),
+            f"{layer.sqnr_db:.1f} dB",
+            "█" * max(1, round(24 * layer.sqnr_db / longest)),
+        )
+        for layer in worst
+    ]
+    title = (
+        f"The {len(worst)} of {len(report.layers)} layers whose outputs lose most against the float"
+        f" original, {LAYER_IMAGES} images at most:"
+    )
+    _print_table(title, ("layer", "operator", "output", "SQNR", ""), rows)
+
+
+def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    words = ("step", "operator", "")
     table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("step")
-    for name in ("top-1", "top-5", "agreement", "SQNR"):
-        table.add_column(name, justify="right")
-    for name, step in steps.items():
-        figures = (f"{step.top1:.2f} %", f"{step.top5:.2f} %", f"{step.agreement:.2f} %")
-        table.add_row(name, *figures, f"{step.sqnr_db:.1f} dB")
+    for name in columns:
+        table.add_column(name, justify="left" if name in words else "right")
+    for row in rows:
+        table.add_row(*row)
     console = Console(highlight=False)
-    console.print("\nStep by step, agreement and SQNR against the first:")
-    console.print(table)
-
-
-def _print_layers(layers: Sequence[LayerSqnr]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("layer", "operator", "output", "SQNR"):
-        table.add_column(name, justify="left" if name == "operator" else "right")
-    for row in layers:
-        shape = "×".join(map(str, row.shape))
-        table.add_row(str(row.layer), row.operator, shape, f"{row.sqnr_db:.1f} dB")
-    console = Console(highlight=False)
-    console.print(f"\nLayer outputs against the float original, {LAYER_IMAGES} images at most:")
+    console.print(f"\n{title}")
     console.print(table)

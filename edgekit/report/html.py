@@ -22,94 +22,102 @@ _PAGE = Path(__file__).with_name("page.html")
 def render_html(page: Outline) -> str:
     """The whole report as a self-contained document."""
     main = ElementTree.Element("main")
-    _add(main, "h1", page.title)
-    _add(main, "p", page.subtitle, "subtitle")
+    add(main, "h1", page.title)
+    add(main, "p", page.subtitle, "subtitle")
     _add_verdict(main, page)
     _add_accuracy(main, page)
     for section in page.sections:
         _add_section(main, section, page)
     _add_run(main, page)
+    return frame_page(page.title, main)
+
+
+def frame_page(title: str, main: ElementTree.Element) -> str:
+    """A self-contained document around `main`."""
     body = ElementTree.tostring(main, encoding="unicode", method="html")
     frame = Template(_PAGE.read_text(encoding="utf-8"))
-    return frame.substitute(title=html.escape(page.title), body=body)
+    return frame.substitute(title=html.escape(title), body=body)
 
 
-def _add(
+def add(
     parent: ElementTree.Element, tag: str, text: str = "", kind: str = ""
 ) -> ElementTree.Element:
+    """A new element below `parent`, of the style sheet's class `kind`."""
     element = ElementTree.SubElement(parent, tag, {"class": kind} if kind else {})
     element.text = text
     return element
 
 
 def _add_verdict(main: ElementTree.Element, page: Outline) -> None:
-    verdict = _add(main, "div", kind="verdict trusted" if page.trusted else "verdict untrusted")
-    _add(verdict, "strong", page.verdict)
+    verdict = add(main, "div", kind="verdict trusted" if page.trusted else "verdict untrusted")
+    add(verdict, "strong", page.verdict)
     if page.reasons:
-        reasons = _add(verdict, "ul")
+        reasons = add(verdict, "ul")
         for reason in page.reasons:
-            _add(reasons, "li", reason)
+            add(reasons, "li", reason)
 
 
 def _add_accuracy(main: ElementTree.Element, page: Outline) -> None:
     if page.accuracy is None:
         return
-    flow = _add(main, "section", kind="flow")
+    flow = add(main, "section", kind="flow")
     tradeoff = draw_tradeoff([section.result for section in page.sections])
     if tradeoff is not None:
-        _add_plot(flow, "Accuracy against latency", tradeoff)
-    _add_table(flow, page.accuracy)
+        add_plot(flow, "Accuracy against latency", tradeoff)
+    add_table(flow, page.accuracy)
 
 
 def _add_section(main: ElementTree.Element, section: Section, page: Outline) -> None:
     if len(page.sections) > 1:
-        _add(main, "h2", section.title)
-    figures = _add(main, "section", kind="figures")
+        add(main, "h2", section.title)
+    figures = add(main, "section", kind="figures")
     for figure in section.figures:
-        card = _add(figures, "div", kind="figure")
-        _add(card, "span", figure.label, "name")
-        _add(card, "span", figure.value, "value")
-        _add(card, "span", figure.detail, "detail")
+        card = add(figures, "div", kind="figure")
+        add(card, "span", figure.label, "name")
+        add(card, "span", figure.value, "value")
+        add(card, "span", figure.detail, "detail")
     result = section.result
-    flow = _add(main, "section", kind="flow")
-    _add_plot(flow, "Latency of the model alone", draw_distribution(result))
-    _add_plot(flow, "The same over time", draw_timeline(result, page.conditions.snapshots))
-    _add_plot(flow, "Stages of the loop", draw_stages(result))
+    flow = add(main, "section", kind="flow")
+    add_plot(flow, "Latency of the model alone", draw_distribution(result))
+    add_plot(flow, "The same over time", draw_timeline(result, page.conditions.snapshots))
+    add_plot(flow, "Stages of the loop", draw_stages(result))
     layers = draw_layers(result)
     if layers is not None:
-        _add_plot(flow, "Time by layer", layers)
+        add_plot(flow, "Time by layer", layers)
     for table in section.tables:
-        _add_table(flow, table)
+        add_table(flow, table)
 
 
 def _add_run(main: ElementTree.Element, page: Outline) -> None:
     """What all models share: the machine, conditions, the method."""
-    _add(main, "h2", "The run")
-    flow = _add(main, "section", kind="flow")
+    add(main, "h2", "The run")
+    flow = add(main, "section", kind="flow")
     for table in page.tables:
-        _add_table(flow, table)
+        add_table(flow, table)
 
 
-def _add_plot(parent: ElementTree.Element, title: str, plot: ElementTree.Element) -> None:
-    figure = _add(parent, "figure")
-    _add(figure, "figcaption", title)
+def add_plot(parent: ElementTree.Element, title: str, plot: ElementTree.Element) -> None:
+    """A plot below its title."""
+    figure = add(parent, "figure")
+    add(figure, "figcaption", title)
     figure.append(plot)
 
 
-def _add_table(parent: ElementTree.Element, table: Table) -> None:
+def add_table(parent: ElementTree.Element, table: Table) -> None:
+    """A table, which scrolls by itself where the page is narrow."""
     kind = "numeric" if table.numeric else "pairs" if len(table.columns) == 2 else ""
-    block = _add(parent, "div", kind=f"table {kind}".rstrip())
-    _add(block, "h3", table.title)
-    grid = _add(_add(block, "div", kind="scroll"), "table")
+    block = add(parent, "div", kind=f"table {kind}".rstrip())
+    add(block, "h3", table.title)
+    grid = add(add(block, "div", kind="scroll"), "table")
     if any(table.columns):
-        head = _add(_add(grid, "thead"), "tr")
+        head = add(add(grid, "thead"), "tr")
         for column in table.columns:
-            _add(head, "th", column)
-    body = _add(grid, "tbody")
+            add(head, "th", column)
+    body = add(grid, "tbody")
     for cells in table.rows:
-        row = _add(body, "tr")
-        _add(row, "th", cells[0])
+        row = add(body, "tr")
+        add(row, "th", cells[0])
         for cell in cells[1:]:
-            _add(row, "td", cell)
+            add(row, "td", cell)
     if table.note:
-        _add(block, "p", table.note, "note")
+        add(block, "p", table.note, "note")

@@ -26,12 +26,13 @@ SENSITIVITY_IMAGES = 16
 class MixedStep(Record, frozen=True, kw_only=True):
     """One number of float layers: what it keeps, and what it costs.
 
-    `drop` is in percentage points; `int8_share` is the percentage of multiply-adds left in int8;
-    `slowdown` how many times as long as all of int8 one inference takes on this machine, None where
-    the board's runtime is not here.
+    `nodes` are all operators that stay float. `drop` is in percentage points; `int8_share` is the
+    percentage of multiply-adds left in int8; `slowdown` how many times as long as all of int8 one
+    inference takes on this machine, None where the board's runtime is not here.
     """
 
     float_layers: tuple[str, ...]
+    nodes: tuple[str, ...]
     score: Score
     drop: float
     int8_share: float
@@ -123,6 +124,7 @@ class _Search:
         score = budget.validation.mark(budget.open_model(model))
         step = MixedStep(
             float_layers=tuple(describe(self._layers[name]) for name in kept & {*self._layers}),
+            nodes=tuple(sorted(kept)),
             score=score,
             drop=budget.validation.drop(score),
             int8_share=self._int8_share(kept),

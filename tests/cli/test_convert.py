@@ -179,7 +179,7 @@ def test_links_stay_and_devices_are_refused(
 
 def test_unknown_recipes(edgekit: Callable[..., Outcome], tmp_path: Path) -> None:
     outcome = edgekit(*arguments(recipe="best"))
-    assert_refused(outcome, "there is no recipe 'best': expected one of balanced, fast")
+    assert_refused(outcome, "there is no recipe 'best': expected one of accurate, balanced, fast")
     path = workspace() / "wrong.toml"
     path.write_text('name = "x"\nrounds = 3\n')
     assert_refused(edgekit(*arguments(recipe=path)), "wrong.toml", "unknown field `rounds`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -88,6 +89,69 @@ def test_for_a_person(edgekit: Callable[..., Outcome], bundle: Path, labels: Pat
     )
     assert code == 0, error
     assert "top-1" in output and "images" in output and "dB of the logits" in output
+
+
+STEPS = ["checkpoint", "folded", "equalized", "quantized program", "artifact"]
+
+
+def test_steps_from_the_checkpoint_on(
+    edgekit: Callable[..., Outcome], bundle: Path, labels: Path, tmp_path: Path
+) -> None:
+    words = ["evaluate", bundle, "--images", small_images(), "--labels", labels, "--steps"]
+    words += ["--checkpoint", small_checkpoint()]
+    code, output, error = edgekit(
+        *words, "--calibration", small_images(), "--layers", "-o", tmp_path / "out", "--json"
+    )
+    assert (code, error) == (0, "")
+    document = json.loads(output)
+    assert [step["step"] for step in document["steps"]] == STEPS
+    decibels = [step["sqnr_db"] for step in document["steps"]]
+    assert decibels == sorted(decibels, reverse=True)
+    assert decibels[1] > 90 > decibels[2] > decibels[3]
+    assert decibels[4] == pytest.approx(decibels[3], abs=2)
+    written = json.loads((tmp_path / "out" / "accuracy.json").read_text())
+    assert written["steps"] == document["steps"]
+    assert written["layers"] == document["layers"]
+    page = (tmp_path / "out" / "accuracy.html").read_text()
+    assert "quantized program" in page and "The layers that lose most" in page
+    code, output, _ = edgekit(*words)
+    assert code == 0
+    assert "folded" in output and "equalized" not in output
+
+
+def test_the_worst_layers_come_first(
+    edgekit: Callable[..., Outcome], bundle: Path, labels: Path
+) -> None:
+    words = ["evaluate", bundle, "--images", small_images(), "--labels", labels, "--layers"]
+    code, output, error = edgekit(*words)
+    assert code == 0, error
+    assert "The 10 of 28 layers" in output
+    shown = [float(found) for found in re.findall(r"([\d.]+) dB +█", output)]
+    assert len(shown) == 10
+    layers = json.loads(edgekit(*words, "--json")[1])["layers"]
+    assert shown == sorted(round(layer["sqnr_db"], 1) for layer in layers)[:10]
+
+
+def test_calibration_is_for_steps_and_must_be_the_bundles_own(
+    edgekit: Callable[..., Outcome], bundle: Path, labels: Path, tmp_path: Path
+) -> None:
+    words = ["evaluate", bundle, "--images", small_images(), "--labels", labels, "--json"]
+    words += ["--calibration", small_images()]
+    assert_refused(edgekit(*words), "add --steps and --checkpoint FILE")
+    assert_refused(edgekit(*words, "--steps"), "add --steps and --checkpoint FILE")
+    other = shutil.copytree(small_images(), tmp_path / "other")
+    next(other.iterdir()).unlink()
+    words[-1] = other
+    outcome = edgekit(*words, "--steps", "--checkpoint", small_checkpoint())
+    assert_refused(outcome, "are not the 32 that", "was calibrated on")
+
+
+def test_a_folder_that_cannot_be_written(
+    edgekit: Callable[..., Outcome], bundle: Path, labels: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    words = ["evaluate", bundle, "--images", small_images(), "--labels", labels]
+    assert_refused(edgekit(*words, "-o", tmp_path / "file" / "out"), "is a file: choose another")
 
 
 def test_class_folders_are_labels(
