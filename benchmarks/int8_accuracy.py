@@ -50,7 +50,7 @@ from int8_plot import Row, merge, print_table, write_plot
 from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion import run_float
-from edgekit.errors import EdgekitError
+from edgekit.errors import ConversionError, EdgekitError
 from edgekit.images import list_images, read_image, read_labels
 from edgekit.parity import Logits, ParityMeter
 from edgekit.profile.graph import open_interpreter
@@ -170,8 +170,11 @@ def measure_other(case: Case, name: str, folder: Path, export_s: dict[str, float
 def complete(row: Row, case: Case, model: bytes, classify: Classify) -> Row:
     layers = None
     if row.symmetric:
-        built = check_with_builder(model, "int8", lambda text: None)
-        layers = built and built.precisions.get("int8", 0)
+        try:
+            built = check_with_builder(model, "int8", lambda text: None)
+            layers = built and built.precisions.get("int8", 0)
+        except ConversionError:
+            layers = 0
     runtime = "ONNX Runtime" if is_onnx(model) else "LiteRT"
     return row._replace(runtime=runtime, int8_layers=layers, **case.compare(classify))
 
@@ -292,19 +295,23 @@ def main() -> None:
         if options.checkpoints not in name:
             continue
         case = Case(name, options)
+        rows = [Row(**row) for row in report["checkpoints"].get(name, {}).get("rows", [])]
         with tempfile.TemporaryDirectory() as folder:
-            measured = []
             for row in measure(case, options, Path(folder)):
                 print(name, *row, file=sys.stderr, flush=True)
-                measured.append(row)
-        known = report["checkpoints"].get(name, {"rows": []})
-        rows = merge([Row(**row) for row in known["rows"]], measured)
+                rows = merge(rows, [row])
+                found = {"top1": case.top1, "rows": [row._asdict() for row in rows]}
+                report["checkpoints"][name] = found
+                write_files(report, options)
         print_table(name, case.top1, rows)
-        report["checkpoints"][name] = {"top1": case.top1, "rows": [row._asdict() for row in rows]}
-        if options.json:
-            options.json.write_text(json.dumps(report, indent=1))
-        if options.plot:
-            write_plot(options.plot, report["checkpoints"])
+
+
+def write_files(report: dict[str, Any], options: argparse.Namespace) -> None:
+    """After every row, so that an interrupted run leaves what it has."""
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1))
+    if options.plot:
+        write_plot(options.plot, report["checkpoints"])
 
 
 if __name__ == "__main__":

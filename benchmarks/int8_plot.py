@@ -44,9 +44,11 @@ text { font: 12px system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif; fill: 
 
 
 class Row(NamedTuple):
-    """One artifact. The figures are None where there is none, and `reason` says why; `int8_layers`
-    is None without a TensorRT builder, and for the Pi. `fits` says whether the board can compute
-    what the artifact means."""
+    """One artifact. The figures are None where there is none, and `reason` says why.
+
+    `int8_layers` of a Jetson's is 0 where the TensorRT builder refuses it, None without a builder.
+    `fits` says whether the board can compute what the artifact means.
+    """
 
     title: str
     symmetric: bool
