@@ -1,0 +1,240 @@
+"""What each int8 method gains on networks that are hard to quantize: Markdown tables.
+
+    python calibration/demo/train_networks.py
+    python benchmarks/hostile_networks.py [--data ../shared/data] [--digits build/trained]
+        [--networks TEXT,TEXT] [--artifacts fast,balanced,accurate]
+
+`mobilenet_v1` is the ImageNet checkpoint of --data as it is, `mobilenet_v1 ×1000` the same function
+with each channel between two layers scaled by a factor of its own, log-uniform in 1 … 1000, and its
+readers' weights by the inverse: a ReLU stands between, so float stays the same. Both are compared
+on the photographs of `images/calibration` that are held out of calibration, 100 of 500. The
+checkpoints in --digits, by `calibration/demo/train_networks.py`, are calibrated on the demo's
+images and compared on its 360 held-out digits.
+
+Every method is a recipe. Cells are agreement with the float network in percent / SQNR of the logits
+in dB, of the quantized program as PyTorch runs it, with the asymmetric activations of the Pi and
+with the Jetson's symmetric ones. For the methods in --artifacts (names of rows, or `all`), a table
+of the artifacts follows: LiteRT runs the Pi's, ONNX Runtime the Jetson's. Progress goes to standard
+error. --networks takes those with one of the texts in their name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace as replace_field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from msgspec.structs import replace
+
+from edgekit.bundle import open_bundle
+from edgekit.checkpoint import Checkpoint, load_checkpoint
+from edgekit.conversion import convert, default_class_names, run_float
+from edgekit.images import list_images, read_image
+from edgekit.models.layers import ConvBN
+from edgekit.parity import Logits, ParityMeter
+from edgekit.progress import Progress
+from edgekit.quantize.calibration import BATCH, CalibrationImages
+from edgekit.quantize.pipeline import Calibrated, calibrate
+from edgekit.quantize.recipe import Recipe, load_recipe
+from edgekit.rewrite.export import export_program
+from edgekit.runtime.onnx_runtime import OnnxRuntimeEngine
+from edgekit.runtime.opening import is_onnx, open_engine
+from edgekit.runtime.preprocess import Pixels, preprocess
+from edgekit.spec import Target
+
+LARGEST_FACTOR = 1000.0
+SEED = 0
+DEMO = Path("calibration/demo")
+DIGITS_SIZE = 64
+IMAGENET = "mobilenet_v1_0.25_224_imagenet.pth.tar"
+TARGETS: tuple[Target, ...] = ("pi", "jetson")
+TITLES = {"pi": "asymmetric, for the Pi", "jetson": "symmetric, for the Jetson"}
+
+FAST, BALANCED, ACCURATE = map(load_recipe, ("fast", "balanced", "accurate"))
+RANGES = replace(FAST, ranges="mse")
+EQUALIZED = replace(RANGES, equalization="activations")
+METHODS = {
+    "fast": FAST,
+    "percentile": replace(FAST, ranges="percentile"),
+    "mse": RANGES,
+    "mse + weights": replace(RANGES, equalization="weights"),
+    "mse + activations": EQUALIZED,
+    "mse + activations + absorb": replace(EQUALIZED, absorb_biases=True),
+    "balanced": BALANCED,
+    "accurate": ACCURATE,
+    "balanced: absorb": replace(BALANCED, absorb_biases=True),
+    "balanced: weight mse": replace(BALANCED, weight_ranges="mse"),
+    "balanced: min-max": replace(BALANCED, ranges="min-max"),
+    "balanced: percentile": replace(BALANCED, ranges="percentile"),
+    "balanced: weights": replace(BALANCED, equalization="weights"),
+    "balanced: none": replace(BALANCED, equalization="none"),
+    "accurate: weights": replace(ACCURATE, equalization="weights"),
+    "accurate: none": replace(ACCURATE, equalization="none"),
+    "accurate: weight mse": replace(ACCURATE, weight_ranges="mse"),
+}
+"""The rows: methods added one after the other, then `balanced` and `accurate` with one changed."""
+
+
+class Network(NamedTuple):
+    """A float network, the folder it is calibrated on, the pixels `(N, H, W, 3) uint8` that it is
+    compared on, and its own logits of them, `(N, classes)`."""
+
+    name: str
+    checkpoint: Checkpoint
+    calibration: Path
+    pixels: Pixels
+    exact: Logits
+
+    def compare(self, infer: Callable[[Pixels], Logits]) -> str:
+        """The cell of a table; `infer` takes a batch."""
+        meter = ParityMeter()
+        for batch, exact in zip(split(self.pixels), split(self.exact), strict=True):
+            meter.add(exact, infer(batch))
+        parity = meter.result()
+        return f"{parity.agreement:.1f} / {parity.sqnr_db:.1f}"
+
+
+def split(array: np.ndarray) -> list[np.ndarray]:
+    return np.array_split(array, -(-len(array) // BATCH))
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def find_networks(options: argparse.Namespace) -> Iterator[Network]:
+    """Those that --networks asks for, one after the other."""
+    digits = sorted(options.digits.glob("*.pt"))
+    for name in ["mobilenet_v1", "mobilenet_v1 ×1000", *(path.stem for path in digits)]:
+        if not any(text in name for text in options.networks.split(",")):
+            continue
+        if name.startswith("mobilenet_v1"):
+            checkpoint = load_checkpoint(options.data / "checkpoints" / IMAGENET)
+            if "×" in name:
+                scale_channels(checkpoint.module)
+            calibration = options.data / "images" / "calibration"
+            files = CalibrationImages(calibration, checkpoint.spec.input).held_out
+        else:
+            checkpoint = load_checkpoint(options.digits / f"{name}.pt", input_size=DIGITS_SIZE)
+            calibration, files = DEMO / "images", list_images(DEMO / "test")
+        yield open_network(name, checkpoint, calibration, files)
+
+
+def open_network(
+    name: str, checkpoint: Checkpoint, calibration: Path, files: Sequence[Path]
+) -> Network:
+    pixels = np.stack([preprocess(read_image(file), checkpoint.spec.input) for file in files])
+    exact = np.concatenate([run_float(checkpoint, batch) for batch in split(pixels)])
+    return Network(name, checkpoint, calibration, pixels, exact)
+
+
+@torch.no_grad()
+def scale_channels(module: torch.nn.Module) -> None:
+    """Scale each channel between two layers of a MobileNetV1, in place."""
+    generator = torch.Generator().manual_seed(SEED)
+    layers = [layer for layer in module.modules() if isinstance(layer, ConvBN)]
+    readers = [*(layer.conv for layer in layers[1:]), module.classifier]
+    for layer, reader in zip(layers, readers, strict=True):
+        factors = LARGEST_FACTOR ** torch.rand(len(layer.bn.weight), generator=generator)
+        layer.bn.weight *= factors
+        layer.bn.bias *= factors
+        axis = 0 if getattr(reader, "groups", 1) > 1 else 1
+        reader.weight /= factors.view([-1 if d == axis else 1 for d in range(reader.weight.dim())])
+
+
+def measure_programs(network: Network, target: Target) -> list[str]:
+    """A cell for each method: the quantized program, run by PyTorch."""
+    prepared: dict[tuple[str, bool], Calibrated] = {}
+    cells = []
+    for method, recipe in METHODS.items():
+        key = (recipe.equalization, recipe.absorb_biases)
+        if key not in prepared:
+            prepared[key] = prepare(network, recipe, target)
+        quantized = replace_field(prepared[key], recipe=recipe).quantize()
+
+        def infer(batch: Pixels, offset: int = quantized.offset, run=quantized.program) -> Logits:
+            with torch.inference_mode():
+                return run(torch.from_numpy(batch).float() - offset).numpy()
+
+        cells.append(network.compare(infer))
+        say(f"{network.name}, {target}, {method}: {cells[-1]}")
+    return cells
+
+
+def prepare(network: Network, recipe: Recipe, target: Target) -> Calibrated:
+    spec = network.checkpoint.spec.input
+    return calibrate(
+        export_program(network.checkpoint.module, spec),
+        spec.normalization,
+        CalibrationImages(network.calibration, spec),
+        recipe,
+        symmetric=target == "jetson",
+        say=Progress(),
+    )
+
+
+def measure_artifacts(network: Network, target: Target, methods: Sequence[str]) -> list[str]:
+    """A cell for each of `methods`: the artifact, run by LiteRT or ONNX Runtime."""
+    cells = []
+    for method in methods:
+        with tempfile.TemporaryDirectory() as folder:
+            conversion = convert(
+                network.checkpoint,
+                Path(folder) / "network.edgekit",
+                CalibrationImages(network.calibration, network.checkpoint.spec.input),
+                precision="int8",
+                recipe=METHODS[method],
+                class_names=default_class_names(network.checkpoint.spec),
+                target=target,
+                keep_reference=False,
+            )
+            model = open_bundle(conversion.bundle).model
+        engine = OnnxRuntimeEngine(model) if is_onnx(model) else open_engine(model)
+        cells.append(
+            network.compare(lambda batch, run=engine.infer: np.stack(list(map(run, batch))))
+        )
+        say(f"{network.name}, {target} artifact, {method}: {cells[-1]}")
+    return cells
+
+
+def print_table(
+    title: str, networks: Sequence[str], methods: Sequence[str], columns: Sequence[Sequence[str]]
+) -> None:
+    print(f"\n| {title} | {' | '.join(networks)} |")
+    print(f"|{'---|' * (len(networks) + 1)}")
+    for cells in zip(methods, *columns, strict=True):
+        print(f"| {' | '.join(cells)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--digits", type=Path, metavar="DIR", default=Path("build/trained"))
+    parser.add_argument("--networks", default="", metavar="TEXT,…", help="those with one in name")
+    parser.add_argument("--artifacts", default="fast,balanced,accurate", metavar="TEXT,…")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    wanted = METHODS if options.artifacts == "all" else options.artifacts.split(",")
+    converted = [method for method in METHODS if method in wanted]
+    names: list[str] = []
+    programs: dict[Target, list[list[str]]] = {target: [] for target in TARGETS}
+    artifacts: dict[Target, list[list[str]]] = {target: [] for target in TARGETS}
+    for network in find_networks(options):
+        names.append(network.name)
+        for target in TARGETS:
+            programs[target].append(measure_programs(network, target))
+            artifacts[target].append(measure_artifacts(network, target, converted))
+    for target in TARGETS:
+        print_table(f"PyTorch, {TITLES[target]}", names, list(METHODS), programs[target])
+    for target in TARGETS:
+        print_table(f"artifacts, {TITLES[target]}", names, converted, artifacts[target])
+
+
+if __name__ == "__main__":
+    main()
