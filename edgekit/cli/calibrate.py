@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.checkpoint_options import checkpoint_options, load
+from edgekit.cli.checkpoint_options import NAMES, checkpoint_options, load
 from edgekit.cli.options import interrupt_on_sigterm, json_option, print_json, say
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def _write_statistics(options: Mapping[str, Any], *, as_json: bool) -> None:
     from edgekit.errors import CalibrationError, CheckpointError
     from edgekit.files import check_destination
 
+    given = options
     if options["checkpoint"] is None:
         from edgekit.cli.demo import demo_checkpoint
 
@@ -168,8 +169,21 @@ def _write_statistics(options: Mapping[str, Any], *, as_json: bool) -> None:
     else:
         say(
             f"{output}: {len(table.statistics)} tensors over {table.images_used} images; use it:"
-            f" edgekit convert {path} --target {target} --calibration {output}"
+            f" {_spell_convert(given, target, output)}"
         )
+
+
+def _spell_convert(given: Mapping[str, Any], target: Target, table: Path) -> str:
+    """The conversion with a table, for what was `given` on the command line."""
+    from shlex import quote
+
+    words = ["edgekit", "convert"]
+    if given["checkpoint"] is not None:
+        words.append(str(given["checkpoint"]))
+    for name in ("recipe", *NAMES):
+        if given[name] is not None:
+            words += [f"--{name.replace('_', '-')}", str(given[name])]
+    return " ".join(map(quote, [*words, "--target", target, "--calibration", str(table)]))
 
 
 def _describe(output: Path, table: StatisticsTable) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torchao.quantization.pt2e.quantizer import (
     Quantizer,
 )
 
-from edgekit.quantize.annotate import Plan, fused_activation
+from edgekit.quantize.annotate import MOVING, Plan, fused_activation
 from edgekit.quantize.ranges import Encoding, WeightRanges
 from edgekit.rewrite.forms import FUSED_BOUNDS, PADDING
 from edgekit.rewrite.graph import (
@@ -30,14 +30,14 @@ from edgekit.rewrite.graph import (
     is_quantize,
     read_bias,
     read_constant,
-    read_weight,
     replace,
     set_bias,
-    set_weight,
 )
 
 LOWEST_CODE, LARGEST_CODE = -128, 127
 """Of activations; weights keep to ±127."""
+FENCE_SHIFT = 4.0
+"""How far a fence lifts values, by the largest magnitude that has a code."""
 WEIGHT_SHARES = tuple(1 - step / 100 for step in range(51))
 DEAD_CHANNEL_SHARE = 1e-3
 """A channel's weight scale is at least this share of the layer's largest. Without a floor, the bias
@@ -110,7 +110,7 @@ class PlanQuantizer(Quantizer):
         weight_ranges: WeightRanges = "max",
     ) -> None:
         super().__init__()
-        self._plan = plan
+        self._plan, self._symmetric = plan, symmetric
         self._weights = _weight_spec(weight_ranges)
         self._specs = {
             name: FixedQParamsQuantizationSpec(
@@ -128,7 +128,7 @@ class PlanQuantizer(Quantizer):
         plan = self._plan
         nodes = {node.name: node for node in model.graph.nodes}
         for node in nodes.values():
-            if node.op == "placeholder" and plan.writes:
+            if node.op == "placeholder" and not self._symmetric:
                 _annotate(node, {}, self._specs[node.name])
             elif node.name in plan.reads:
                 read = (nodes[name] for name in plan.reads[node.name])
@@ -190,27 +190,48 @@ def fence_float(program: GraphModule, kept: Collection[str]) -> None:
 
     It computes in int8 whatever reads and writes int8 alone. So a float layer's output passes an
     operator that the converter leaves alone and XNNPACK runs: |y| where y is never negative, else
-    the layer computes −y and it is negated again.
+    |y + c| − c, with c in the layer's bias and far above what is rounded behind.
     """
     for node in list(program.graph.nodes):
         if node.name not in kept or not is_call(node, *WEIGHTED):
             continue
         written = fused_activation(node) or node
-        if not all(is_quantize(user) for user in written.users):
+        roundings = _roundings(written)
+        if not roundings:
             continue
         if is_call(written, aten.relu.default) or argument(written, 1) == 0:
-            target = aten.abs.default
+            shift = 0.0
         elif written is node:
-            target = aten.neg.default
-            set_weight(program, node, -read_weight(program, node))
-            set_bias(program, node, -read_bias(program, node))
+            shift = FENCE_SHIFT * max(map(_magnitude, roundings))
+            set_bias(program, node, read_bias(program, node) + shift)
         else:
             continue
-        users = list(written.users)
-        fence = call(program, target, written, before=written.next)
+        users, behind = list(written.users), written.next
+        fence = call(program, aten.abs.default, written, before=behind)
+        if shift:
+            fence = call(program, aten.sub.Tensor, fence, shift, before=behind)
         for user in users:
             user.replace_input_with(written, fence)
     program.recompile()
+
+
+def _roundings(node: Node) -> list[Node]:
+    """What rounds `node`, behind operators that move values too; [] where one reads it in float."""
+    found: list[Node] = []
+    for user in node.users:
+        behind = [user] if is_quantize(user) else []
+        if is_call(user, *MOVING):
+            behind = _roundings(user)
+        if not behind:
+            return []
+        found += behind
+    return found
+
+
+def _magnitude(quantize: Node) -> float:
+    """The largest magnitude that a quantize node has a code for."""
+    _, scale, zero_point = quantize.args[:3]
+    return float(scale) * (LARGEST_CODE - LOWEST_CODE + abs(int(zero_point)))
 
 
 def has_codes(node: Node) -> bool:

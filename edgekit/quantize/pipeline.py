@@ -93,7 +93,10 @@ class Calibrated:
         say = say or self.say
         program, recipe, symmetric = copy.deepcopy(self.program), self.recipe, self.symmetric
         plan = make_plan(program, symmetric=symmetric, keep_float=keep_float)
-        encodings, shifts = self.encodings, Shifts({}, {})
+        encodings, shifts, whole = self.encodings, Shifts({}, {}), self.plan
+        # Where the operators that only move a tensor are float, its codes begin behind them.
+        behind = [name for name in plan.tensors if name not in encodings]
+        moved = {name: encodings[whole.encoded_as[name]] for name in behind}
         if symmetric:
             shifts = shift_activations(
                 program, plan.reads, self.statistics, recipe.ranges, recipe.percentile
@@ -101,13 +104,11 @@ class Calibrated:
         quantized = quantize_program(
             program,
             plan,
-            encodings | shifts.encodings,
+            encodings | moved | shifts.encodings,
             symmetric=symmetric,
             fold_weights=symmetric,
             weight_ranges=recipe.weight_ranges,
         )
-        if not symmetric:
-            fence_float(quantized, keep_float)
         if recipe.rounding == "gptq":
             count = min(recipe.rounding_images, len(self.images.used))
             say(f"rounding weights on {count} images")
@@ -117,6 +118,8 @@ class Calibrated:
             say("correcting biases")
             sample = self.sample(recipe.bias_correction_images)
             correct_biases(program, quantized, torch.cat(list(sample)))
+        if not symmetric:
+            fence_float(quantized, keep_float)  # last: it changes what a layer's output means
         nodes = program.graph.nodes
         return Quantized(
             quantized,

@@ -76,7 +76,7 @@ def make_table(
     return StatisticsTable(
         schema=SCHEMA,
         basis=basis,
-        images=os.path.relpath(images.source, folder),
+        images=os.path.relpath(images.source.resolve(), folder.resolve()),
         images_sha256=images.digest(),
         images_used=len(images.used),
         statistics={name: seen.to_json() for name, seen in statistics.items()},
@@ -95,7 +95,7 @@ def read_table(path: Path) -> StatisticsTable:
         table = msgspec.json.decode(content, type=StatisticsTable)
     except OSError as error:
         raise CalibrationError(f"cannot read {path}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CalibrationError(
             f"{path} is no statistics table ({error}): expected a file that"
             " edgekit calibrate wrote, or a folder or CSV of images"
@@ -149,7 +149,13 @@ def reuse(
             f" {table.images_used} that the statistics table was made of: make it anew with"
             " edgekit calibrate"
         )
-    statistics = table.read_statistics()
+    try:
+        statistics = table.read_statistics()
+    except (KeyError, TypeError, ValueError) as error:
+        raise CalibrationError(
+            f"the statistics table is damaged ({type(error).__name__}: {error}): make it anew with"
+            " edgekit calibrate"
+        ) from error
     if missing := [name for name in tensors if name not in statistics]:
         raise CalibrationError(
             f"the statistics table lacks {len(missing)} of {len(tensors)} tensors, {missing[0]}"

@@ -123,7 +123,9 @@ class _Search:
         model = self._write(quantized)
         score = budget.validation.mark(budget.open_model(model))
         step = MixedStep(
-            float_layers=tuple(describe(self._layers[name]) for name in kept & {*self._layers}),
+            float_layers=tuple(
+                describe(node) for name, node in self._layers.items() if name in kept
+            ),
             nodes=tuple(sorted(kept)),
             score=score,
             drop=budget.validation.drop(score),
