@@ -7,9 +7,9 @@
 `mobilenet_v1` is the ImageNet checkpoint of --data as it is, `mobilenet_v1 ×1000` the same function
 with each channel between two layers scaled by a factor of its own, log-uniform in 1 … 1000, and its
 readers' weights by the inverse: a ReLU stands between, so float stays the same. Both are compared
-on the photographs of `images/calibration` that are held out of calibration, 100 of 500. The
-checkpoints in --digits, by `calibration/demo/train_networks.py`, are calibrated on the demo's
-images and compared on its 360 held-out digits.
+on the photographs of `images/calibration` that are held out of calibration, 100 of 500. The demo's
+own network, `digits`, and those that `calibration/demo/train_networks.py` wrote into --digits are
+calibrated on the demo's images and compared on its 360 held-out digits.
 
 Every method is a recipe. Cells are agreement with the float network in percent / SQNR of the logits
 in dB, of the quantized program as PyTorch runs it, with the asymmetric activations of the Pi and
@@ -53,6 +53,7 @@ SEED = 0
 DEMO = Path("calibration/demo")
 DIGITS_SIZE = 64
 IMAGENET = "mobilenet_v1_0.25_224_imagenet.pth.tar"
+SCALED = "mobilenet_v1 ×1000"
 TARGETS: tuple[Target, ...] = ("pi", "jetson")
 TITLES = {"pi": "asymmetric, for the Pi", "jetson": "symmetric, for the Jetson"}
 
@@ -110,20 +111,22 @@ def say(text: str) -> None:
 
 def find_networks(options: argparse.Namespace) -> Iterator[Network]:
     """Those that --networks asks for, one after the other."""
-    digits = sorted(options.digits.glob("*.pt"))
-    for name in ["mobilenet_v1", "mobilenet_v1 ×1000", *(path.stem for path in digits)]:
+    imagenet = options.data / "checkpoints" / IMAGENET
+    files = {"mobilenet_v1": imagenet, SCALED: imagenet, "digits": DEMO / "digits.pt"}
+    files |= {path.stem: path for path in sorted(options.digits.glob("*.pt"))}
+    for name, file in files.items():
         if not any(text in name for text in options.networks.split(",")):
             continue
-        if name.startswith("mobilenet_v1"):
-            checkpoint = load_checkpoint(options.data / "checkpoints" / IMAGENET)
-            if "×" in name:
-                scale_channels(checkpoint.module)
+        if file == imagenet:
+            checkpoint = load_checkpoint(file)
             calibration = options.data / "images" / "calibration"
-            files = CalibrationImages(calibration, checkpoint.spec.input).held_out
+            images = CalibrationImages(calibration, checkpoint.spec.input).held_out
         else:
-            checkpoint = load_checkpoint(options.digits / f"{name}.pt", input_size=DIGITS_SIZE)
-            calibration, files = DEMO / "images", list_images(DEMO / "test")
-        yield open_network(name, checkpoint, calibration, files)
+            checkpoint = load_checkpoint(file, input_size=DIGITS_SIZE)
+            calibration, images = DEMO / "images", list_images(DEMO / "test")
+        if name == SCALED:
+            scale_channels(checkpoint.module)
+        yield open_network(name, checkpoint, calibration, images)
 
 
 def open_network(

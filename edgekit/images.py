@@ -112,7 +112,7 @@ def find_labelled_images(
     if twice is not None:
         raise ImageError(
             f"the class name {twice!r} stands for several classes, so subfolders cannot be labels:"
-            " expected --labels CSV"
+            " expected a table file,label as --labels CSV or labels.csv"
         )
     indices = {str(index): index for index in range(len(class_names))}
     indices.update({name: index for index, name in enumerate(class_names)})
@@ -121,7 +121,8 @@ def find_labelled_images(
         name = path.parent.name
         if path.parent == folder or name not in indices:
             raise ImageError(
-                f"{path} has no label: expected --labels CSV, or one subfolder of {folder} a class"
+                f"{path} has no label: expected a table file,label (--labels CSV, or with convert"
+                f" labels.csv in {folder}), or one subfolder of {folder} a class"
                 f" (named {class_names[0]!r} … {class_names[-1]!r} or 0 … {len(class_names) - 1})"
             )
         images.append(LabelledImage(path, indices[name]))

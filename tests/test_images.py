@@ -172,7 +172,9 @@ def test_images_without_labels(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"holds no images: expected .bmp, .jpeg"):
         find_labelled_images(tmp_path, None, ("cat", "dog"))
     (tmp_path / "1.png").touch()
-    with pytest.raises(ImageError, match=r"1\.png has no label: expected --labels CSV, or one sub"):
+    with pytest.raises(
+        ImageError, match=r"1\.png has no label: expected a table file,label .*, or one sub"
+    ):
         find_labelled_images(tmp_path, None, ("cat", "dog"))
 
 

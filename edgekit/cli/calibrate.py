@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgekit.spec import Target
 
 RECORDING = ("camera", "source", "count", "every", "limit")
-STATISTICS = ("calibration", "target", "recipe")
+STATISTICS = ("checkpoint", "calibration", "target", "recipe", *NAMES)
 
 
 @click.command()
@@ -69,9 +69,7 @@ def command(as_json: bool, **options: Any) -> None:
         _refuse(options, RECORDING, "recording, which --camera or --source asks for")
         _write_statistics(options, as_json=as_json)
     else:
-        _refuse(
-            options, ("checkpoint", *STATISTICS), "statistics, but --camera or --source records"
-        )
+        _refuse(options, STATISTICS, "statistics, but --camera or --source records")
         _record(options, as_json=as_json)
 
 
@@ -80,7 +78,7 @@ def _refuse(options: Mapping[str, Any], names: tuple[str, ...], condition: str) 
 
     for name in names:
         if options[name] is not None:
-            spelled = "CHECKPOINT" if name == "checkpoint" else f"--{name}"
+            spelled = "CHECKPOINT" if name == "checkpoint" else f"--{name.replace('_', '-')}"
             raise SettingsError(f"{spelled} {options[name]} goes with {condition}: leave it out")
 
 
@@ -99,7 +97,7 @@ def _record(options: Mapping[str, Any], *, as_json: bool) -> None:
             f"--camera {options['camera']} and --source {options['source']} are two sources:"
             " expected one"
         )
-    named = str(options["source"] or options["camera"])
+    named = options["camera"] if options["source"] is None else options["source"]
     if named.startswith("csi:"):
         keep_output_apart()
     count = options["count"] or COUNT

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -120,11 +121,8 @@ class _Variety:
         self._squares: npt.NDArray[np.float64] = np.zeros((8, 8, 3))
 
     def add(self, batch: Pixels) -> None:
-        rows = np.array_split(np.arange(batch.shape[1]), 8)
-        columns = np.array_split(np.arange(batch.shape[2]), 8)
-        for image in batch.astype(np.float32):
-            strips = np.stack([image[part].mean(axis=0) for part in rows])
-            thumbnail = np.stack([strips[:, part].mean(axis=1) for part in columns], axis=1)
+        for image in batch:
+            thumbnail = cv2.resize(image.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA)
             self._sum += thumbnail
             self._squares += np.square(thumbnail)
             self._count += 1

@@ -7,6 +7,7 @@ range doubles when a value falls outside, so that no value is ever dropped or ap
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class TensorStatistics:
 
         Raises ConversionError when they are not finite.
         """
-        lows, highs = torch.aminmax(values.flatten(1), dim=1)
+        lows, highs = torch.aminmax(_as_stored(values).flatten(1), dim=1)
         low, high = float(lows.min()), float(highs.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise ConversionError(
@@ -110,14 +111,25 @@ class TensorStatistics:
         return self
 
 
+def _as_stored(values: torch.Tensor) -> torch.Tensor:
+    """The same values, images first, in an order that flattening needs no copy for."""
+    if values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last):
+        return values.permute(0, 2, 3, 1)
+    return values
+
+
 def _sample(values: torch.Tensor) -> torch.Tensor:
     """Every k-th run of neighbours, k odd so that rows and channels are met in turn."""
     step = values[0].numel() // SAMPLES_PER_IMAGE
     if step < 2:
         return values
-    runs = values.flatten()
-    runs = runs[: runs.numel() // RUN * RUN].view(-1, RUN)
-    return runs[:: step - 1 + step % 2]
+    return torch.take(values, _places(values.numel(), step - 1 + step % 2))
+
+
+@lru_cache(maxsize=256)
+def _places(count: int, every: int) -> torch.Tensor:
+    """The places of every so many runs among `count` values."""
+    return torch.arange(count // RUN * RUN).view(-1, RUN)[::every].contiguous()
 
 
 class _Observer(Interpreter):

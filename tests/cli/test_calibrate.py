@@ -92,6 +92,11 @@ def test_frames_are_recorded(edgekit: Callable[..., Outcome], tmp_path: Path) ->
         (["--limit", "3"], "--limit 3.0 goes with recording"),
         (["x.pth", "--camera", "0", "-o", "d"], "CHECKPOINT x.pth goes with statistics"),
         (["--recipe", "fast", "--camera", "0", "-o", "d"], "--recipe fast goes with statistics"),
+        (
+            ["--source", VIDEO, "--input-size", "64", "-o", "d"],
+            "--input-size 64 goes with statistics",
+        ),
+        (["--source", "", "-o", "d"], "the source is empty: expected a camera number"),
         (["no.pth"], "no.pth does not exist: expected a checkpoint file"),
         (["--source", "no.mp4", "-o", "d"], "no.mp4"),
         (["-o", "nowhere/t.json"], "nowhere"),

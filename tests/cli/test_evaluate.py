@@ -164,7 +164,7 @@ def test_class_folders_are_labels(
     code, output, _ = edgekit("evaluate", bundle, "--images", tmp_path / "photos", "--json")
     assert (code, json.loads(output)["images"]) == (0, 6)
     outcome = edgekit("evaluate", bundle, "--images", small_images(), "--json")
-    assert_refused(outcome, "000.png has no label: expected --labels CSV")
+    assert_refused(outcome, "000.png has no label: expected a table file,label (--labels CSV")
 
 
 def test_wrong_input(

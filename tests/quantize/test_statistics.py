@@ -63,6 +63,17 @@ def test_large_tensors_are_sampled_but_extremes_are_not() -> None:
     assert quarters == pytest.approx([0.25] * 4, abs=0.02)
 
 
+def test_the_order_in_memory_does_not_count() -> None:
+    values = torch.randn(2, 24, 56, 56, generator=torch.Generator().manual_seed(0))
+    documents = []
+    for stored in (values, values.to(memory_format=torch.channels_last)):
+        statistics = TensorStatistics()
+        statistics.update(stored)
+        documents.append(statistics.to_json())
+    assert documents[0] == documents[1]
+    assert sum(documents[0]["counts"]) < values.numel()
+
+
 def test_a_tensor_of_zeros_has_no_reach() -> None:
     statistics = TensorStatistics()
     statistics.update(torch.zeros(2, 30))

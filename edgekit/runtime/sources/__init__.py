@@ -22,10 +22,11 @@ def make_source(text: str) -> Source:
     if "://" in text:
         return _make_stream(text)
     path = Path(text)
-    if not path.exists():
+    if not text or not path.exists():
+        found = f"there is no file or folder {text!r}" if text else "the source is empty"
         raise SourceError(
-            f"there is no file or folder {text!r}: expected a camera number, a video, an image,"
-            " a folder of images, an rtsp:// or http:// URL, or csi://0 on a Jetson"
+            f"{found}: expected a camera number, a video, an image, a folder of images, an rtsp://"
+            " or http:// URL, or csi://0 on a Jetson"
         )
     from edgekit.images import IMAGE_SUFFIXES
 
