@@ -6,15 +6,23 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgekit.cli.options import json_option, leave_hanging_threads, origin, say
+from edgekit.cli.stream_options import (
+    make_filters,
+    read_policy,
+    read_result_options,
+    read_wish,
+    stream_options,
+)
 
 if TYPE_CHECKING:
+    from edgekit.runtime.frame import Source
+    from edgekit.runtime.live import SourceState
     from edgekit.runtime.loading import LoadedModel
     from edgekit.runtime.sinks import Sink
     from edgekit.runtime.stream import Stream
@@ -25,13 +33,11 @@ MOST_THREADS = 4
 
 @click.command("run")
 @click.argument("bundle", required=False, metavar="[BUNDLE|FILE.tflite]")
-@click.option(
-    "--camera", metavar="N|PATH", help="A camera by number or device; csi://0 on a Jetson."
-)
+@click.option("--camera", metavar="N|PATH", help="A camera by number or device, or csi://0.")
 @click.option(
     "--source",
     metavar="URI",
-    help="A video, image, folder, rtsp:// or http:// URL; csi://0 on a Jetson.",
+    help="A video, image, folder, 'photos/*.jpg', rtsp:// or http:// URL, csi://0, or test://.",
 )
 @click.option(
     "--class-names",
@@ -56,16 +62,18 @@ MOST_THREADS = 4
     help="Cores to use: workers for files, inference threads for live sources.",
 )
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="K")
-@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N results.")
+@click.option(
+    "--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N classified frames."
+)
 @click.option("--show", is_flag=True, help="Show the frames in a window.")
-@click.option("--on-change", is_flag=True, help="Only results with another class than before.")
+@stream_options
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Classify a camera, a stream, a video or images.
 
-    Files: every frame, in order. Cameras and streams: always the newest frame; the frames passed
-    over are counted. Ctrl-C ends it with a summary.
+    Files: every frame, in order. Cameras and streams: always the newest frame, those passed over
+    are counted; when they are lost, they are opened again. Ctrl-C ends it with a summary.
     """
     if _given(ctx, "camera") and _given(ctx, "source"):
         raise click.UsageError("--camera and --source were both given: expected one of them")
@@ -94,19 +102,32 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
         check_window()
     cv2.setNumThreads(1)  # frames are small, and the cores busy with inference
     picked = _pick_source(ctx, options)
-    source = make_source(picked)
+    wanted, wish = read_result_options(options), read_wish(options)
+    source = _play_in_time(make_source(picked, wish), options["policy"])
+    policy = read_policy(options, live=source.is_live)
+    _check_live(source, picked, options)
     if picked.lower().startswith("csi://"):
         keep_output_apart()
     loaded = _load_model(ctx, options, source.is_live)
     stream = Stream(
-        source, loaded.classifiers, top=options["top"], keep_pixels=options["show"], stop=stop
+        source,
+        loaded.classifiers,
+        options=wanted,
+        policy=policy,
+        filters=make_filters(options, loaded.classifiers[0]),
+        again=None if options["once"] else lambda: make_source(picked, wish),
+        tell=_tell_state,
+        limit=options["frames"],
+        stop=stop,
     )
-    if not stream.open():
+    if not stream.open(wait=options["wait"]):
         say(f"stopped before it was open: {stream.description}")
         return
     say("\n".join([*loaded.notes, f"source: {stream.description}"]))
+    if stream.description.note:
+        say(f"note: {stream.description.note}")
     try:
-        _pump(stream, _make_sinks(stream, options), options["frames"])
+        _pump(stream, _make_sinks(stream, options))
     except EdgekitError:
         if stream.summary().frames:
             print_summary(stream.summary())
@@ -121,6 +142,43 @@ def _pick_source(ctx: click.Context, options: dict[str, Any]) -> str:
     if source is None or (camera is not None and _given(ctx, "camera")):
         return str(camera) if camera is not None else "0"
     return str(source)
+
+
+def _play_in_time(source: Source, policy: str | None) -> Source:
+    """A video at its own speed where the newest frame is asked for; other sources as they are."""
+    from edgekit.errors import SettingsError
+    from edgekit.runtime.sources.paced import PacedSource
+
+    if source.is_live or policy is None or policy.split() != ["latest"]:
+        return source
+    if source.describe().kind != "video":
+        raise SettingsError(
+            f"--policy latest is for what has a speed of its own, and {source.describe().name} is"
+            " images: leave it out"
+        )
+    return PacedSource(source)
+
+
+def _check_live(source: Source, picked: str, options: dict[str, Any]) -> None:
+    from edgekit.errors import SettingsError
+
+    for name in ("wait", "once", "max_age"):
+        if options[name] and not source.is_live:
+            raise SettingsError(
+                f"--{name.replace('_', '-')} is for cameras and streams, and {picked} is a file:"
+                " leave it out"
+            )
+
+
+def _tell_state(state: SourceState) -> None:
+    """One line for a change of the source's state."""
+    match state.name:
+        case "lost":
+            say(f"source lost: {state.reason}; waiting for it, Ctrl-C ends")
+        case "frozen":
+            say(f"source frozen: {state.reason}; nothing is classified until it changes")
+        case "live":
+            say(f"source live: {state.reason} after {state.after_s:.1f} s")
 
 
 def keep_output_apart() -> None:
@@ -160,7 +218,7 @@ def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> L
 
 def _make_sinks(stream: Stream, options: dict[str, Any]) -> list[Sink]:
     """Lines for programs, a panel for a person at a terminal, plain lines for a log."""
-    from edgekit.runtime.sinks import JsonLines, LivePanel, OnChange, PlainLines
+    from edgekit.runtime.sinks import JsonLines, LivePanel, PlainLines
 
     sink: Sink
     if options["as_json"]:
@@ -169,7 +227,7 @@ def _make_sinks(stream: Stream, options: dict[str, Any]) -> list[Sink]:
         sink = LivePanel()
     else:
         sink = PlainLines(sys.stdout.buffer, at_once=stream.is_live or sys.stdout.isatty())
-    sinks: list[Sink] = [OnChange(sink) if options["on_change"] else sink]
+    sinks: list[Sink] = [sink]
     if options["show"]:
         from edgekit.runtime.window import Window
 
@@ -177,11 +235,11 @@ def _make_sinks(stream: Stream, options: dict[str, Any]) -> list[Sink]:
     return sinks
 
 
-def _pump(stream: Stream, sinks: Sequence[Sink], frames: int | None) -> None:
-    """Hand results to the sinks until the stream ends, `frames` were written, or nobody reads."""
+def _pump(stream: Stream, sinks: Sequence[Sink]) -> None:
+    """Hand results to the sinks until the stream ends or nobody reads."""
     try:
         try:
-            for result in islice(stream, frames):
+            for result in stream:
                 for sink in sinks:
                     sink.write(result)
         finally:

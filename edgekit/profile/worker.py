@@ -48,7 +48,7 @@ from edgekit.runtime.classifier import TOP_CLASSES, is_bundle
 from edgekit.runtime.engine import Engine
 from edgekit.runtime.opening import is_onnx, open_engine
 from edgekit.runtime.preprocess import Pixels, preprocess
-from edgekit.runtime.result import classify_capture
+from edgekit.runtime.result import ResultOptions, classify_capture
 from edgekit.runtime.sinks import JsonLines
 from edgekit.runtime.sources import make_source
 
@@ -162,12 +162,12 @@ class Worker:
 
     def _run_loop(self, span_ns: int, least: int) -> dict[str, list[int]]:
         """The loop of `edgekit run` on one thread: each frame passes all stages before the next."""
-        clock, write = time.perf_counter_ns, self._sink.write
+        clock, write, request = time.perf_counter_ns, self._sink.write, ResultOptions(TOP_CLASSES)
         times: list[tuple[int, ...]] = []
         end_ns = clock() + span_ns
         while clock() < end_ns or len(times) < least:
             capture = self._source.read()
-            result = classify_capture(self._classifier, capture, top=TOP_CLASSES)
+            result = classify_capture(self._classifier, capture, request)
             began_ns = clock()
             write(result)
             times.append((*result.times, clock() - began_ns))

@@ -74,7 +74,14 @@ class Classifier:
 
     def interpret(self, scores: Scores, top: int = TOP_CLASSES) -> Prediction:
         """`(classes,)` engine output → the `top` best classes; ties go to the lower index."""
-        shares = probabilities(scores, already=self.engine.output_is_probability)
+        return self.rank(self.share(scores), top)
+
+    def share(self, scores: Scores) -> Scores:
+        """`(classes,)` engine output → probabilities that add up to 1."""
+        return probabilities(scores, already=self.engine.output_is_probability)
+
+    def rank(self, shares: Scores, top: int = TOP_CLASSES) -> Prediction:
+        """`(classes,)` probabilities → the `top` best classes; ties go to the lower index."""
         best = np.argsort(-shares, kind="stable")[:top]
         return Prediction(
             top=tuple(

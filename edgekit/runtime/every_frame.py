@@ -10,8 +10,9 @@ from queue import Empty, SimpleQueue
 from edgekit.runtime.background import LEAVE_S, Background
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.frame import Source
+from edgekit.runtime.policy import Picker
 from edgekit.runtime.preprocess import Pixels
-from edgekit.runtime.result import Result, classify_capture, read_capture
+from edgekit.runtime.result import Capture, Result, ResultOptions, classify_capture, read_capture
 
 _AHEAD = 3
 """How many frames a worker may be ahead of the one who takes the results."""
@@ -22,16 +23,17 @@ def classify_every_frame(
     classifiers: Sequence[Classifier],
     stop: threading.Event,
     *,
-    top: int,
-    keep_pixels: bool = False,
+    options: ResultOptions,
+    picker: Picker,
 ) -> Generator[Result, None, None]:
-    """Classify the frames of an open `source` with one worker a classifier; then close it.
+    """Classify the frames that `picker` takes of an open `source`, with one worker a classifier;
+    then close it.
 
     One classifier a core with one thread each beats one classifier with all threads: small
     convolutions split badly, whole frames well. What a worker raises is raised here, behind the
     results of the frames before. When `stop` is set, frames already read are finished.
     """
-    crew = _Crew(source, classifiers, stop, top, keep_pixels)
+    crew = _Crew(source, classifiers, stop, options, picker)
     try:
         yield from crew.results()
     finally:
@@ -51,13 +53,13 @@ class _Crew:
         source: Source,
         classifiers: Sequence[Classifier],
         stop: threading.Event,
-        top: int,
-        keep_pixels: bool,
+        options: ResultOptions,
+        picker: Picker,
     ) -> None:
         self._source = source
         self._stop = stop
-        self._top = top
-        self._keep_pixels = keep_pixels
+        self._options = options
+        self._picker = picker
         self._reading = threading.Lock()
         self._begun = 0
         self._ended = False
@@ -85,19 +87,24 @@ class _Crew:
                         return
                     number, self._begun = self._begun, self._begun + 1
                     self._ended = True  # unless a frame comes
-                    capture = None if self._stop.is_set() else read_capture(self._source, buffer)
+                    capture = self._read(buffer)
                     self._ended = capture is None
                 if capture is None:
                     self._finished.put((number, None))
                     return
-                if not self._keep_pixels:
+                if not self._options.keep_pixels:
                     buffer = capture.frame.pixels
-                result = classify_capture(
-                    classifier, capture, top=self._top, keep=self._keep_pixels
-                )
-                self._finished.put((number, result))
+                self._finished.put((number, classify_capture(classifier, capture, self._options)))
         except BaseException as error:  # noqa: BLE001 - raised again by `results`
             self._finished.put((number, error))
+
+    def _read(self, buffer: Pixels | None) -> Capture | None:
+        """The next frame to classify; None at the end."""
+        while not self._stop.is_set():
+            capture = read_capture(self._source, buffer)
+            if capture is None or self._picker.takes(capture.frame):
+                return capture
+        return None
 
     def results(self) -> Iterator[Result]:
         """The results in the order of the frames."""

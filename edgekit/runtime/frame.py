@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from edgekit.runtime.preprocess import Pixels
 from edgekit.spec import Record
@@ -13,28 +13,32 @@ class Frame(Record, frozen=True, kw_only=True):
 
     `index` counts the frames that the source delivered, from 0. `captured_ns` is
     `time.monotonic_ns` when the frame came (files: when it was decoded). `time_s` is the seconds
-    since the stream began on the same clock (videos: the frame's own time).
+    since the stream began on the same clock (videos: the frame's own time). `stamp_ms` is the time
+    stamp that a live source gave the frame, on a clock of its own; None where it gives none.
     """
 
     pixels: Pixels
     index: int
     captured_ns: int
     time_s: float
+    stamp_ms: float | None = None
 
 
 class SourceDescription(Record, frozen=True, kw_only=True):
     """What a source is and what it granted; None where it does not say.
 
-    `name` never holds a password. `frames` is how many its container promises.
+    `name` never holds a password. `frames` is how many its container promises. `note` says where it
+    granted something else than was asked for.
     """
 
-    kind: Literal["camera", "video", "stream", "images"]
+    kind: Literal["camera", "video", "stream", "images", "pattern"]
     name: str
     width: int | None = None
     height: int | None = None
     fps: float | None = None
     pixel_format: str | None = None
     frames: int | None = None
+    note: str | None = None
 
     def __str__(self) -> str:
         size = f"{self.width}x{self.height}" if self.width else None
@@ -42,6 +46,17 @@ class SourceDescription(Record, frozen=True, kw_only=True):
         count = f"{self.frames:,} frames" if self.frames else None
         told = [part for part in (size, rate, self.pixel_format, count) if part]
         return f"{self.kind} {self.name}" + (f" ({', '.join(told)})" if told else "")
+
+
+class Wish(NamedTuple):
+    """What is asked of a camera, in pixels and frames a second; it may grant something else."""
+
+    width: int | None = None
+    height: int | None = None
+    fps: int | None = None
+
+
+ANYTHING = Wish()
 
 
 class Source(Protocol):

@@ -33,7 +33,11 @@ class StageMilliseconds(Record, frozen=True, kw_only=True):
 
 
 class ResultLine(Record, frozen=True, kw_only=True):
-    """One line of `edgekit run --json`; its keys are a stable interface."""
+    """One line of `edgekit run --json`; its keys are a stable interface.
+
+    `captured_at` is in Unix seconds, by the system's clock as it is set now. `dropped` counts the
+    frames passed over since the line before.
+    """
 
     frame: int
     time_s: float
@@ -44,6 +48,7 @@ class ResultLine(Record, frozen=True, kw_only=True):
     stages_ms: StageMilliseconds
     age_ms: float
     dropped: int
+    captured_at: float
 
 
 def make_line(result: Result) -> ResultLine:
@@ -65,6 +70,7 @@ def make_line(result: Result) -> ResultLine:
         ),
         age_ms=_ms(result.age_ns),
         dropped=result.dropped,
+        captured_at=round(time.time() - (time.monotonic_ns() - result.captured_ns) / 1e9, 3),
     )
 
 
@@ -144,11 +150,12 @@ class LivePanel:
         self._live.start()
         self._began = time.monotonic()
         self._drawn = 0.0
-        self._frames = 0
+        self._frames = self._dropped = 0
         self._label: str | None = None
 
     def write(self, result: Result) -> None:
         self._frames += 1
+        self._dropped += result.dropped
         best = result.prediction.top[0]
         if best.label != self._label:
             self._label = best.label
@@ -173,25 +180,9 @@ class LivePanel:
         rate = self._frames / max(now - self._began, 1e-3)
         table.caption = (
             f"{result.time_s:.1f} s · {rate:.0f} frames/s · {result.age_ns / 1e6:.1f} ms old"
-            f" · {result.dropped:,} dropped · Ctrl-C ends"
+            f" · {self._dropped:,} dropped · Ctrl-C ends"
         )
         return table
 
     def close(self) -> None:
         self._live.stop()
-
-
-class OnChange:
-    """Passes on only the results whose best class is another than the one before."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._class: int | None = None
-
-    def write(self, result: Result) -> None:
-        if result.prediction.class_index != self._class:
-            self._class = result.prediction.class_index
-            self._sink.write(result)
-
-    def close(self) -> None:
-        self._sink.close()

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 
+from msgspec.structs import replace
+
+from edgekit.errors import SourceError
 from edgekit.profile.stage_clock import StageClock, StageSummary
 from edgekit.runtime.background import Background
 from edgekit.runtime.classifier import TOP_CLASSES, Classifier
 from edgekit.runtime.every_frame import classify_every_frame
+from edgekit.runtime.filters import Filter
 from edgekit.runtime.frame import Source, SourceDescription
-from edgekit.runtime.newest_frame import classify_newest_frame
-from edgekit.runtime.result import Result
+from edgekit.runtime.live import DELAYS_S, LiveCounts, SourceState, classify_live
+from edgekit.runtime.policy import Picker, Policy
+from edgekit.runtime.result import Result, ResultOptions
 from edgekit.spec import Record
 
 _LOOK_UP_S = 0.1
@@ -22,13 +28,21 @@ _LOOK_UP_S = 0.1
 class StreamSummary(Record, frozen=True, kw_only=True):
     """What a stream did.
 
-    `frames` were classified, in `seconds` from the first read to the last result; `dropped` live
-    frames were passed over. `ended` says that the source came to its end by itself;
-    `expected` is how many frames its container promises, None when it does not say.
+    `frames` were classified, in `seconds` from the first read to the last result. Of the frames of
+    a live source, `dropped` were passed over because newer ones had come, `repeated` showed again
+    what the one before had, and `too_old` were beyond the age allowed; `losses` counts how often
+    it was lost. `skipped` were passed over as the policy asked, `held_back` were classified and not
+    reported. `ended` says that the source came to its end by itself; `expected` is how many frames
+    its container promises, None when it does not say.
     """
 
     frames: int
     dropped: int
+    skipped: int
+    repeated: int
+    too_old: int
+    held_back: int
+    losses: int
     seconds: float
     fps: float
     stages_ms: dict[str, StageSummary]
@@ -39,9 +53,13 @@ class StreamSummary(Record, frozen=True, kw_only=True):
 class Stream:
     """One run over one source. Iterate over it once for the results, then ask for `summary`.
 
-    Files: every frame, in order, with a worker for each classifier. Live sources: always the
-    newest frame, with the first classifier. `stop` ends it after the frame in hand. Whatever a
-    thread of the stream raises is raised to the one who iterates; the source is closed at the end.
+    By default every frame of a file, in order, with a worker for each classifier; of a live source
+    the newest frame, with the first classifier. `filters` see the results one after the other and
+    may hold them back. `stop` ends it after the frame in hand. Whatever a thread of the stream
+    raises is raised to the one who iterates; the source is closed at the end.
+
+    `again` makes a live source anew, once it was lost; without it that ends the stream. `tell`
+    hears of changes of its state. `limit` ends it after so many frames were classified.
     """
 
     def __init__(
@@ -49,70 +67,126 @@ class Stream:
         source: Source,
         classifiers: Sequence[Classifier],
         *,
-        top: int = TOP_CLASSES,
-        keep_pixels: bool = False,
+        options: ResultOptions | None = None,
+        policy: Policy | None = None,
+        filters: Sequence[Filter] = (),
+        again: Callable[[], Source] | None = None,
+        tell: Callable[[SourceState], None] = lambda state: None,
+        limit: int | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         self.stop = stop or threading.Event()
         self.description: SourceDescription = source.describe()
         self._source = source
         self._classifiers = classifiers
-        self._top = top
-        self._keep_pixels = keep_pixels
+        self._options = options or ResultOptions(TOP_CLASSES)
+        self._policy = policy
+        self._filters = filters
+        self._again = again
+        self._tell = tell
+        self._limit = limit
         self._clock = StageClock()
+        self._counts = LiveCounts()
+        self._picker: Picker | None = None
         self._frames = 0
-        self._dropped = 0
+        self._held_back = 0
         self._seconds = 0.0
         self._ended = False
 
     @property
     def is_live(self) -> bool:
-        """Whether frames may be dropped. Sure once the source is open."""
+        """Whether frames come at their own pace. Sure once the source is open."""
         return self._source.is_live
 
-    def open(self) -> bool:
-        """Open the source; False when `stop` was set first. Raises SourceError."""
+    def open(self, *, wait: bool = False) -> bool:
+        """Open the source; False when `stop` was set first.
+
+        Raises SourceError when it cannot be opened; with `wait`, tries again, less and less often.
+        """
+        began, attempts = time.monotonic(), 0
+        while not self.stop.is_set():
+            try:
+                if not self._open_once():
+                    return False
+            except SourceError as error:
+                if not wait:
+                    raise
+                if not attempts:
+                    self._tell(SourceState("lost", str(error), 0.0))
+                self.stop.wait(DELAYS_S[min(attempts, len(DELAYS_S) - 1)])
+                attempts += 1
+            else:
+                self.description = self._source.describe()
+                if attempts:
+                    waited_s = time.monotonic() - began
+                    self._tell(SourceState("live", f"{self.description.name} opened", waited_s))
+                return True
+        return False
+
+    def _open_once(self) -> bool:
         opening = Background("edgekit-open", self._source.open)
         opening.start()
         while not opening.finish(_LOOK_UP_S):
             if self.stop.is_set():
                 return False
-        self.description = self._source.describe()
         return True
 
     def __iter__(self) -> Iterator[Result]:
         """The results, from a source that `open` opened."""
         began = time.perf_counter()
+        dropped = 0
         with closing(self._results()) as results:
-            for result in results:
+            for result in islice(results, self._limit):
                 self._frames += 1
-                self._dropped = result.dropped
                 self._clock.add_times(result.times)
                 self._seconds = time.perf_counter() - began
-                yield result
-        self._ended = not self.stop.is_set()
+                dropped += result.dropped
+                kept = self._filter(result)
+                if kept is None:
+                    self._held_back += 1
+                    continue
+                yield kept if kept.dropped == dropped else replace(kept, dropped=dropped)
+                dropped = 0
+        self._ended = not self.stop.is_set() and self._frames != self._limit
+
+    def _filter(self, result: Result) -> Result | None:
+        kept: Result | None = result
+        for step in self._filters:
+            if kept is None:
+                break
+            kept = step(kept)
+        return kept
 
     def _results(self) -> Generator[Result, None, None]:
-        if self._source.is_live:
-            return classify_newest_frame(
+        live = self._source.is_live
+        policy = self._policy or Policy(kind="latest" if live else "every")
+        self._picker = Picker(policy)
+        if live:
+            return classify_live(
                 self._source,
                 self._classifiers[0],
                 self.stop,
-                top=self._top,
-                keep_pixels=self._keep_pixels,
+                options=self._options,
+                policy=policy,
+                picker=self._picker,
+                counts=self._counts,
+                again=self._again,
+                tell=self._tell,
             )
         return classify_every_frame(
-            self._source,
-            self._classifiers,
-            self.stop,
-            top=self._top,
-            keep_pixels=self._keep_pixels,
+            self._source, self._classifiers, self.stop, options=self._options, picker=self._picker
         )
 
     def summary(self) -> StreamSummary:
+        """What the stream did so far."""
         return StreamSummary(
             frames=self._frames,
-            dropped=self._dropped,
+            dropped=self._counts.dropped,
+            skipped=self._picker.skipped if self._picker else 0,
+            repeated=self._counts.repeated,
+            too_old=self._counts.too_old,
+            held_back=self._held_back,
+            losses=self._counts.losses,
             seconds=self._seconds,
             fps=self._frames / self._seconds if self._seconds else 0.0,
             stages_ms=self._clock.summary(),

@@ -23,6 +23,15 @@ def format_counts(summary: StreamSummary) -> str:
         f"{summary.frames:,} frames in {summary.seconds:.2f} s ({summary.fps:.1f} frames/s),"
         f" {summary.dropped:,} dropped"
     )
+    others = {
+        "skipped as asked": summary.skipped,
+        "repeated": summary.repeated,
+        "too old": summary.too_old,
+        "not reported": summary.held_back,
+    }
+    text = ", ".join([text, *(f"{count:,} {what}" for what, count in others.items() if count)])
+    if summary.losses:
+        text += f"; source lost {summary.losses:,} time{'s' * (summary.losses > 1)}"
     if not summary.ended or summary.expected is None:
         return text
     return text if is_cut_short(summary) else f"{text}, all decoded"
@@ -35,15 +44,20 @@ def is_cut_short(summary: StreamSummary) -> bool:
     """
     if not summary.ended or summary.expected is None:
         return False
-    return summary.frames < 0.98 * summary.expected - 2
+    return _count_decoded(summary) < 0.98 * summary.expected - 2
+
+
+def _count_decoded(summary: StreamSummary) -> int:
+    passed_over = summary.dropped + summary.skipped + summary.repeated + summary.too_old
+    return summary.frames + passed_over
 
 
 def check_complete(summary: StreamSummary, name: str) -> None:
     """Raise SourceError for a file that was cut short: its answers are not those of the whole."""
     if is_cut_short(summary):
         raise SourceError(
-            f"{name} is damaged or cut short: decoded {summary.frames:,} of {summary.expected:,}"
-            " frames: copy it again; the results of those frames stand"
+            f"{name} is damaged or cut short: decoded {_count_decoded(summary):,} of"
+            f" {summary.expected:,} frames: copy it again; the results of those frames stand"
         )
 
 

@@ -5,29 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekit.errors import SourceError
-from edgekit.runtime.frame import Source
+from edgekit.runtime.frame import ANYTHING, Source, Wish
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
 
 
-def make_source(text: str) -> Source:
-    """The source that `text` names: a camera number or device, a URL, a video, image, or folder.
+def make_source(text: str, wish: Wish = ANYTHING) -> Source:
+    """The source that `text` names: a camera number or device, a URL, a video, images, or a folder
+    or pattern (`photos/*.jpg`) of them.
 
-    Nothing is opened yet. Raises SourceError when `text` names nothing that exists.
+    Nothing is opened yet; `wish` counts for cameras. Raises SourceError when `text` names nothing
+    that exists.
     """
     if text.isdecimal() or text.startswith("/dev/"):
         from edgekit.runtime.sources.camera import CameraSource
 
-        return CameraSource(text)
+        return CameraSource(text, wish)
     if "://" in text:
-        return _make_stream(text)
+        return _make_stream(text, wish)
     path = Path(text)
-    if not text or not path.exists():
-        found = f"there is no file or folder {text!r}" if text else "the source is empty"
-        raise SourceError(
-            f"{found}: expected a camera number, a video, an image, a folder of images, an rtsp://"
-            " or http:// URL, or csi://0 on a Jetson"
-        )
+    if path.exists() and text:
+        return _open_path(path)
+    if any(sign in path.name for sign in "*?["):
+        from edgekit.runtime.sources.images import ImageSource
+
+        return ImageSource(path)
+    found = f"there is no file or folder {text!r}" if text else "the source is empty"
+    raise SourceError(
+        f"{found}: expected a camera number, a video, an image, a folder of images, an rtsp:// or"
+        " http:// URL, csi://0, or test://"
+    )
+
+
+def _open_path(path: Path) -> Source:
     from edgekit.images import IMAGE_SUFFIXES
 
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
@@ -39,16 +49,35 @@ def make_source(text: str) -> Source:
     return VideoSource(path)
 
 
-def _make_stream(url: str) -> Source:
+def _make_stream(url: str, wish: Wish) -> Source:
     from edgekit.runtime.sources.network import NetworkSource, hide_credentials
 
-    if url.lower().startswith("csi://"):
-        from edgekit.runtime.sources.csi import CsiSource
+    scheme = url.partition("://")[0].lower()
+    if scheme == "csi":
+        return _make_csi(url, wish)
+    if scheme == "test":
+        from edgekit.runtime.sources.pattern import PatternSource
 
-        return CsiSource(url)
-    if url.partition("://")[0].lower() not in STREAM_SCHEMES:
+        return PatternSource(url)
+    if scheme not in STREAM_SCHEMES:
+        known = ", ".join(f"{name}://" for name in ("csi", "test", *STREAM_SCHEMES))
         raise SourceError(
-            f"the URL {hide_credentials(url)} has a scheme that is not known:"
-            f" expected csi:// or one of {', '.join(f'{scheme}://' for scheme in STREAM_SCHEMES)}"
+            f"the URL {hide_credentials(url)} has a scheme that is not known: expected {known}"
         )
     return NetworkSource(url)
+
+
+def _make_csi(url: str, wish: Wish) -> Source:
+    """Through the library of this board: picamera2 on a Raspberry Pi, GStreamer on a Jetson."""
+    from edgekit.profile.board import read_board
+
+    if "?" not in url:
+        wanted = [f"{name}={value}" for name, value in wish._asdict().items() if value is not None]
+        url += f"?{'&'.join(wanted)}" if wanted else ""
+    if "Raspberry Pi" in read_board():
+        from edgekit.runtime.sources.picamera import PicameraSource
+
+        return PicameraSource(url)
+    from edgekit.runtime.sources.csi import CsiSource
+
+    return CsiSource(url)

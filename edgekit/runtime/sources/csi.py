@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qsl
 
 from edgekit.errors import SourceError
 from edgekit.profile.board import ROOT, read_board
@@ -17,6 +16,7 @@ from edgekit.runtime.frame import Frame, SourceDescription
 from edgekit.runtime.preprocess import Pixels
 from edgekit.runtime.sources.gstreamer import list_missing_elements
 from edgekit.runtime.sources.pipeline import PipelineReader, choose_reader
+from edgekit.runtime.sources.query import read_query
 
 TIMEOUT_S = 5.0
 """How long the camera may take to start, or between frames."""
@@ -36,27 +36,14 @@ class CsiSettings(NamedTuple):
     def parse(cls, text: str) -> CsiSettings:
         """`csi://0` or `csi://0?width=1280&height=720&fps=30`. Raises SourceError."""
         example = "csi://0 or csi://0?width=1280&height=720&fps=30"
-        address, _, query = text.partition("://")[2].partition("?")
-        sensor = address.removesuffix("/")
+        sensor = text.partition("://")[2].partition("?")[0].removesuffix("/")
         if not sensor.isdecimal():
             raise SourceError(
                 f"the camera {text!r} is not understood: expected the sensor's number, {example}"
             )
-        allowed = {"width": _SIDES, "height": _SIDES, "fps": _RATES}
-        chosen: dict[str, int] = {}
-        for name, value in parse_qsl(query, keep_blank_values=True):
-            if name not in allowed:
-                raise SourceError(
-                    f"the camera {text!r} has the setting {name!r}: expected"
-                    f" {', '.join(allowed)}, as in {example}"
-                )
-            if not value.isdecimal() or int(value) not in allowed[name]:
-                bounds = allowed[name]
-                raise SourceError(
-                    f"the camera {text!r} has {name} {value!r}: expected a whole number from"
-                    f" {bounds[0]} to {bounds[-1]}"
-                )
-            chosen[name] = int(value)
+        chosen = read_query(
+            text, {"width": _SIDES, "height": _SIDES, "fps": _RATES}, example=example
+        )
         return cls(int(sensor), **chosen)
 
 
@@ -172,8 +159,8 @@ def _check_jetson(name: str, root: Path) -> None:
     if (root / "etc/nv_tegra_release").exists() or "NVIDIA" in (board := read_board(root)):
         return
     raise SourceError(
-        f"{name} is for the CSI cameras of a Jetson, and this is {board}: expected a camera number"
-        " or device; on a Raspberry Pi, libcamerify edgekit run … --camera 0"
+        f"{name} is for the CSI cameras of a Jetson or a Raspberry Pi, and this is {board}:"
+        " expected a camera number or device"
     )
 
 
@@ -184,6 +171,5 @@ def _check_elements(name: str, pipeline: str) -> None:
     raise SourceError(
         f"{name} needs the GStreamer element {', '.join(missing)}, which is not installed: on a"
         " Jetson, sudo apt install nvidia-l4t-gstreamer gstreamer1.0-plugins-base, or start the"
-        " container with --runtime nvidia; csi:// is for Jetson, on a Raspberry Pi use libcamerify"
-        " edgekit run … --camera 0"
+        " container with --runtime nvidia"
     )

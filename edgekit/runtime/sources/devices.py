@@ -36,6 +36,12 @@ def list_devices(root: Path = Path("/")) -> list[VideoDevice]:
     return [_query(path, root) for _, path in numbered]
 
 
+def find_device(path: str) -> VideoDevice:
+    """What one device, `/dev/videoN` or a link to it, says of itself."""
+    real = Path(path).resolve()
+    return _query(real, Path("/"))
+
+
 def _number(path: Path) -> re.Match[str] | None:
     return re.fullmatch(r"video(\d+)", path.name)
 

@@ -1,4 +1,4 @@
-"""Still images as a source: one file, or all in a folder in name order."""
+"""Still images as a source: one file, or all in a folder or of a pattern, in name order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ class ImageSource:
         self._began_ns = 0
 
     def open(self) -> None:
-        self._paths = list_images(self.path) if self.path.is_dir() else [self.path]
+        if self.path.is_dir():
+            self._paths = list_images(self.path)
+        elif self.path.exists():
+            self._paths = [self.path]
+        else:
+            matches = self.path.parent.glob(self.path.name)
+            self._paths = sorted(p for p in matches if p.suffix.lower() in IMAGE_SUFFIXES)
         if not self._paths:
             raise SourceError(
                 f"{self.path} holds no images: expected {', '.join(sorted(IMAGE_SUFFIXES))}"

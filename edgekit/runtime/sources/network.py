@@ -84,7 +84,7 @@ class NetworkSource(CaptureSource):
         captured_ns = self._grab()
         pixels = self._retrieve(buffer) if captured_ns is not None else None
         if pixels is not None and captured_ns is not None:
-            return self._frame(pixels, captured_ns)
+            return self._frame(pixels, captured_ns, stamp_ms=self._get("POS_MSEC"))
         if not self.is_live and self._frames:
             return None
         raise SourceError(

@@ -77,10 +77,22 @@ class CaptureSource:
         decoded, pixels = self._capture.retrieve(buffer)
         return pixels if decoded else None
 
-    def _frame(self, pixels: Pixels, captured_ns: int, time_s: float | None = None) -> Frame:
+    def _frame(
+        self,
+        pixels: Pixels,
+        captured_ns: int,
+        time_s: float | None = None,
+        stamp_ms: float | None = None,
+    ) -> Frame:
         if time_s is None:
             time_s = (captured_ns - (self._began_ns or captured_ns)) / 1e9
-        frame = Frame(pixels=pixels, index=self._frames, captured_ns=captured_ns, time_s=time_s)
+        frame = Frame(
+            pixels=pixels,
+            index=self._frames,
+            captured_ns=captured_ns,
+            time_s=time_s,
+            stamp_ms=stamp_ms,
+        )
         self._frames += 1
         return frame
 

@@ -1,0 +1,124 @@
+"""Options of `edgekit run` that say which frames are classified, and which results are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from edgekit.runtime.classifier import Classifier
+    from edgekit.runtime.filters import Filter
+    from edgekit.runtime.frame import Wish
+    from edgekit.runtime.policy import Policy
+    from edgekit.runtime.result import ResultOptions
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_OPTIONS: tuple[Decorator, ...] = (
+    click.option("--size", metavar="WxH", help="Ask the camera for this size, such as 1280x720."),
+    click.option(
+        "--fps", type=click.IntRange(1, 1000), metavar="N", help="Ask the camera for this rate."
+    ),
+    click.option("--roi", metavar="X,Y,W,H", help="Classify this part of each frame, in pixels."),
+    click.option(
+        "--policy",
+        metavar="latest|every|'skip N'",
+        help="Which frames: the newest, all, or one after N passed over; latest plays a video at"
+        " its own speed.  [default: latest for cameras and streams, every for files]",
+    ),
+    click.option(
+        "--every",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="S",
+        help="Classify one frame every S seconds.",
+    ),
+    click.option(
+        "--max-age",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="MS",
+        help="Count live frames older than MS milliseconds instead of classifying them.",
+    ),
+    click.option(
+        "--wait", is_flag=True, help="Wait for a camera or stream that is not there at the start."
+    ),
+    click.option(
+        "--once",
+        is_flag=True,
+        help="End when a camera or stream is lost, instead of opening it again.",
+    ),
+    click.option(
+        "--smooth",
+        type=click.FloatRange(0, 1, min_open=True),
+        metavar="W",
+        help="Average the scores over frames; the newest has weight W, from 0 to 1.",
+    ),
+    click.option(
+        "--min-score",
+        type=click.FloatRange(0, 1),
+        metavar="P",
+        help="Only results with this score or more, from 0 to 1.",
+    ),
+    click.option(
+        "--on-change", is_flag=True, help="Only results with another class than the one before."
+    ),
+)
+
+
+def stream_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def read_wish(options: Mapping[str, Any]) -> Wish:
+    """What is asked of a camera. Raises SettingsError."""
+    from edgekit.errors import SettingsError
+    from edgekit.runtime.frame import Wish
+
+    if options["size"] is None:
+        return Wish(fps=options["fps"])
+    sides = options["size"].lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise SettingsError(
+            f"--size is {options['size']!r}: expected WxH in pixels, as in 1280x720"
+        )
+    return Wish(int(sides[0]), int(sides[1]), options["fps"])
+
+
+def read_policy(options: Mapping[str, Any], *, live: bool) -> Policy:
+    """Which frames are classified. Raises SettingsError."""
+    from edgekit.runtime.policy import Policy
+
+    max_age_s = None if options["max_age"] is None else options["max_age"] / 1e3
+    return Policy.parse(
+        options["policy"], live=live, every_s=options["every"] or 0.0, max_age_s=max_age_s
+    )
+
+
+def read_result_options(options: Mapping[str, Any]) -> ResultOptions:
+    """What is wanted of each frame. Raises SettingsError."""
+    from edgekit.runtime.result import Region, ResultOptions
+
+    return ResultOptions(
+        top=options["top"],
+        region=None if options["roi"] is None else Region.parse(options["roi"]),
+        keep_pixels=options["show"],
+        keep_shares=options["smooth"] is not None,
+    )
+
+
+def make_filters(options: Mapping[str, Any], classifier: Classifier) -> list[Filter]:
+    """What happens to results before they are told."""
+    from edgekit.runtime.filters import MinScore, OnChange, Smooth
+
+    filters: list[Filter] = []
+    if options["smooth"] is not None:
+        filters.append(Smooth(options["smooth"], classifier, options["top"]))
+    if options["min_score"] is not None:
+        filters.append(MinScore(options["min_score"]))
+    if options["on_change"]:
+        filters.append(OnChange())
+    return filters

@@ -1,0 +1,253 @@
+"""Live sources: frames as they come, and back again after the source was lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from edgekit.errors import SourceError
+from edgekit.runtime.background import LEAVE_S, Background
+from edgekit.runtime.classifier import Classifier
+from edgekit.runtime.frame import Source
+from edgekit.runtime.frame_queue import FrameQueue
+from edgekit.runtime.policy import Picker, Policy
+from edgekit.runtime.repeats import RepeatCheck
+from edgekit.runtime.result import Capture, Result, ResultOptions, classify_capture, read_capture
+
+QUEUE_FRAMES = 32
+"""How many frames may wait when every one is to be classified."""
+STALL_S = 10.0
+"""A driver that gives nothing for so long, and does not return either, is given up."""
+OPEN_S = 30.0
+"""The same while it opens: sources have time limits of their own, below this one."""
+FROZEN_S = 2.0
+"""How long nothing but the same picture may come before the source counts as frozen."""
+DELAYS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Before the first, second, … attempt to open a lost source; the last of them from then on."""
+STEADY_S = 5.0
+"""A source that stayed for so long begins with the first delay again."""
+MOST_HANGING = 3
+"""So many threads may hang inside a driver at once."""
+_LOOK_UP_S = 0.1
+"""How often a wait for a frame looks whether to stop."""
+
+StateName = Literal["live", "frozen", "lost"]
+
+
+class SourceState(NamedTuple):
+    """What a live source does now, why, and for how many seconds it had done otherwise."""
+
+    name: StateName
+    reason: str
+    after_s: float
+
+
+class LiveCounts:
+    """What became of frames that were not classified, and how often the source was lost."""
+
+    def __init__(self) -> None:
+        self.dropped = self.repeated = self.too_old = self.losses = 0
+
+
+def classify_live(
+    source: Source,
+    classifier: Classifier,
+    stop: threading.Event,
+    *,
+    options: ResultOptions,
+    policy: Policy,
+    picker: Picker,
+    counts: LiveCounts,
+    again: Callable[[], Source] | None = None,
+    tell: Callable[[SourceState], None] = lambda state: None,
+) -> Generator[Result, None, None]:
+    """Classify an open live `source` until `stop` is set or it ends; then close it.
+
+    A thread captures while this one classifies. `again` makes the source anew whenever it was
+    lost after its first frame; without it, or before, what the source raises is raised here,
+    behind the results of the frames that came before. `tell` is called with changes of its state.
+    """
+    capturing = _Capturing(source, policy, picker, counts, again, tell)
+    max_age_ns = float("inf") if policy.max_age_s is None else policy.max_age_s * 1e9
+    dropped = 0
+    try:
+        while not stop.is_set() and not capturing.ended:
+            capture, passed_over = capturing.take(_LOOK_UP_S)
+            dropped += passed_over
+            if capture is None:
+                continue
+            if time.monotonic_ns() - capture.frame.captured_ns > max_age_ns:
+                counts.too_old += 1
+                dropped += 1
+                continue
+            yield classify_capture(
+                classifier,
+                capture,
+                options,
+                dropped=dropped,
+                connection=counts.losses,
+            )
+            dropped = 0
+    finally:
+        capturing.leave()
+
+
+class _Connection(Background):
+    """One time that a live source is open, or opens. Its thread alone reads and closes the source,
+    however long a read hangs."""
+
+    def __init__(
+        self, source: Source, put: Callable[[Capture], None], counts: LiveCounts, *, is_open: bool
+    ) -> None:
+        super().__init__("edgekit-capture", self._capture)
+        self._source = source
+        self._put = put
+        self._counts = counts
+        self.is_open = is_open
+        self.leave = threading.Event()
+        self.began = self.alive = self.renewed = time.monotonic()
+        self.repeats = RepeatCheck()
+        self.start()
+
+    def _capture(self) -> None:
+        try:
+            if not self.is_open:
+                self._source.open()
+                self.is_open = True
+                self.alive = self.renewed = time.monotonic()
+            while not self.leave.is_set() and (capture := read_capture(self._source)) is not None:
+                self.alive = time.monotonic()
+                if self.repeats.repeats(capture.frame):
+                    self._counts.repeated += 1
+                elif not self.leave.is_set():
+                    self.renewed = self.alive
+                    self._put(capture)
+        finally:
+            self._source.close()
+
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether frames come, but none of them has been new for a while."""
+        return self.is_open and self.alive - self.renewed > FROZEN_S
+
+    @property
+    def hangs(self) -> bool:
+        """Whether its thread has been inside the driver for too long."""
+        limit_s = STALL_S if self.is_open else OPEN_S
+        return self.is_alive() and time.monotonic() - self.alive > limit_s
+
+
+class _Capturing:
+    """Keeps one connection to the source, and tells of its state. Used by one thread."""
+
+    def __init__(
+        self,
+        source: Source,
+        policy: Policy,
+        picker: Picker,
+        counts: LiveCounts,
+        again: Callable[[], Source] | None,
+        tell: Callable[[SourceState], None],
+    ) -> None:
+        self._queue = FrameQueue(QUEUE_FRAMES if policy.kind == "every" else 1)
+        self._picker = picker
+        self._counts = counts
+        self._again = again
+        self._tell = tell
+        self._state: StateName = "live"
+        self._since = time.monotonic()
+        self._frames = 0
+        self._began_ns: int | None = None
+        self._attempts = 0
+        self._due = 0.0
+        self._hanging: list[_Connection] = []
+        self._name = source.describe().name
+        self.ended = False
+        self._connection: _Connection | None = _Connection(source, self._put, counts, is_open=True)
+
+    def _put(self, capture: Capture) -> None:
+        """Count a frame on, over all connections, and queue it when it is to be classified."""
+        frame = capture.frame
+        if self._began_ns is None:
+            self._began_ns = frame.captured_ns - round(frame.time_s * 1e9)
+        if self._frames != frame.index:
+            time_s = (frame.captured_ns - self._began_ns) / 1e9
+            capture = Capture(replace(frame, index=self._frames, time_s=time_s), capture.took_ns)
+        self._frames += 1
+        if self._picker.takes(capture.frame):
+            self._queue.put(capture)
+
+    def take(self, timeout_s: float) -> tuple[Capture | None, int]:
+        """The next frame, and how many were dropped before it; None when none came in time."""
+        capture, dropped = self._queue.take(timeout_s)
+        self._counts.dropped += dropped
+        if capture is None:
+            self._look_after()
+        elif self._state != "live":
+            self._change("live", f"{self._name} delivers again")
+        return capture, dropped
+
+    def _look_after(self) -> None:
+        """Find out why no frame came, and open the source again when that is due."""
+        connection, now = self._connection, time.monotonic()
+        if connection is None:
+            if now >= self._due and self._again is not None:
+                self._connection = _Connection(
+                    self._again(), self._put, self._counts, is_open=False
+                )
+        elif not connection.is_alive():
+            self._connection = None
+            try:
+                connection.finish(0)
+            except SourceError as error:
+                if self._again is None or not self._frames:
+                    raise
+                self._lose(connection, str(error))
+            else:
+                self.ended = self._again is None
+                if not self.ended:
+                    self._lose(connection, f"{self._name} ended")
+        elif connection.hangs:
+            self._give_up(connection)
+        elif connection.repeats_itself and self._state != "frozen":
+            stamps = "with new time stamps" if connection.repeats.stamps_advance else "unchanged"
+            self._change("frozen", f"{self._name} repeats the same picture, {stamps}")
+
+    def _give_up(self, connection: _Connection) -> None:
+        """Leave a thread that hangs inside a driver behind: nothing can end it."""
+        connection.leave.set()
+        self._connection = None
+        self._hanging = [thread for thread in self._hanging if thread.is_alive()] + [connection]
+        reason = f"{self._name} gave nothing for {STALL_S:g} s and its driver does not return"
+        if self._again is None or len(self._hanging) >= MOST_HANGING:
+            raise SourceError(
+                f"{reason} ({len(self._hanging)} threads hang in it): unplug the camera and plug it"
+                " in again, or restart the board"
+            )
+        self._lose(connection, reason)
+
+    def _lose(self, connection: _Connection, reason: str) -> None:
+        now = time.monotonic()
+        if self._state != "lost":
+            self._counts.losses += 1
+            if now - self._since > STEADY_S:
+                self._attempts = 0
+            self._change("lost", reason)
+        self._due = now + DELAYS_S[min(self._attempts, len(DELAYS_S) - 1)]
+        self._attempts += 1
+
+    def _change(self, name: StateName, reason: str) -> None:
+        now = time.monotonic()
+        after_s, self._since = now - self._since, now
+        self._state = name
+        self._tell(SourceState(name, reason, after_s))
+
+    def leave(self) -> None:
+        """End the capture thread behind the read that it is in; go on without it if that hangs."""
+        if self._connection is not None:
+            self._connection.leave.set()
+            self._connection.join(LEAVE_S)
