@@ -2,7 +2,8 @@
 
 Nagel et al., "Data-Free Quantization through Weight Equalization and Bias Correction"
 (arXiv:1906.04721), section 4.2, the empirical form: the quantized run's mean per output channel is
-compared with the float run's, and the bias takes up the difference.
+compared with the float run's, and the bias takes up the difference, as far as it stands out from
+how much the difference varies from image to image.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from edgekit.rewrite.graph import WEIGHTED, is_call, read_bias, set_bias
 
 
 class _Recorder(Interpreter):
-    """Keeps the mean per output channel of every convolution and linear layer."""
+    """Keeps the means of every convolution's and linear layer's output, by image and channel."""
 
     def __init__(self, program: GraphModule) -> None:
         super().__init__(program)
@@ -25,7 +26,7 @@ class _Recorder(Interpreter):
     def run_node(self, n: Node) -> Any:
         value = super().run_node(n)
         if is_call(n, *WEIGHTED):
-            self.means[n.name] = channel_means(value)
+            self.means[n.name] = image_means(value)
         return value
 
 
@@ -40,15 +41,29 @@ class _Corrector(Interpreter):
     def run_node(self, n: Node) -> Any:
         value = super().run_node(n)
         if is_call(n, *WEIGHTED) and n.name in self._expected:
-            shift = self._expected[n.name] - channel_means(value)
+            shift = estimate_mean(self._expected[n.name] - image_means(value))
             self.shifts[n.name] = shift
             value = value + shift.reshape(1, -1, *[1] * (value.dim() - 2))
         return value
 
 
-def channel_means(value: torch.Tensor) -> torch.Tensor:
-    """`(N, C, …)` → the mean of each channel, `(C,)`."""
-    return value.mean(dim=[axis for axis in range(value.dim()) if axis != 1])
+def image_means(value: torch.Tensor) -> torch.Tensor:
+    """`(N, C, …)` → the mean of each channel in each image, `(N, C)`."""
+    return value.flatten(2).mean(2) if value.dim() > 2 else value
+
+
+def estimate_mean(samples: torch.Tensor) -> torch.Tensor:
+    """`(N, C)` → what the mean of each channel, `(C,)`, is likely to be over other images.
+
+    The sample mean m, drawn towards zero by 1 − σ²/(N·m²), at least 0 (James and Stein's positive
+    part, "Estimation with quadratic loss", 1961, channel by channel): where the images differ by
+    more than their mean is from zero, a correction by that mean would add noise.
+    """
+    mean = samples.mean(0)
+    if len(samples) < 2:
+        return mean
+    doubt = samples.var(0) / len(samples)
+    return mean * (1 - doubt / mean.square().clamp_min(1e-30)).clamp_min(0)
 
 
 def correct_biases(program: GraphModule, quantized: GraphModule, images: torch.Tensor) -> None:

@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from edgekit.quantize.annotate import plan_for_litert
 from edgekit.quantize.calibration import CalibrationImages
-from edgekit.quantize.correct import channel_means, correct_biases
+from edgekit.quantize.correct import correct_biases, estimate_mean, image_means
 from edgekit.quantize.lower import (
     DEAD_CHANNEL_SHARE,
     WEIGHT_SHARES,
@@ -58,7 +58,7 @@ def channel_errors(program: GraphModule, quantized: GraphModule, x: torch.Tensor
         def run_node(self, n: Node) -> object:
             value = super().run_node(n)
             if is_call(n, *WEIGHTED):
-                means[n.name] = channel_means(value)
+                means[n.name] = image_means(value).mean(0)
             return value
 
     recorded = []
@@ -104,6 +104,23 @@ def test_the_int8_program_is_close_to_the_float_one(fold_weights: bool) -> None:
     assert relative_error(run(quantized, x), run(program, x)) < 0.03
     assert any("quantize_per_tensor" in name for name in calls(quantized))
     assert not any("quantize" in name for name in calls(program))
+
+
+def test_what_varies_from_image_to_image_is_not_corrected() -> None:
+    """Of 1000 channels the estimate errs less than their means, by the most where there is nothing
+    to correct."""
+    generator = torch.Generator().manual_seed(0)
+    for truth in (0.0, 0.1, 5.0):
+        samples = truth + torch.randn(32, 1000, generator=generator)
+        errors = [
+            (mean - truth).square().mean() for mean in (samples.mean(0), estimate_mean(samples))
+        ]
+        assert errors[1] < errors[0] * (0.6 if truth < 0.2 else 1.001)
+    assert torch.equal(estimate_mean(samples[:1]), samples[0])
+    assert torch.equal(estimate_mean(torch.zeros(8, 3)), torch.zeros(3))
+    assert (
+        image_means(torch.ones(2, 3, 4, 4)).shape == image_means(torch.ones(2, 3)).shape == (2, 3)
+    )
 
 
 def test_bias_correction_reduces_the_mean_error() -> None:
