@@ -38,6 +38,11 @@ _LOOK_UP_S = 0.1
 StateName = Literal["live", "frozen", "lost"]
 
 
+def delay_s(attempts: int) -> float:
+    """How long to wait for the next attempt to open a source, when so many have failed."""
+    return DELAYS_S[min(attempts, len(DELAYS_S) - 1)]
+
+
 class SourceState(NamedTuple):
     """What a live source does now, why, and for how many seconds it had done otherwise."""
 
@@ -237,7 +242,7 @@ class _Capturing:
             if now - self._since > STEADY_S:
                 self._attempts = 0
             self._change("lost", reason)
-        self._due = now + DELAYS_S[min(self._attempts, len(DELAYS_S) - 1)]
+        self._due = now + delay_s(self._attempts)
         self._attempts += 1
 
     def _change(self, name: StateName, reason: str) -> None:

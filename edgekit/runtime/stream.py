@@ -17,7 +17,7 @@ from edgekit.runtime.classifier import TOP_CLASSES, Classifier
 from edgekit.runtime.every_frame import classify_every_frame
 from edgekit.runtime.filters import Filter
 from edgekit.runtime.frame import Source, SourceDescription
-from edgekit.runtime.live import DELAYS_S, LiveCounts, SourceState, classify_live
+from edgekit.runtime.live import LiveCounts, SourceState, classify_live, delay_s
 from edgekit.runtime.policy import Picker, Policy
 from edgekit.runtime.result import Result, ResultOptions
 from edgekit.spec import Record
@@ -113,7 +113,7 @@ class Stream:
                     raise
                 if not attempts:
                     self._tell(SourceState("lost", str(error), 0.0))
-                self.stop.wait(DELAYS_S[min(attempts, len(DELAYS_S) - 1)])
+                self.stop.wait(delay_s(attempts))
                 attempts += 1
             else:
                 self.description = self._source.describe()

@@ -14,6 +14,8 @@ readonly PACKAGES=(
     gstreamer1.0-plugins-base     # a test picture in the place of a CSI camera
     python3-gi                    # GStreamer where OpenCV has none
     gir1.2-gst-plugins-base-1.0
+    gir1.2-gst-rtsp-server-1.0    # an RTSP camera that can be switched off and on
+    gstreamer1.0-plugins-good
     gcc                # empty libraries, beside which NVIDIA's Python bindings can be imported
     binutils
     shellcheck         # the boards' install scripts

@@ -94,10 +94,18 @@ def make_golden(test_data: Path, spec: InputSpec) -> list[Golden]:
 
 
 @contextmanager
-def serve_mjpeg(frames: int, interval_s: float, *, hold: bool = False) -> Iterator[str]:
+def serve_mjpeg(
+    frames: int,
+    interval_s: float,
+    *,
+    hold: bool = False,
+    changing: int | None = None,
+    port: int = 0,
+) -> Iterator[str]:
     """An MJPEG camera on the loopback: `frames` numbered ones, then it hangs up.
 
-    With `hold` it stays connected and silent instead. Yields the URL.
+    With `hold` it stays connected and silent instead. `changing` ones are different, those behind
+    repeat the last. Yields the URL.
     """
     release = threading.Event()
 
@@ -111,7 +119,7 @@ def serve_mjpeg(frames: int, interval_s: float, *, hold: bool = False) -> Iterat
             self.end_headers()
             try:
                 for number in range(frames):
-                    self._send(number % 64)
+                    self._send(number % 64 if changing is None else min(number, changing))
                     if release.wait(interval_s):
                         return
                 if hold:
@@ -124,7 +132,7 @@ def serve_mjpeg(frames: int, interval_s: float, *, hold: bool = False) -> Iterat
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             self.wfile.write(head.encode() + jpeg + b"\r\n")
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Camera)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
