@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -22,9 +23,9 @@ from edgekit.cli.stream_options import (
 
 if TYPE_CHECKING:
     from edgekit.runtime.frame import Source
-    from edgekit.runtime.live import SourceState
     from edgekit.runtime.loading import LoadedModel
     from edgekit.runtime.sinks import Sink
+    from edgekit.runtime.source_state import SourceState
     from edgekit.runtime.stream import Stream
 
 MOST_WORKERS = 8
@@ -79,8 +80,12 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         raise click.UsageError("--camera and --source were both given: expected one of them")
     from edgekit.runtime.stop import stop_on_signals
 
-    with stop_on_signals() as stop:
-        _run(ctx, stop, options)
+    gc.disable()  # while it imports
+    try:
+        with stop_on_signals() as stop:
+            _run(ctx, stop, options)
+    finally:
+        gc.enable()
     leave_hanging_threads(0)
 
 
@@ -93,7 +98,7 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
 
     from edgekit.errors import EdgekitError
     from edgekit.runtime.sources import make_source
-    from edgekit.runtime.stream import Stream
+    from edgekit.runtime.stream import Stream, start_opening
     from edgekit.runtime.summary import check_complete, print_summary
 
     if options["show"]:
@@ -108,24 +113,29 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     _check_live(source, picked, options)
     if picked.lower().startswith("csi://"):
         keep_output_apart()
+    # A camera waits until the model has proved to be sound.
+    opening = None if source.is_live else start_opening(source)
     loaded = _load_model(ctx, options, source.is_live)
     stream = Stream(
         source,
-        loaded.classifiers,
+        [loaded.classifier],
+        others=loaded.others,
         options=wanted,
         policy=policy,
-        filters=make_filters(options, loaded.classifiers[0]),
+        filters=make_filters(options, loaded.classifier),
         again=None if options["once"] else lambda: make_source(picked, wish),
         tell=_tell_state,
         limit=options["frames"],
         stop=stop,
     )
-    if not stream.open(wait=options["wait"]):
+    if not stream.open(wait=options["wait"], opening=opening):
         say(f"stopped before it was open: {stream.description}")
         return
     say("\n".join([*loaded.notes, f"source: {stream.description}"]))
     if stream.description.note:
         say(f"note: {stream.description.note}")
+    gc.freeze()  # what is there stays to the end: the loop need not look through it again and again
+    gc.enable()
     try:
         _pump(stream, _make_sinks(stream, options))
     except EdgekitError:
@@ -205,11 +215,11 @@ def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> L
         loaded = load_model(choice, threads=threads or min(cores, MOST_THREADS), say=say)
     else:
         loaded = load_model(choice, workers=threads or min(cores, MOST_WORKERS), say=say)
-    engine = loaded.classifiers[0].engine.description
+    engine = loaded.classifier.engine.description
     loaded.notes.append(
         f"model: {path} ({origin(ctx, 'bundle')}) on {engine.runtime} {engine.version},"
         f" {engine.delegate or 'without a delegate, so slowly'},"
-        f" workers: {len(loaded.classifiers)}, threads: {engine.threads}"
+        f" workers: {1 + len(loaded.others)}, threads: {engine.threads}"
     )
     if engine.note:
         loaded.notes.append(f"note: {engine.note}")

@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from edgekit.errors import SettingsError
-from edgekit.toml import TOMLDecodeError, read_toml
 
 SETTINGS_FILE = "edgekit.toml"
 
@@ -24,6 +23,8 @@ def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
     path = (folder or Path.cwd()) / SETTINGS_FILE
     if not path.is_file():
         return {}
+    from edgekit.toml import TOMLDecodeError, read_toml
+
     try:
         tables = read_toml(path)
     except (TOMLDecodeError, UnicodeDecodeError) as error:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit.bundle import SUFFIX, Bundle, open_bundle
 from edgekit.errors import ModelFileError
 from edgekit.runtime.engine import Engine, Kernels, Scores, probabilities
 from edgekit.runtime.opening import Say, open_bundle_engine, open_engine
 from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.spec import ClassScore, InputSpec, Normalization, Prediction, Resize
+
+if TYPE_CHECKING:
+    from edgekit.bundle import Bundle
 
 TOP_CLASSES = 5
 
@@ -28,6 +31,8 @@ class Classifier:
         kernels: Kernels = "default",
         say: Say = lambda text: None,
     ) -> None:
+        from edgekit.bundle import Bundle, open_bundle
+
         if not isinstance(bundle, Bundle):
             bundle = open_bundle(bundle)
         self.input = bundle.manifest.model.input
@@ -100,7 +105,7 @@ class Classifier:
 
 def is_bundle(path: Path) -> bool:
     """Whether `path` is spelled, or begins, like a bundle rather than a plain model file."""
-    if path.suffix == SUFFIX:
+    if path.suffix == ".edgekit":
         return True
     try:
         with path.open("rb") as stream:

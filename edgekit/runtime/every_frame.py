@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from queue import Empty, SimpleQueue
 
 from edgekit.runtime.background import LEAVE_S, Background
@@ -23,11 +24,12 @@ def classify_every_frame(
     classifiers: Sequence[Classifier],
     stop: threading.Event,
     *,
+    others: Sequence[Callable[[], Classifier]] = (),
     options: ResultOptions,
     picker: Picker,
 ) -> Generator[Result, None, None]:
     """Classify the frames that `picker` takes of an open `source`, with one worker a classifier;
-    then close it.
+    then close it. Workers for what `others` make join behind the first result.
 
     One classifier a core with one thread each beats one classifier with all threads: small
     convolutions split badly, whole frames well. What a worker raises is raised here, behind the
@@ -35,7 +37,11 @@ def classify_every_frame(
     """
     crew = _Crew(source, classifiers, stop, options, picker)
     try:
-        yield from crew.results()
+        results = crew.results()
+        yield from islice(results, 1)
+        for make in others:
+            crew.hire(make)
+        yield from results
     finally:
         if crew.leave():
             source.close()
@@ -66,20 +72,24 @@ class _Crew:
         self._leaving = False
         self._room: SimpleQueue[None] = SimpleQueue()
         self._finished: SimpleQueue[tuple[int, Result | BaseException | None]] = SimpleQueue()
-        for _ in range(_AHEAD * len(classifiers)):
-            self._room.put(None)
-        self._workers = [
-            Background("edgekit-worker", partial(self._work, classifier))
-            for classifier in classifiers
-        ]
-        for worker in self._workers:
-            worker.start()
+        self._workers: list[Background] = []
+        for classifier in classifiers:
+            self.hire(partial(_give, classifier))
 
-    def _work(self, classifier: Classifier) -> None:
+    def hire(self, make: Callable[[], Classifier]) -> None:
+        """Add a worker, who makes its classifier first."""
+        for _ in range(_AHEAD):
+            self._room.put(None)
+        worker = Background("edgekit-worker", partial(self._work, make))
+        self._workers.append(worker)
+        worker.start()
+
+    def _work(self, make: Callable[[], Classifier]) -> None:
         """One worker. Hands in a numbered result a frame, and last None or what went wrong."""
         number = -1
         buffer: Pixels | None = None
         try:
+            classifier = make()
             while True:
                 self._room.get()
                 with self._reading:
@@ -118,7 +128,8 @@ class _Crew:
                     if self._stop.is_set():
                         return  # a read hangs
                 else:
-                    early[number] = outcome
+                    # A worker that could not begin has no frame: what it raised goes first.
+                    early[wanted if number < 0 else number] = outcome
             outcome = early.pop(wanted)
             if outcome is None:
                 return
@@ -136,3 +147,7 @@ class _Crew:
         for worker in self._workers:
             worker.join(LEAVE_S)
         return not any(worker.is_alive() for worker in self._workers)
+
+
+def _give(classifier: Classifier) -> Classifier:
+    return classifier

@@ -8,7 +8,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,11 @@ def import_runtime() -> tuple[Any, str]:
             " Arm pip install tflite-runtime 'numpy<2'"
         ) from error
     return interpreter, "tflite-runtime"
+
+
+def _read_version(package: str) -> str:
+    """Of the package that brought the interpreter; importlib.metadata takes longer to import."""
+    return str(sys.modules[package.replace("-", "_")].__version__)
 
 
 @contextmanager
@@ -84,7 +88,6 @@ class LiteRTEngine(Engine):
                         resolver.BUILTIN_REF if kernels == "reference" else resolver.AUTO
                     ),
                 )
-                operators = [op["op_name"] for op in self._interpreter._get_ops_details()]
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().partition("\n")[0]
@@ -93,16 +96,18 @@ class LiteRTEngine(Engine):
             ) from error
         self._read_tensors(name)
         self._encode = self._encoder(normalization)
-        self.output_is_probability = _ends_in_softmax(operators)
-        after = self._interpreter._get_ops_details()
-        delegates = [op for op in after if op["op_name"] == "DELEGATE"]
+        # The delegate's operators stand behind those that they replace.
+        operators = self._interpreter._get_ops_details()
+        delegates = [op for op in operators if op["op_name"] == "DELEGATE"]
+        names = [op["op_name"] for op in operators if op["op_name"] != "DELEGATE"]
+        self.output_is_probability = _ends_in_softmax(names)
         self.description = EngineDescription(
             runtime=package,
-            version=version(package),
+            version=_read_version(package),
             threads=threads,
             delegate="XNNPACK" if delegates else None,
             delegated_partitions=len(delegates),
-            operators_outside=_outside(after, self._output),
+            operators_outside=_outside(operators, self._output),
         )
 
     def _read_tensors(self, name: str) -> None:

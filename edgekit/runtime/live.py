@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator
-from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -17,6 +16,7 @@ from edgekit.runtime.frame_queue import FrameQueue
 from edgekit.runtime.policy import Picker, Policy
 from edgekit.runtime.repeats import RepeatCheck
 from edgekit.runtime.result import Capture, Result, ResultOptions, classify_capture, read_capture
+from edgekit.runtime.source_state import LiveCounts, SourceState, StateName, delay_s
 
 QUEUE_FRAMES = 32
 """How many frames may wait when every one is to be classified."""
@@ -26,36 +26,12 @@ OPEN_S = 30.0
 """The same while it opens: sources have time limits of their own, below this one."""
 FROZEN_S = 2.0
 """How long nothing but the same picture may come before the source counts as frozen."""
-DELAYS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Before the first, second, … attempt to open a lost source; the last of them from then on."""
 STEADY_S = 5.0
 """A source that stayed for so long begins with the first delay again."""
 MOST_HANGING = 3
 """So many threads may hang inside a driver at once."""
 _LOOK_UP_S = 0.1
 """How often a wait for a frame looks whether to stop."""
-
-StateName = Literal["live", "frozen", "lost"]
-
-
-def delay_s(attempts: int) -> float:
-    """How long to wait for the next attempt to open a source, when so many have failed."""
-    return DELAYS_S[min(attempts, len(DELAYS_S) - 1)]
-
-
-class SourceState(NamedTuple):
-    """What a live source does now, why, and for how many seconds it had done otherwise."""
-
-    name: StateName
-    reason: str
-    after_s: float
-
-
-class LiveCounts:
-    """What became of frames that were not classified, and how often the source was lost."""
-
-    def __init__(self) -> None:
-        self.dropped = self.repeated = self.too_old = self.losses = 0
 
 
 def classify_live(

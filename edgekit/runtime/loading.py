@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from edgekit.bundle import open_bundle
 from edgekit.errors import ModelFileError, SettingsError
 from edgekit.images import read_class_names
 from edgekit.runtime.classifier import Classifier, is_bundle
-from edgekit.runtime.golden_check import check_golden
 from edgekit.runtime.opening import Say
 from edgekit.spec import Normalization, Resize
 
@@ -27,16 +27,18 @@ class ModelChoice(NamedTuple):
 
 
 class LoadedModel(NamedTuple):
-    """Equal classifiers, one a worker, and what a person should know about them, line by line."""
+    """A classifier, what makes equal ones for further workers, and what a person should know about
+    them, line by line."""
 
-    classifiers: list[Classifier]
+    classifier: Classifier
+    others: Sequence[Callable[[], Classifier]]
     notes: list[str]
 
 
 def load_model(
     choice: ModelChoice, *, workers: int = 1, threads: int = 1, say: Say = lambda text: None
 ) -> LoadedModel:
-    """Open the model `workers` times with `threads` inference threads each.
+    """Open the model for `workers` workers with `threads` inference threads each.
 
     A bundle's golden images are run; `say` hears when an engine is built first. Raises BundleError,
     ModelFileError, ImageError for the class names, or SettingsError when a bundle is given what it
@@ -48,6 +50,9 @@ def load_model(
 
 
 def _load_bundle(choice: ModelChoice, workers: int, threads: int, say: Say) -> LoadedModel:
+    from edgekit.bundle import open_bundle
+    from edgekit.runtime.golden_check import check_golden
+
     for name in ("class_names", "resize", "normalize"):
         if getattr(choice, name) is not None:
             raise SettingsError(
@@ -55,12 +60,12 @@ def _load_bundle(choice: ModelChoice, workers: int, threads: int, say: Say) -> L
                 " bundle and says that itself: leave it out, or convert again with it"
             )
     bundle = open_bundle(choice.path)
-    classifiers = [Classifier(bundle, threads=threads, say=say)]
-    check = check_golden(bundle, classifiers[0])
-    if classifiers[0].engine.description.runtime.startswith("tensorrt"):
+    classifier = Classifier(bundle, threads=threads, say=say)
+    check = check_golden(bundle, classifier)
+    if classifier.engine.description.runtime.startswith("tensorrt"):
         workers = min(workers, GPU_WORKERS)
-    classifiers += [Classifier(bundle, threads=threads) for _ in range(workers - 1)]
-    return LoadedModel(classifiers, [f"warning: {warning}" for warning in check.warnings])
+    others = [partial(Classifier, bundle, threads=threads)] * (workers - 1)
+    return LoadedModel(classifier, others, [f"warning: {warning}" for warning in check.warnings])
 
 
 def _load_plain(choice: ModelChoice, workers: int, threads: int) -> LoadedModel:
@@ -72,18 +77,18 @@ def _load_plain(choice: ModelChoice, workers: int, threads: int) -> LoadedModel:
             " file that exists"
         ) from error
     names = read_class_names(choice.class_names) if choice.class_names else None
-    classifiers = [
-        Classifier.from_model(
-            model,
-            class_names=names,
-            resize=choice.resize or "stretch",
-            normalization=Normalization.parse(choice.normalize or "tf"),
-            threads=threads,
-            name=str(choice.path),
-        )
-        for _ in range(workers)
-    ]
-    return LoadedModel(classifiers, _list_assumptions(choice, classifiers[0]))
+    make = partial(
+        Classifier.from_model,
+        model,
+        class_names=names,
+        resize=choice.resize or "stretch",
+        normalization=Normalization.parse(choice.normalize or "tf"),
+        threads=threads,
+        name=str(choice.path),
+    )
+    classifier = make()
+    notes = _list_assumptions(choice, classifier)
+    return LoadedModel(classifier, [make] * (workers - 1), notes)
 
 
 def _list_assumptions(choice: ModelChoice, classifier: Classifier) -> list[str]:

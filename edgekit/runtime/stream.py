@@ -17,9 +17,9 @@ from edgekit.runtime.classifier import TOP_CLASSES, Classifier
 from edgekit.runtime.every_frame import classify_every_frame
 from edgekit.runtime.filters import Filter
 from edgekit.runtime.frame import Source, SourceDescription
-from edgekit.runtime.live import LiveCounts, SourceState, classify_live, delay_s
 from edgekit.runtime.policy import Picker, Policy
 from edgekit.runtime.result import Result, ResultOptions
+from edgekit.runtime.source_state import LiveCounts, SourceState, delay_s
 from edgekit.spec import Record
 
 _LOOK_UP_S = 0.1
@@ -50,11 +50,19 @@ class StreamSummary(Record, frozen=True, kw_only=True):
     expected: int | None
 
 
+def start_opening(source: Source) -> Background:
+    """Open `source` in a thread: drivers may hang there, and models load meanwhile."""
+    opening = Background("edgekit-open", source.open)
+    opening.start()
+    return opening
+
+
 class Stream:
     """One run over one source. Iterate over it once for the results, then ask for `summary`.
 
-    By default every frame of a file, in order, with a worker for each classifier; of a live source
-    the newest frame, with the first classifier. `filters` see the results one after the other and
+    By default every frame of a file, in order, with a worker for each classifier, and behind the
+    first result for each of those that `others` make; of a live source the newest frame, with the
+    first classifier. `filters` see the results one after the other and
     may hold them back. `stop` ends it after the frame in hand. Whatever a thread of the stream
     raises is raised to the one who iterates; the source is closed at the end.
 
@@ -67,6 +75,7 @@ class Stream:
         source: Source,
         classifiers: Sequence[Classifier],
         *,
+        others: Sequence[Callable[[], Classifier]] = (),
         options: ResultOptions | None = None,
         policy: Policy | None = None,
         filters: Sequence[Filter] = (),
@@ -79,6 +88,7 @@ class Stream:
         self.description: SourceDescription = source.describe()
         self._source = source
         self._classifiers = classifiers
+        self._others = others
         self._options = options or ResultOptions(TOP_CLASSES)
         self._policy = policy
         self._filters = filters
@@ -98,21 +108,23 @@ class Stream:
         """Whether frames come at their own pace. Sure once the source is open."""
         return self._source.is_live
 
-    def open(self, *, wait: bool = False) -> bool:
+    def open(self, *, wait: bool = False, opening: Background | None = None) -> bool:
         """Open the source; False when `stop` was set first.
 
-        Raises SourceError when it cannot be opened; with `wait`, tries again, less and less often.
+        `opening` is from `start_opening`, where that began before. Raises SourceError when it
+        cannot be opened; with `wait`, tries again, less and less often.
         """
         began, attempts = time.monotonic(), 0
         while not self.stop.is_set():
             try:
-                if not self._open_once():
+                if not self._open_once(opening or start_opening(self._source)):
                     return False
             except SourceError as error:
                 if not wait:
                     raise
                 if not attempts:
                     self._tell(SourceState("lost", str(error), 0.0))
+                opening = None
                 self.stop.wait(delay_s(attempts))
                 attempts += 1
             else:
@@ -123,9 +135,7 @@ class Stream:
                 return True
         return False
 
-    def _open_once(self) -> bool:
-        opening = Background("edgekit-open", self._source.open)
-        opening.start()
+    def _open_once(self, opening: Background) -> bool:
         while not opening.finish(_LOOK_UP_S):
             if self.stop.is_set():
                 return False
@@ -162,6 +172,8 @@ class Stream:
         policy = self._policy or Policy(kind="latest" if live else "every")
         self._picker = Picker(policy)
         if live:
+            from edgekit.runtime.live import classify_live
+
             return classify_live(
                 self._source,
                 self._classifiers[0],
@@ -174,7 +186,12 @@ class Stream:
                 tell=self._tell,
             )
         return classify_every_frame(
-            self._source, self._classifiers, self.stop, options=self._options, picker=self._picker
+            self._source,
+            self._classifiers,
+            self.stop,
+            others=self._others,
+            options=self._options,
+            picker=self._picker,
         )
 
     def summary(self) -> StreamSummary:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from edgekit.errors import SourceError
-from edgekit.runtime import live
+from edgekit.runtime import live, source_state
 from edgekit.runtime.frame import Frame, SourceDescription
-from edgekit.runtime.live import SourceState
 from edgekit.runtime.policy import Policy
 from edgekit.runtime.preprocess import Pixels
 from edgekit.runtime.result import Result
+from edgekit.runtime.source_state import SourceState
 from edgekit.runtime.stream import Stream
 from tests.runtime.test_stream import number_classifier
 from tests.runtime.video_files import numbered_frame, wait_for_threads
@@ -84,7 +84,7 @@ class Camera:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Waits of hundredths of a second; and no thread left behind."""
-    monkeypatch.setattr(live, "DELAYS_S", (0.02, 0.04))
+    monkeypatch.setattr(source_state, "DELAYS_S", (0.02, 0.04))
     monkeypatch.setattr(live, "_LOOK_UP_S", 0.01)
     monkeypatch.setattr(live, "STALL_S", 0.4)
     monkeypatch.setattr(live, "FROZEN_S", 0.1)
@@ -285,7 +285,7 @@ def made_again(count: int) -> tuple[Callable[[], Camera], list[Camera]]:
 
 
 def test_a_hundred_losses_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "DELAYS_S", (0.0,))
+    monkeypatch.setattr(source_state, "DELAYS_S", (0.0,))
     again, made = made_again(100)
     states: list[SourceState] = []
     stream = Stream(

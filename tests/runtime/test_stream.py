@@ -330,3 +330,29 @@ def test_memory_of_a_long_file_does_not_grow(test_data: Path) -> None:
 def _resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
+
+
+def test_other_workers_join_behind_the_first_result() -> None:
+    made: list[int] = []
+
+    def make() -> Classifier:
+        made.append(source.count)
+        return number_classifier()
+
+    source = NumberSource(64)
+    results = iter(open_stream(Stream(source, [number_classifier()], others=[make, make])))
+    next(results)
+    time.sleep(0.05)
+    assert made == []
+    assert len(list(results)) == 63
+    assert len(made) == 2
+
+
+def test_another_worker_that_cannot_begin_ends_the_stream() -> None:
+    def make() -> Classifier:
+        raise MemoryError("no room for another one")
+
+    source = NumberSource(64)
+    with pytest.raises(MemoryError, match="no room"):
+        list(open_stream(Stream(source, [number_classifier(0.01)], others=[make])))
+    assert source.closed == 1

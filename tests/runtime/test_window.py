@@ -19,6 +19,7 @@ def test_label_is_drawn_on_a_copy() -> None:
         time_s=0.0,
         prediction=Prediction(top=(ClassScore(label="crème", class_index=1, score=0.5),)),
         times=StageTimes(1, 1, 1, 1),
+        captured_ns=0,
         age_ns=5_000_000,
         pixels=pixels,
     )

@@ -1,0 +1,86 @@
+"""From the start of the process to its first result: `edgekit run` and a minimal script, in turn.
+
+    python benchmarks/first_result.py [--data ../shared/data] [--rounds 15]
+
+The script imports OpenCV and LiteRT, decodes one frame of the video and prints its class. Medians;
+peak memory is VmHWM, seen from outside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+MODEL = "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
+VIDEO = "videos/car-detection.mp4"
+REPOSITORY = Path(__file__).resolve().parent.parent
+SCRIPT = """
+import sys
+import cv2
+from ai_edge_litert.interpreter import Interpreter
+
+video, model = sys.argv[1:]
+interpreter = Interpreter(model)
+interpreter.allocate_tensors()
+image, scores = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+_, frame = cv2.VideoCapture(video).read()
+pixels = cv2.cvtColor(cv2.resize(frame, tuple(image["shape"][2:0:-1])), cv2.COLOR_BGR2RGB)
+interpreter.set_tensor(image["index"], pixels[None])
+interpreter.invoke()
+print(interpreter.get_tensor(scores["index"])[0].argmax(), flush=True)
+"""
+
+
+def time_first_line(command: list[str]) -> tuple[float, float]:
+    """Seconds to the first line of output, and the process's peak memory in MB."""
+    began = time.perf_counter()
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        seconds = time.perf_counter() - began
+        process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if not line or process.returncode:
+        raise SystemExit(f"no result from {command}")
+    return seconds, usage.ru_maxrss / 1e3 * 1.024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    model, video = str(arguments.data / MODEL), str(arguments.data / VIDEO)
+    run = ["run", model, "--source", video, "--json", "--frames", "1"]
+    contenders = {
+        "minimal script": [sys.executable, "-c", SCRIPT, video, model],
+        "edgekit run": [str(Path(sys.executable).with_name("edgekit")), *run],
+    }
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+    for number in range(arguments.rounds + 1):
+        for name, command in contenders.items():
+            result = time_first_line(command)
+            if number:
+                seen[name].append(result)
+    base = statistics.median(seconds for seconds, _ in seen["minimal script"])
+    print("| | first result | x the script | peak memory |")
+    print("|---|--:|--:|--:|")
+    for name, runs in seen.items():
+        median = statistics.median(seconds for seconds, _ in runs)
+        peak = max(memory for _, memory in runs)
+        print(f"| {name} | {median * 1e3:.0f} ms | {median / base:.2f} | {peak:.0f} MB |")
+
+
+if __name__ == "__main__":
+    main()
