@@ -1,4 +1,4 @@
-"""How old the answers of `edgekit run` are on live sources: 30 and 60 frames/s, fast and slow models.
+"""How old the answers of `edgekit run` are: sources of 30 and 60 frames/s, a fast and a slow model.
 
     python benchmarks/live_loop.py [--data ../shared/data] [--seconds 20]
 

@@ -127,8 +127,8 @@ class CsiSource:
         pixels, captured_ns = first or (self._reader.read(self._timeout_s), time.monotonic_ns())
         if pixels is None:
             raise SourceError(
-                f"{self.name} stopped delivering after {self._frames:,} frames: check the camera"
-                " and start again"
+                f"{self.name} stopped delivering after {self._frames:,} frames: check the ribbon"
+                " cable"
             )
         frame = Frame(
             pixels=pixels,

@@ -89,7 +89,7 @@ class NetworkSource(CaptureSource):
             return None
         raise SourceError(
             f"{self.name} stopped delivering after {self._frames:,} frames (it closed the"
-            f" connection, or was silent for {self._read_timeout_s:g} s): check it and start again"
+            f" connection, or was silent for {self._read_timeout_s:g} s): check it and the network"
         )
 
     def describe(self) -> SourceDescription:

@@ -91,10 +91,10 @@ class OpenCvReader:
         if not _ends("edgekit-frame", take, timeout_s):
             self._capture = None  # its thread holds it, and hangs
             raise SourceError(
-                f"the camera was silent for {timeout_s:g} s: check it and start again"
+                f"the camera was silent for {timeout_s:g} s: check its cable and power"
             )
         if frames[0] is None and (reason := self._errors.first()):
-            raise SourceError(f"the camera's pipeline broke ({reason}): check it and start again")
+            raise SourceError(f"the camera's pipeline broke ({reason}): check its cable and power")
         return frames[0]
 
     def close(self) -> None:
@@ -146,10 +146,10 @@ class GObjectReader:
         if sample is not None:
             return self._copy(sample)
         if reason := self._error():
-            raise SourceError(f"the camera's pipeline broke ({reason}): check it and start again")
+            raise SourceError(f"the camera's pipeline broke ({reason}): check its cable and power")
         if self._sink.is_eos():
             return None
-        raise SourceError(f"the camera was silent for {timeout_s:g} s: check it and start again")
+        raise SourceError(f"the camera was silent for {timeout_s:g} s: check its cable and power")
 
     def _copy(self, sample: Any) -> Pixels:
         """The frame's own memory goes back to GStreamer. Rows begin at multiples of 4 bytes."""
