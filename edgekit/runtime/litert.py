@@ -6,11 +6,12 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
 from edgekit.runtime.engine import Engine, EngineDescription, Kernels, Scores
@@ -95,7 +96,7 @@ class LiteRTEngine(Engine):
                 f"{name} cannot be loaded by {package}: {reason}: expected a whole .tflite file"
             ) from error
         self._read_tensors(name)
-        self._encode = self._encoder(normalization)
+        self._write: Any = self._writer(normalization)
         # The delegate's operators stand behind those that they replace.
         operators = self._interpreter._get_ops_details()
         delegates = [op for op in operators if op["op_name"] == "DELEGATE"]
@@ -126,7 +127,6 @@ class LiteRTEngine(Engine):
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         self._input_type = np.dtype(inputs[0]["dtype"])
         self._input_scale, self._input_zero = inputs[0]["quantization"]
-        self._input_shape = shape
         self.takes_float = bool(self._input_type == np.float32)
         scale, zero = outputs[0]["quantization"]
         kind = np.dtype(outputs[0]["dtype"])
@@ -142,20 +142,21 @@ class LiteRTEngine(Engine):
                 f"{name} has an input of type {self._input_type}: expected uint8, int8 or float32"
             )
 
-    def _encoder(self, normalization: Normalization | None) -> Any:
-        """How `(H, W, 3) uint8` pixels become the input tensor's own values."""
-        shape = self._input_shape
+    def _writer(self, normalization: Normalization | None) -> Callable[[Pixels], None]:
+        """Writes `(H, W, 3) uint8` pixels as the input tensor's own values, where it lies."""
+        # Asked for anew each time: the runtime may move it, and refuses to run while it is held.
+        tensor = self._interpreter.tensor(self._input)
         if self._input_type == np.uint8:
-            return lambda pixels: pixels.reshape(shape)
+            return lambda pixels: np.copyto(tensor()[0], pixels)
         if self._input_type == np.int8:
-            return lambda pixels: (pixels ^ np.uint8(0x80)).view(np.int8).reshape(shape)
+            return lambda pixels: _flip_sign(pixels, tensor()[0])
         spec = normalization or Normalization.parse("tf")
         mean = np.asarray(spec.mean, np.float32)
-        factor = 1 / np.asarray(spec.std, np.float32)
-        return lambda pixels: ((pixels - mean) * factor).reshape(shape)
+        factor = np.float32(1) / np.asarray(spec.std, np.float32)
+        return lambda pixels: _normalize(pixels, mean, factor, tensor()[0])
 
     def _infer(self, pixels: Pixels) -> Scores:
-        self._interpreter.set_tensor(self._input, self._encode(pixels))
+        self._write(pixels)
         self._interpreter.invoke()
         output = self._interpreter.get_tensor(self._output).reshape(-1)
         if self._dequantize is not None:
@@ -164,7 +165,17 @@ class LiteRTEngine(Engine):
         return scores
 
     def close(self) -> None:
-        self._interpreter = None
+        self._interpreter = self._write = None
+
+
+def _flip_sign(pixels: Pixels, codes: npt.NDArray[np.int8]) -> None:
+    """p − 128 as int8."""
+    np.bitwise_xor(pixels, 0x80, out=codes.view(np.uint8))
+
+
+def _normalize(pixels: Pixels, mean: Scores, factor: Scores, values: Scores) -> None:
+    np.subtract(pixels, mean, out=values)
+    np.multiply(values, factor, out=values)
 
 
 def _ends_in_softmax(operators: list[str]) -> bool:
