@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+ONE_WISH_S = 0.5
+"""Signals that come this soon after the first are the same one, sent to process and group."""
+
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one acts as it did before.
+    """An event that the first SIGINT or SIGTERM sets; a later one acts as it did before.
 
     Outside the main thread, where Python takes no signals, the event is never set.
     """
@@ -20,10 +24,16 @@ def stop_on_signals() -> Iterator[threading.Event]:
         yield stop
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    first_s = 0.0
 
     def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
+        nonlocal first_s
+        if not stop.is_set():
+            first_s = time.monotonic()
+            stop.set()
+        elif time.monotonic() - first_s > ONE_WISH_S:
+            signal.signal(number, before[signal.Signals(number)])
+            signal.raise_signal(number)
 
     for number in before:
         signal.signal(number, handle)
