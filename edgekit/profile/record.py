@@ -44,7 +44,7 @@ class MeasuredModel(Record, frozen=True, kw_only=True):
 
 
 class MeasuredEngine(Record, frozen=True, kw_only=True):
-    """What ran it, and the operators that no delegate took."""
+    """What ran it, and the operators that no delegate took. `build_s`: TensorRT's build."""
 
     runtime: str
     version: str
@@ -52,6 +52,7 @@ class MeasuredEngine(Record, frozen=True, kw_only=True):
     delegate: str | None
     delegated_partitions: int
     operators_outside: dict[str, int]
+    build_s: float | None = None
 
 
 class GraphCost(Record, frozen=True, kw_only=True):

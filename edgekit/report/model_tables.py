@@ -166,6 +166,7 @@ def _model_table(result: Result) -> Table:
             ("multiply-adds", adds),
             ("sha256", f"{model.sha256[:16]}…"),
             ("runtime", f"{engine.runtime} {engine.version}"),
+            *([("built on it in", f"{engine.build_s:.1f} s")] if engine.build_s else []),
             ("delegate", delegate),
             ("operators outside it", outside or "none"),
             ("multiply-adds by kernel", _spell_shares(result)),

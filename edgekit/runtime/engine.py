@@ -21,7 +21,8 @@ class EngineDescription(Record, frozen=True, kw_only=True):
 
     `delegate` names the accelerator that runs `delegated_partitions` parts of the graph;
     `operators_outside` counts the operators left to the runtime's own kernels. `note` is what a
-    person should know about the choice of this runtime.
+    person should know about the choice of this runtime. `build_s` is how long this machine took to
+    build the engine, now or when it was put into the cache; None where nothing is built.
     """
 
     runtime: str
@@ -31,6 +32,7 @@ class EngineDescription(Record, frozen=True, kw_only=True):
     delegated_partitions: int
     operators_outside: dict[str, int]
     note: str | None = None
+    build_s: float | None = None
 
 
 class Engine(ABC):

@@ -213,3 +213,16 @@ def test_sensors_without_readings_have_no_lane():
 )
 def test_ticks_are_round(low, high, expected):
     assert ticks(low, high, 5)[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("form", RENDERINGS)
+def test_a_build_on_the_board_is_told(form):
+    result = make_result()
+    built = msgspec.structs.replace(
+        result, engine=msgspec.structs.replace(result.engine, build_s=83.25)
+    )
+    plain, told = (
+        " ".join(RENDERINGS[form](make_report(each)).split()) for each in (result, built)
+    )
+    assert "built on it in" in told and "83.2 s" in told
+    assert "built on it in" not in plain

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from edgekit.bundle import Golden
 from edgekit.errors import EngineError, MissingPackageError, OutputError
 from edgekit.profile.board import ROOT
@@ -98,7 +100,9 @@ def open_tensorrt_engine(
     if precision == "best":
         candidate = choose(machine, Candidate(model, "int8"), half, golden, name, say)
     provided = provide_engine(machine, candidate, say=say)
-    return TensorRTEngine(provided.plan, library=machine.library, cuda=cuda, gpu=gpu, name=name)
+    engine = TensorRTEngine(provided.plan, library=machine.library, cuda=cuda, gpu=gpu, name=name)
+    engine.description = replace(engine.description, build_s=provided.stored.build_s)
+    return engine
 
 
 def provide_engine(
