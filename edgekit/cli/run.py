@@ -6,7 +6,8 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ import click
 from edgekit.cli.options import json_option, leave_hanging_threads, origin, say
 from edgekit.cli.stream_options import (
     make_filters,
+    open_outputs,
+    read_address,
     read_policy,
     read_result_options,
     read_wish,
@@ -24,6 +27,7 @@ from edgekit.cli.stream_options import (
 if TYPE_CHECKING:
     from edgekit.runtime.frame import Source
     from edgekit.runtime.loading import LoadedModel
+    from edgekit.runtime.outputs.output import Delivery, Output
     from edgekit.runtime.sinks import Sink
     from edgekit.runtime.source_state import SourceState
     from edgekit.runtime.stream import Stream
@@ -116,6 +120,12 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     # A camera waits until the model has proved to be sound.
     opening = None if source.is_live else start_opening(source)
     loaded = _load_model(ctx, options, source.is_live)
+    hearers: list[Callable[[SourceState], None]] = [_tell_state]
+
+    def tell(state: SourceState) -> None:
+        for hear in hearers:
+            hear(state)
+
     stream = Stream(
         source,
         [loaded.classifier],
@@ -124,10 +134,11 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
         policy=policy,
         filters=make_filters(options, loaded.classifier),
         again=None if options["once"] else lambda: make_source(picked, wish),
-        tell=_tell_state,
+        tell=tell,
         limit=options["frames"],
         stop=stop,
     )
+    outputs = open_outputs(options, loaded.classifier, source.describe())
     if not stream.open(wait=options["wait"], opening=opening):
         say(f"stopped before it was open: {stream.description}")
         return
@@ -137,7 +148,10 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     gc.freeze()  # what is there stays to the end: the loop need not look through it again and again
     gc.enable()
     try:
-        _pump(stream, _make_sinks(stream, options))
+        with ExitStack() as stack:
+            sinks = _make_sinks(stream, options)
+            sinks += _make_outputs(stream, outputs, options, hearers, stack)
+            _pump(stream, sinks)
     except EdgekitError:
         if stream.summary().frames:
             print_summary(stream.summary())
@@ -242,6 +256,34 @@ def _make_sinks(stream: Stream, options: dict[str, Any]) -> list[Sink]:
         from edgekit.runtime.window import Window
 
         sinks.append(Window(stream.stop))
+    return sinks
+
+
+def _make_outputs(
+    stream: Stream,
+    outputs: Sequence[Output],
+    options: dict[str, Any],
+    hearers: list[Callable[[SourceState], None]],
+    stack: ExitStack,
+) -> list[Sink]:
+    """Threads for the outputs, and metrics of them and the stream."""
+    sinks: list[Sink] = []
+    deliveries: Sequence[Delivery] = ()
+    if outputs:
+        from edgekit.runtime.outputs.output import Deliveries
+
+        delivered = Deliveries(outputs, say)
+        deliveries = delivered.each
+        sinks.append(delivered)
+    if options["metrics"] is not None:
+        from edgekit.runtime.outputs.metrics import Metrics, serve_metrics
+
+        metrics = Metrics(stream.summary, deliveries)
+        hearers.append(metrics.see_state)
+        address, port = read_address(options["metrics"])
+        stack.callback(serve_metrics(metrics, address, port))
+        say(f"metrics: http://{address}:{port}/metrics")
+        sinks.append(metrics)
     return sinks
 
 

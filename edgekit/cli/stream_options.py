@@ -10,7 +10,8 @@ import click
 if TYPE_CHECKING:
     from edgekit.runtime.classifier import Classifier
     from edgekit.runtime.filters import Filter
-    from edgekit.runtime.frame import Wish
+    from edgekit.runtime.frame import SourceDescription, Wish
+    from edgekit.runtime.outputs.output import Output
     from edgekit.runtime.policy import Policy
     from edgekit.runtime.result import ResultOptions
 
@@ -61,6 +62,35 @@ _OPTIONS: tuple[Decorator, ...] = (
         help="Only results with this score or more, from 0 to 1.",
     ),
     click.option(
+        "--output",
+        "outputs",
+        multiple=True,
+        metavar="TARGET",
+        help="Also put results there: FILE.jsonl, FILE.csv, FILE.mp4 (annotated video),"
+        " mqtt[s]://USER:PASSWORD@HOST/TOPIC, http[s]://HOST/PATH. May be repeated.",
+    ),
+    click.option(
+        "--rotate",
+        type=click.FloatRange(min=0, min_open=True),
+        default=100.0,
+        metavar="MB",
+        show_default=True,
+        help="Begin a file of --output anew at this size.",
+    ),
+    click.option(
+        "--keep",
+        type=click.IntRange(min=0),
+        default=5,
+        metavar="N",
+        show_default=True,
+        help="How many earlier files are kept.",
+    ),
+    click.option(
+        "--metrics",
+        metavar="[ADDRESS:]PORT",
+        help="Serve Prometheus metrics there; on the loopback without an address.",
+    ),
+    click.option(
         "--on-change", is_flag=True, help="Only results with another class than the one before."
     ),
 )
@@ -71,6 +101,10 @@ def stream_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
+
+
+def _is_video(target: str) -> bool:
+    return "://" not in target and target.lower().endswith((".mp4", ".avi", ".mkv"))
 
 
 def read_wish(options: Mapping[str, Any]) -> Wish:
@@ -105,9 +139,40 @@ def read_result_options(options: Mapping[str, Any]) -> ResultOptions:
     return ResultOptions(
         top=options["top"],
         region=None if options["roi"] is None else Region.parse(options["roi"]),
-        keep_pixels=options["show"],
+        keep_pixels=options["show"] or any(map(_is_video, options["outputs"])),
         keep_shares=options["smooth"] is not None,
     )
+
+
+def open_outputs(
+    options: Mapping[str, Any], classifier: Classifier, source: SourceDescription
+) -> list[Output]:
+    """The outputs that were asked for. Raises OutputError, SettingsError, MissingPackageError."""
+    if not options["outputs"]:
+        return []
+    from edgekit.profile.board import read_board
+    from edgekit.runtime.outputs.opening import OutputContext, open_output
+
+    context = OutputContext(
+        class_names=classifier.class_names,
+        device=f"edgekit on {read_board()}",
+        fps=source.fps or 10.0,
+        rotate_bytes=round(options["rotate"] * 1e6),
+        keep_files=options["keep"],
+    )
+    return [open_output(target, context) for target in options["outputs"]]
+
+
+def read_address(text: str) -> tuple[str, int]:
+    """`PORT` or `ADDRESS:PORT`. Raises SettingsError."""
+    from edgekit.errors import SettingsError
+
+    address, _, port = text.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise SettingsError(
+            f"--metrics is {text!r}: expected [ADDRESS:]PORT, such as 9400 or 0.0.0.0:9400"
+        )
+    return address.strip("[]") or "127.0.0.1", int(port)
 
 
 def make_filters(options: Mapping[str, Any], classifier: Classifier) -> list[Filter]:

@@ -57,7 +57,7 @@ class Sensors:
         memory = read_memory(self.root)
         return Snapshot(
             time_s=round((time.perf_counter_ns() - self.began_ns) / 1e9, 3),
-            temperature_c=self._temperature(),
+            temperature_c=self.read_temperature(),
             clocks_mhz=self._clocks("scaling_cur_freq"),
             clock_limit_mhz=max(self._clocks("scaling_max_freq"), default=None),
             governor=self._governor(),
@@ -86,7 +86,7 @@ class Sensors:
     def _governor(self) -> str | None:
         return ", ".join(sorted(set(self._cpufreq("scaling_governor")))) or None
 
-    def _temperature(self) -> float | None:
+    def read_temperature(self) -> float | None:
         """Degrees Celsius of the processor's zone, else of the first zone."""
         zones: dict[str, float] = {}
         for zone in sorted((self.root / "sys/class/thermal").glob("thermal_zone*")):
