@@ -11,8 +11,9 @@ from pathlib import Path
 from edgekit.errors import OutputError
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` to `path` through a temporary file in the same folder.
+def write_atomic(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write `content` to `path` through a temporary file in the same folder, with the rights `mode`
+    less the umask.
 
     Raises OutputError when the folder is missing or not writable, or the disk is full; nothing is
     left behind then, and an older file at `path` stays as it was.
@@ -30,7 +31,7 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(mode & ~umask)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ COMMANDS = {
     "benchmark": "edgekit.cli.benchmark",
     "report": "edgekit.cli.report",
     "cameras": "edgekit.cli.cameras",
+    "service": "edgekit.cli.service",
 }
 """Command name → module whose attribute `command` is the click command."""
 

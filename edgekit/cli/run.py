@@ -101,6 +101,7 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     import cv2
 
     from edgekit.errors import EdgekitError
+    from edgekit.runtime.notify import Notifier
     from edgekit.runtime.sources import make_source
     from edgekit.runtime.stream import Stream, start_opening
     from edgekit.runtime.summary import check_complete, print_summary
@@ -120,7 +121,11 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     # A camera waits until the model has proved to be sound.
     opening = None if source.is_live else start_opening(source)
     loaded = _load_model(ctx, options, source.is_live)
-    hearers: list[Callable[[SourceState], None]] = [_tell_state]
+    notifier = Notifier()
+    hearers: list[Callable[[SourceState], None]] = [
+        _tell_state,
+        lambda state: notifier.tell(STATUS=f"source {state.name}: {state.reason}"),
+    ]
 
     def tell(state: SourceState) -> None:
         for hear in hearers:
@@ -135,9 +140,11 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
         filters=make_filters(options, loaded.classifier),
         again=None if options["once"] else lambda: make_source(picked, wish),
         tell=tell,
+        beat=notifier.beat,
         limit=options["frames"],
         stop=stop,
     )
+    notifier.tell(READY="1", STATUS=f"opening {source.describe().name}")
     outputs = open_outputs(options, loaded.classifier, source.describe())
     if not stream.open(wait=options["wait"], opening=opening):
         say(f"stopped before it was open: {stream.description}")

@@ -5,6 +5,7 @@ One table a command, its keys the option names: `[run]`, below it `bundle = "dig
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
     """Read `edgekit.toml` of `folder` (the working folder) as click's default map, else {}."""
     from edgekit.cli import COMMANDS
 
-    path = (folder or Path.cwd()) / SETTINGS_FILE
+    path = (folder or _settings_folder()) / SETTINGS_FILE
     if not path.is_file():
         return {}
     from edgekit.toml import TOMLDecodeError, read_toml
@@ -38,6 +39,12 @@ def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
             )
         settings[name] = {key.replace("-", "_"): value for key, value in table.items()}
     return settings
+
+
+def _settings_folder() -> Path:
+    """The working folder, or where systemd puts a service's credentials."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(credentials) if credentials else Path.cwd()
 
 
 def fit_settings(name: str, command: click.Command, table: Mapping[str, Any]) -> dict[str, Any]:

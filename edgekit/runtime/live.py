@@ -45,18 +45,21 @@ def classify_live(
     counts: LiveCounts,
     again: Callable[[], Source] | None = None,
     tell: Callable[[SourceState], None] = lambda state: None,
+    beat: Callable[[], None] = lambda: None,
 ) -> Generator[Result, None, None]:
     """Classify an open live `source` until `stop` is set or it ends; then close it.
 
     A thread captures while this one classifies. `again` makes the source anew whenever it was
     lost after its first frame; without it, or before, what the source raises is raised here,
-    behind the results of the frames that came before. `tell` is called with changes of its state.
+    behind the results of the frames that came before. `tell` is called with changes of its state,
+    `beat` again and again while the loop turns.
     """
     capturing = _Capturing(source, policy, picker, counts, again, tell)
     max_age_ns = float("inf") if policy.max_age_s is None else policy.max_age_s * 1e9
     dropped = 0
     try:
         while not stop.is_set() and not capturing.ended:
+            beat()
             capture, passed_over = capturing.take(_LOOK_UP_S)
             dropped += passed_over
             if capture is None:

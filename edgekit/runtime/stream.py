@@ -67,7 +67,8 @@ class Stream:
     raises is raised to the one who iterates; the source is closed at the end.
 
     `again` makes a live source anew, once it was lost; without it that ends the stream. `tell`
-    hears of changes of its state. `limit` ends it after so many frames were classified.
+    hears of changes of its state, `beat` is called again and again while it waits for the source
+    and while a live stream runs. `limit` ends it after so many frames were classified.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Stream:
         filters: Sequence[Filter] = (),
         again: Callable[[], Source] | None = None,
         tell: Callable[[SourceState], None] = lambda state: None,
+        beat: Callable[[], None] = lambda: None,
         limit: int | None = None,
         stop: threading.Event | None = None,
     ) -> None:
@@ -94,6 +96,7 @@ class Stream:
         self._filters = filters
         self._again = again
         self._tell = tell
+        self._beat = beat
         self._limit = limit
         self._clock = StageClock()
         self._counts = LiveCounts()
@@ -125,7 +128,7 @@ class Stream:
                 if not attempts:
                     self._tell(SourceState("lost", str(error), 0.0))
                 opening = None
-                self.stop.wait(delay_s(attempts))
+                self._wait(delay_s(attempts))
                 attempts += 1
             else:
                 self.description = self._source.describe()
@@ -135,8 +138,14 @@ class Stream:
                 return True
         return False
 
+    def _wait(self, seconds: float) -> None:
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s and not self.stop.wait(_LOOK_UP_S):
+            self._beat()
+
     def _open_once(self, opening: Background) -> bool:
         while not opening.finish(_LOOK_UP_S):
+            self._beat()
             if self.stop.is_set():
                 return False
         return True
@@ -184,6 +193,7 @@ class Stream:
                 counts=self._counts,
                 again=self._again,
                 tell=self._tell,
+                beat=self._beat,
             )
         return classify_every_frame(
             self._source,

@@ -16,6 +16,7 @@ readonly PACKAGES=(
     gir1.2-gst-plugins-base-1.0
     gir1.2-gst-rtsp-server-1.0    # an RTSP camera that can be switched off and on
     gstreamer1.0-plugins-good
+    systemd            # its own opinion of the service unit
     mosquitto          # an MQTT broker that can be switched off and on
     gcc                # empty libraries, beside which NVIDIA's Python bindings can be imported
     binutils

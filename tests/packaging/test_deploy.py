@@ -16,6 +16,7 @@ import pytest
 from tests.environments import REPOSITORY
 
 SCRIPT = REPOSITORY / "deploy" / "jetson" / "install.sh"
+PI_SCRIPT = REPOSITORY / "deploy" / "raspberry-pi" / "install.sh"
 CONTAINERFILE = SCRIPT.with_name("Containerfile")
 JETPACK_6 = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64"
 JETPACK_7 = "# R38 (release), REVISION: 2.0, GCID: 41844464, BOARD: generic, EABI: aarch64"
@@ -132,8 +133,9 @@ def test_script_is_a_program_that_bash_can_parse() -> None:
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_shellcheck_finds_nothing() -> None:
-    result = subprocess.run(["shellcheck", SCRIPT], capture_output=True, text=True)
+@pytest.mark.parametrize("script", [SCRIPT, PI_SCRIPT], ids=lambda path: path.parent.name)
+def test_shellcheck_finds_nothing(script: Path) -> None:
+    result = subprocess.run(["shellcheck", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
 
 
@@ -285,3 +287,21 @@ def test_container_takes_the_packages_of_the_script() -> None:
     for requirement in ("cuda-python>=12.2,<13", "cuda-python>=13,<14"):
         assert requirement in text
         assert requirement in SCRIPT.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "no wheel given"),
+        (["nowhere.whl"], "there is no file nowhere.whl"),
+        (["--speed"], "unknown option --speed"),
+        (["a.whl", "b.whl"], "two wheels given"),
+    ],
+)
+def test_the_pis_script_refuses(words: list[str], told: str, tmp_path: Path) -> None:
+    result = subprocess.run(
+        ["bash", PI_SCRIPT, *words], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("install.sh: ") and told in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Installs edgekit on a Raspberry Pi with Raspberry Pi OS Bookworm or Trixie, 64 bit.
+set -euo pipefail
+
+# For the tests; a board has the first and needs no other.
+system_python=${EDGEKIT_SYSTEM_PYTHON:-/usr/bin/python3}
+
+usage() {
+    cat <<'END'
+Usage: install.sh [--venv DIR] EDGEKIT.whl
+
+Install edgekit beside the system's OpenCV and picamera2. Run again, it brings the same virtual
+environment up to the given wheel. For a service: sudo bash install.sh --venv /opt/edgekit …
+
+  --venv DIR   The virtual environment to make or to update.  [default: ~/edgekit]
+  -h, --help   Show this message and exit.
+END
+}
+
+fail() {
+    echo "install.sh: $*" >&2
+    exit 1
+}
+
+wheel=""
+venv=${HOME:?is not set}/edgekit
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        --venv)
+            venv=${2:-}
+            [ -n "$venv" ] || fail "--venv has no folder behind it: expected --venv DIR"
+            shift
+            ;;
+        --venv=?*) venv=${1#--venv=} ;;
+        -*) fail "unknown option $1: expected --venv DIR or --help" ;;
+        *)
+            [ -z "$wheel" ] || fail "two wheels given, $wheel and $1: expected one, keep the newest"
+            wheel=$1
+            ;;
+    esac
+    shift
+done
+[ -n "$wheel" ] || fail "no wheel given: expected install.sh edgekit-VERSION.whl"
+[ -f "$wheel" ] || fail "there is no file $wheel: copy the wheel from dist/ of the workstation"
+[ "$(getconf LONG_BIT)" = 64 ] ||
+    fail "this system has 32 bit: install the 64-bit Raspberry Pi OS (Pi 3, 4, 5, Zero 2 W)"
+[ -x "$system_python" ] || fail "there is no $system_python: sudo apt install python3"
+"$system_python" -c 'import venv, ensurepip' 2>/dev/null ||
+    fail "Python cannot make virtual environments: sudo apt install -y python3-venv"
+"$system_python" -c 'import cv2' 2>/dev/null ||
+    fail "the system has no OpenCV: sudo apt install -y python3-opencv"
+"$system_python" -c 'import picamera2' 2>/dev/null ||
+    echo "install.sh: no picamera2, so no csi:// cameras: sudo apt install -y python3-picamera2"
+[ -x "$venv/bin/python" ] || "$system_python" -m venv --system-site-packages "$venv"
+"$venv/bin/pip" install --quiet --upgrade "$wheel"
+"$venv/bin/edgekit" --version
+echo "install.sh: done; try $venv/bin/edgekit run --camera 0"

@@ -1,0 +1,155 @@
+"""`edgekit service`: `edgekit run` from the board's start on, kept alive by systemd."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgekit.cli.options import say
+
+NAME = "camera"
+
+
+@click.group("service")
+def command() -> None:
+    """Run as a systemd service, from the board's start on."""
+
+
+@command.command("install", context_settings={"ignore_unknown_options": True})
+@click.option("--name", default=NAME, show_default=True, help="Of the service: edgekit-NAME.")
+@click.option("--dry-run", is_flag=True, help="Print the unit and the settings instead.")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[BUNDLE] [RUN OPTIONS…]")
+def install_command(words: Sequence[str], name: str, dry_run: bool) -> None:
+    """Start `edgekit run` now and at every start of the board.
+
+    BUNDLE and the options are those of edgekit run: my.edgekit --camera 0 --metrics 9400
+    --output mqtt://…. It waits for its source, so --wait need not be said.
+    """
+    from edgekit import service
+
+    options = read_run_options(words)
+    named = options.pop("bundle", None)
+    bundle = Path(named) if named is not None else None
+    executable = service.find_executable()
+    if bundle is not None:
+        check_bundle(bundle)
+    if dry_run:
+        files = service.find_files(name)
+        shown = {"bundle": str(files.bundle), **options} if bundle is not None else options
+        unit = service.write_unit(name, executable, files.settings, service.find_groups())
+        settings = service.write_settings(hide_secrets(shown))
+        click.echo(f"# {files.unit}\n{unit}\n# {files.settings}\n{settings}", nl=False)
+        return
+    service.check_root()
+    service.check_executable(executable)
+    service.run_systemctl("--version")
+    files = service.install(name, bundle, options, executable=executable)
+    service.run_systemctl("daemon-reload")
+    service.run_systemctl("enable", "--now", files.unit.name)
+    say(
+        f"{files.unit.name} is installed and started; see it: edgekit service status --name {name},"
+        f" journalctl -u {files.unit.name}"
+    )
+
+
+@command.command("status")
+@click.option("--name", default=NAME, show_default=True)
+def status_command(name: str) -> int:
+    """What the service does; exit 1 when it does not run."""
+    from edgekit import service
+
+    unit = service.find_files(name).unit.name
+    done = service.run_systemctl("status", "--no-pager", unit)
+    click.echo(done.stdout or done.stderr, nl=False)
+    return 1 if done.returncode else 0
+
+
+@command.command("remove")
+@click.option("--name", default=NAME, show_default=True)
+def remove_command(name: str) -> None:
+    """Stop the service and delete its unit, settings and bundle; its results stay."""
+    from edgekit import service
+    from edgekit.errors import SettingsError
+
+    files = service.find_files(name)
+    if not any(path.exists() for path in files):
+        raise SettingsError(f"there is no service {name}: expected {files.unit}")
+    service.check_root()
+    service.run_systemctl("disable", "--now", files.unit.name)
+    removed = service.remove(name)
+    service.run_systemctl("daemon-reload")
+    say(f"removed {', '.join(map(str, removed))}")
+
+
+def read_run_options(words: Sequence[str]) -> dict[str, Any]:
+    """The options of `edgekit run` in `words`, as its settings file names them.
+
+    Raises SettingsError for what cannot be a service, and click's usage errors.
+    """
+    from edgekit.cli.run import command as run
+    from edgekit.errors import SettingsError
+
+    with run.make_context("edgekit run", list(words)) as ctx:
+        given = {
+            parameter.name: ctx.params[parameter.name]
+            for parameter in run.params
+            if parameter.name
+            and ctx.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
+        }
+    spelled = {str(p.name): max(p.opts, key=len).lstrip("-").replace("-", "_") for p in run.params}
+    for name, why in {
+        "show": "has no screen",
+        "frames": "does not end",
+        "once": "does not end",
+        "as_json": "prints no results: use --output",
+    }.items():
+        if given.get(name):
+            raise SettingsError(
+                f"--{spelled[name]} is not for a service, which {why}: leave it out"
+            )
+    for target in given.get("outputs", ()):
+        if "://" not in target and not target.startswith("/"):
+            raise SettingsError(
+                f"--output {target} has no folder of its own in a service: expected an absolute"
+                f" path, such as /var/lib/edgekit/{NAME}/{target}"
+            )
+    options = {spelled[name]: _plain(value) for name, value in given.items()}
+    return {**options, "wait": True} if _is_live(options) else options
+
+
+def _is_live(options: Mapping[str, Any]) -> bool:
+    from edgekit.runtime.sources import make_source
+
+    source = options.get("source")
+    return source is None or make_source(str(source)).is_live
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def hide_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, fit for a terminal."""
+    from edgekit.runtime.sources.network import hide_credentials
+
+    def hide(value: Any) -> Any:
+        if isinstance(value, list):
+            return [hide(item) for item in value]
+        return hide_credentials(value) if isinstance(value, str) and "://" in value else value
+
+    return {name: hide(value) for name, value in options.items()}
+
+
+def check_bundle(bundle: Path) -> None:
+    """Raise what opening it raises."""
+    from edgekit.bundle import open_bundle
+    from edgekit.runtime.classifier import is_bundle
+
+    if bundle.exists() and not is_bundle(bundle):
+        return  # a plain model file
+    open_bundle(bundle)

@@ -1,0 +1,40 @@
+"""What a program tells systemd: that it is ready, what it does, and that it still lives.
+
+https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+
+
+class Notifier:
+    """Tells the service manager that started this program; does nothing where there is none."""
+
+    def __init__(self) -> None:
+        self._address = os.environ.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
+        for_us = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        microseconds = os.environ.get("WATCHDOG_USEC", "") if for_us else ""
+        self._every_s = int(microseconds) / 1e6 / 3 if microseconds.isdecimal() else None
+        self._beaten_s = float("-inf")
+
+    def tell(self, **fields: str) -> None:
+        """Send `KEY=value` lines. Does not raise: a service must not end over that."""
+        if not self._address:
+            return
+        message = "\n".join(f"{name}={value}" for name, value in fields.items())
+        kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+        with socket.socket(socket.AF_UNIX, kind) as sender, contextlib.suppress(OSError):
+            sender.sendto(message.encode(), self._address)
+
+    def beat(self) -> None:
+        """Say that the loop still turns, as often as the watchdog wants to hear it."""
+        if self._every_s is None:
+            return
+        now = time.monotonic()
+        if now - self._beaten_s >= self._every_s:
+            self._beaten_s = now
+            self.tell(WATCHDOG="1")
