@@ -101,6 +101,8 @@ class MqttOutput(Output):
     wait in memory for up to `FLUSH_S`, or are on disk.
     """
 
+    gather_s = 0.02
+
     def __init__(
         self, broker: Broker, *, class_names: Sequence[str], spool: Spool, device: str
     ) -> None:

@@ -39,6 +39,8 @@ class Output(ABC):
     wants_pixels = False
     batch = WAITING
     """How many results one `write` gets at most."""
+    gather_s = 0.1
+    """How long results gather before the next `write`: waking a thread for each slows the loop."""
     problem: str | None = None
     """What keeps it from working now, for one that holds on to results by itself."""
     lost = 0
@@ -86,7 +88,7 @@ class Delivery:
         self._changed = threading.Condition()
         self._written = self._dropped = self._failures = 0
         self._state: OutputState = "works"
-        self._ending = False
+        self._ending = threading.Event()
         self._thread = Background("edgekit-output", self._run)
         self._thread.start()
 
@@ -114,7 +116,7 @@ class Delivery:
             except OutputError as error:
                 self._failures += 1
                 self._look_at(str(error))
-                if self._wait_to_retry(RETRY_S[min(attempts, len(RETRY_S) - 1)]):
+                if self._ending.wait(RETRY_S[min(attempts, len(RETRY_S) - 1)]):
                     self._give_back(batch)
                     return
                 attempts += 1
@@ -126,8 +128,9 @@ class Delivery:
             self._written += len(batch)
             batch, attempts = [], 0
             self._look_at(self._output.problem)
-            if self._ending and not self._waiting:
+            if not self._waiting and self._ending.is_set():
                 return
+            self._ending.wait(self._output.gather_s)
 
     def _look_at(self, problem: str | None) -> None:
         """Tell of a change, once."""
@@ -141,14 +144,9 @@ class Delivery:
 
     def _take(self, count: int, *, wait: bool) -> list[Numbered]:
         with self._changed:
-            if wait and not self._waiting and not self._ending:
+            if wait and not self._waiting and not self._ending.is_set():
                 self._changed.wait(self._IDLE_S)
             return [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
-
-    def _wait_to_retry(self, seconds: float) -> bool:
-        """Wait; True when the end came meanwhile."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._ending, seconds)
 
     def _give_back(self, batch: list[Numbered]) -> None:
         with self._changed:
@@ -156,8 +154,8 @@ class Delivery:
 
     def begin_end(self) -> None:
         """No more results come."""
+        self._ending.set()
         with self._changed:
-            self._ending = True
             self._changed.notify()
 
     def end(self, by_s: float) -> None:

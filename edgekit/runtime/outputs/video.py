@@ -27,6 +27,7 @@ class VideoOutput(Output):
 
     wants_pixels = True
     batch = 4
+    gather_s = 0.0
 
     def __init__(
         self, path: Path, *, fps: float, limit: int = ROTATE_BYTES, keep: int = KEEP_FILES

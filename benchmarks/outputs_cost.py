@@ -1,0 +1,138 @@
+"""What outputs cost the loop's frames/s: working ones, and ones that block, fill up or are away.
+
+    python benchmarks/outputs_cost.py [--data ../shared/data] [--rounds 9]
+
+Each is `edgekit run` on the same video with every frame classified, taking turns with the same run
+without outputs; medians of frames/s. The server of the stalled hook accepts and never answers; the
+full disk is a tmpfs of 64 KiB (as root); the broker, Mosquitto, works or is killed during the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MODEL = "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
+VIDEO = "videos/car-detection.mp4"
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def run(data: Path, *words: str, state: Path) -> tuple[float, str]:
+    """Frames/s of one run, and what it told."""
+    command = [sys.executable, "-m", "edgekit", "run", str(data / MODEL)]
+    done = subprocess.run(
+        [*command, "--source", str(data / VIDEO), "--json", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "EDGEKIT_STATE": str(state)},
+    )
+    rate = re.search(r"\(([\d.]+) frames/s\)", done.stderr)
+    if rate is None:
+        raise SystemExit(f"no summary: {done.stderr}")
+    return float(rate[1]), done.stderr
+
+
+@contextmanager
+def stalled_server() -> Iterator[str]:
+    """A server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/hook"
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[Path]:
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@contextmanager
+def broker(folder: Path, *, dies_after_s: float | None = None) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = folder / f"mosquitto-{port}.conf"
+    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    process = subprocess.Popen(["mosquitto", "-c", str(settings)], stderr=subprocess.DEVNULL)
+    timer = threading.Timer(dies_after_s or 1e6, process.kill)
+    timer.daemon = True
+    try:
+        time.sleep(0.3)
+        timer.start()
+        yield f"mqtt://127.0.0.1:{port}/bench"
+    finally:
+        timer.cancel()
+        process.kill()
+        process.wait()
+
+
+def list_cases(data: Path, folder: Path) -> dict[str, Callable[[], float]]:
+    def plain(*words: str) -> float:
+        return run(data, *words, state=folder / "state")[0]
+
+    def files() -> float:
+        return plain("--output", str(folder / "r.jsonl"), "--output", str(folder / "r.csv"))
+
+    def hook() -> float:
+        with stalled_server() as url:
+            return plain("--output", url)
+
+    def disk() -> float:
+        with full_disk(folder / f"disk{time.monotonic_ns()}") as mounted:
+            return plain("--output", str(mounted / "r.jsonl"))
+
+    def mqtt(dies_after_s: float | None = None) -> float:
+        with broker(folder, dies_after_s=dies_after_s) as url:
+            return plain("--output", url)
+
+    return {
+        "none": plain,
+        "JSON lines and CSV": files,
+        "Prometheus metrics": lambda: plain("--metrics", "19400"),
+        "MQTT": mqtt,
+        "MQTT, the broker dies": lambda: mqtt(0.9),
+        "web hook that blocks": hook,
+        "full disk": disk,
+        "annotated video": lambda: plain("--output", str(folder / "r.mp4")),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--rounds", type=int, default=9)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        cases = list_cases(arguments.data, Path(name))
+        seen: dict[str, list[float]] = {case: [] for case in cases}
+        for number in range(arguments.rounds + 1):
+            for case, measure in cases.items():
+                rate = measure()
+                if number:
+                    seen[case].append(rate)
+    base = statistics.median(seen["none"])
+    print("| output | frames/s | of the run without |")
+    print("|---|--:|--:|")
+    for case, rates in seen.items():
+        median = statistics.median(rates)
+        print(f"| {case} | {median:.0f} | {median / base:.1%} |")
+
+
+if __name__ == "__main__":
+    main()
