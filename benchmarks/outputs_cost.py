@@ -25,6 +25,20 @@ from pathlib import Path
 
 MODEL = "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
 VIDEO = "videos/car-detection.mp4"
+WATCH = """
+import socket, sys, time
+while True:
+    try:
+        viewer = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+        break
+    except OSError:
+        time.sleep(0.02)
+viewer.sendall(f"GET {sys.argv[2]} HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n".encode())
+"""
+READ = """
+while viewer.recv(1 << 16):
+    pass
+"""
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -82,6 +96,25 @@ def broker(folder: Path, *, dies_after_s: float | None = None) -> Iterator[str]:
         process.wait()
 
 
+@contextmanager
+def watching(port: int, viewers: int, *, stalled: bool) -> Iterator[None]:
+    """Viewers of the page's picture and numbers, from when there is one; one that is `stalled` asks
+    and never reads."""
+    script = WATCH + ("time.sleep(1000)" if stalled else READ)
+    watchers = [
+        subprocess.Popen([sys.executable, "-c", script, str(port), path])
+        for _ in range(viewers)
+        for path in ("/picture", "/numbers")
+    ]
+    try:
+        time.sleep(0.5)  # they are up, and wait for the page
+        yield
+    finally:
+        for watcher in watchers:
+            watcher.kill()
+            watcher.wait()
+
+
 def list_cases(data: Path, folder: Path) -> dict[str, Callable[[], float]]:
     def plain(*words: str) -> float:
         return run(data, *words, state=folder / "state")[0]
@@ -101,12 +134,18 @@ def list_cases(data: Path, folder: Path) -> dict[str, Callable[[], float]]:
         with broker(folder, dies_after_s=dies_after_s) as url:
             return plain("--output", url)
 
+    def page(viewers: int = 10, *, stalled: bool = False) -> float:
+        with watching(19401, viewers, stalled=stalled):
+            return plain("--serve", "19401")
+
     return {
         "none": plain,
         "JSON lines and CSV": files,
         "Prometheus metrics": lambda: plain("--metrics", "19400"),
         "MQTT": mqtt,
         "MQTT, the broker dies": lambda: mqtt(0.9),
+        "page with ten viewers": page,
+        "page with a viewer that stalls": lambda: page(1, stalled=True),
         "web hook that blocks": hook,
         "full disk": disk,
         "annotated video": lambda: plain("--output", str(folder / "r.mp4")),

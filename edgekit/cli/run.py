@@ -112,7 +112,8 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
         check_window()
     cv2.setNumThreads(1)  # frames are small, and the cores busy with inference
     picked = _pick_source(ctx, options)
-    wanted, wish = read_result_options(options), read_wish(options)
+    watched = threading.Event()
+    wanted, wish = read_result_options(options, watched), read_wish(options)
     source = _play_in_time(make_source(picked, wish), options["policy"])
     policy = read_policy(options, live=source.is_live)
     _check_live(source, picked, options)
@@ -157,7 +158,7 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     try:
         with ExitStack() as stack:
             sinks = _make_sinks(stream, options)
-            sinks += _make_outputs(stream, outputs, options, hearers, stack)
+            sinks += _make_outputs(stream, outputs, options, hearers, stack, watched)
             _pump(stream, sinks)
     except EdgekitError:
         if stream.summary().frames:
@@ -272,8 +273,9 @@ def _make_outputs(
     options: dict[str, Any],
     hearers: list[Callable[[SourceState], None]],
     stack: ExitStack,
+    watched: threading.Event,
 ) -> list[Sink]:
-    """Threads for the outputs, and metrics of them and the stream."""
+    """Threads for the outputs; metrics and a page that show them and the stream."""
     sinks: list[Sink] = []
     deliveries: Sequence[Delivery] = ()
     if outputs:
@@ -282,15 +284,27 @@ def _make_outputs(
         delivered = Deliveries(outputs, say)
         deliveries = delivered.each
         sinks.append(delivered)
-    if options["metrics"] is not None:
+    metrics: Metrics | None = None
+    if options["serve"] is not None or options["metrics"] is not None:
         from edgekit.runtime.outputs.metrics import Metrics, serve_metrics
 
         metrics = Metrics(stream.summary, deliveries)
         hearers.append(metrics.see_state)
-        address, port = read_address(options["metrics"])
+        sinks.append(metrics)
+    if options["serve"] is not None:
+        from edgekit.runtime.page import PageSink, serve_page
+
+        page = PageSink(stream.summary, str(stream.description), deliveries, watched)
+        hearers.append(page.see_state)
+        address, port = read_address(options["serve"], "--serve")
+        served = serve_page(page, metrics, address, port)
+        stack.callback(served.close)
+        say(f"page: {served.url}")
+        sinks.append(page)
+    if metrics is not None and options["metrics"] is not None:
+        address, port = read_address(options["metrics"], "--metrics")
         stack.callback(serve_metrics(metrics, address, port))
         say(f"metrics: http://{address}:{port}/metrics")
-        sinks.append(metrics)
     return sinks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -86,6 +87,12 @@ _OPTIONS: tuple[Decorator, ...] = (
         help="How many earlier files are kept.",
     ),
     click.option(
+        "--serve",
+        metavar="[ADDRESS:]PORT",
+        help="Show the picture, the answers and how the board does on a web page, and metrics at"
+        " /metrics; on the loopback without an address.",
+    ),
+    click.option(
         "--metrics",
         metavar="[ADDRESS:]PORT",
         help="Serve Prometheus metrics there; on the loopback without an address.",
@@ -132,14 +139,15 @@ def read_policy(options: Mapping[str, Any], *, live: bool) -> Policy:
     )
 
 
-def read_result_options(options: Mapping[str, Any]) -> ResultOptions:
-    """What is wanted of each frame. Raises SettingsError."""
+def read_result_options(options: Mapping[str, Any], watched: Event) -> ResultOptions:
+    """What is wanted of each frame; their pixels too while `watched` is set. SettingsError."""
     from edgekit.runtime.result import Region, ResultOptions
 
+    always = options["show"] or any(map(_is_video, options["outputs"]))
     return ResultOptions(
         top=options["top"],
         region=None if options["roi"] is None else Region.parse(options["roi"]),
-        keep_pixels=options["show"] or any(map(_is_video, options["outputs"])),
+        keep_pixels=lambda: always or watched.is_set(),
         keep_shares=options["smooth"] is not None,
     )
 
@@ -163,14 +171,14 @@ def open_outputs(
     return [open_output(target, context) for target in options["outputs"]]
 
 
-def read_address(text: str) -> tuple[str, int]:
-    """`PORT` or `ADDRESS:PORT`. Raises SettingsError."""
+def read_address(text: str, option: str) -> tuple[str, int]:
+    """`PORT` or `ADDRESS:PORT` of an option. Raises SettingsError."""
     from edgekit.errors import SettingsError
 
     address, _, port = text.rpartition(":")
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise SettingsError(
-            f"--metrics is {text!r}: expected [ADDRESS:]PORT, such as 9400 or 0.0.0.0:9400"
+            f"{option} is {text!r}: expected [ADDRESS:]PORT, such as 8080 or 0.0.0.0:8080"
         )
     return address.strip("[]") or "127.0.0.1", int(port)
 

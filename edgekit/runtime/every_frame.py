@@ -102,9 +102,9 @@ class _Crew:
                 if capture is None:
                     self._finished.put((number, None))
                     return
-                if not self._options.keep_pixels:
-                    buffer = capture.frame.pixels
-                self._finished.put((number, classify_capture(classifier, capture, self._options)))
+                result = classify_capture(classifier, capture, self._options)
+                buffer = capture.frame.pixels if result.pixels is None else None
+                self._finished.put((number, result))
         except BaseException as error:  # noqa: BLE001 - raised again by `results`
             self._finished.put((number, error))
 

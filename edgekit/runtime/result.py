@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from edgekit.errors import SettingsError
@@ -69,12 +70,20 @@ class Region(NamedTuple):
         return pixels[self.y : self.y + self.height, self.x : self.x + self.width]
 
 
+def never() -> bool:
+    """Of no frame."""
+    return False
+
+
 class ResultOptions(NamedTuple):
-    """What is wanted of each frame: the `top` best classes of a `region`, and what is kept."""
+    """What is wanted of each frame: the `top` best classes of a `region`, and what is kept.
+
+    `keep_pixels` is asked for each frame.
+    """
 
     top: int
     region: Region | None = None
-    keep_pixels: bool = False
+    keep_pixels: Callable[[], bool] = never
     keep_shares: bool = False
 
 
@@ -125,6 +134,6 @@ def classify_capture(
         age_ns=time.monotonic_ns() - frame.captured_ns,
         dropped=dropped,
         connection=connection,
-        pixels=frame.pixels if options.keep_pixels else None,
+        pixels=frame.pixels if options.keep_pixels() else None,
         shares=shares if options.keep_shares else None,
     )

@@ -50,9 +50,10 @@ def _place(read: int, write: int) -> None:
 
 
 class Page:
-    """One page, loaded. `events` are those of network, log and console since before the load."""
+    """One page, by its file or address, loaded. `events` are those of network, log and console
+    since before the load."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, page: Path | str) -> None:
         self.events: list[dict[str, Any]] = []
         self._numbers = itertools.count(1)
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -74,7 +75,7 @@ class Page:
         self._session = attached["sessionId"]
         for domain in ("Page", "Network", "Log", "Runtime"):
             self.call(f"{domain}.enable")
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         self.wait("Page.loadEventFired")
         self.call("Runtime.evaluate", expression="1")
 

@@ -285,7 +285,9 @@ def test_opening_error_reaches_the_caller() -> None:
 
 def test_pixels_are_kept_when_asked_for() -> None:
     stream = Stream(
-        NumberSource(20), [number_classifier()] * 2, options=ResultOptions(5, keep_pixels=True)
+        NumberSource(20),
+        [number_classifier()] * 2,
+        options=ResultOptions(5, keep_pixels=lambda: True),
     )
     results = list(open_stream(stream))
     numbers = [read_number(result.pixels) for result in results if result.pixels is not None]
