@@ -32,6 +32,7 @@ COMMANDS = {
     "report": "edgekit.cli.report",
     "cameras": "edgekit.cli.cameras",
     "service": "edgekit.cli.service",
+    "doctor": "edgekit.cli.doctor",
 }
 """Command name → module whose attribute `command` is the click command."""
 

@@ -1,0 +1,40 @@
+"""Rules and facts → one check a name: the first of its rules that holds speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from edgekit.doctor.records import Facts
+from edgekit.doctor.rules import RULES, Rule, Status
+from edgekit.spec import Record
+
+
+class Check(Record, frozen=True, kw_only=True):
+    """One line of the answer. `mend` is the command that mends it, None when all is well."""
+
+    name: str
+    status: Status
+    found: str
+    mend: str | None
+
+
+def check_machine(facts: Facts, rules: Sequence[Rule] = RULES) -> list[Check]:
+    """Judge a machine, in the order of the rules."""
+    return [
+        Check(
+            name=rule.name,
+            status=rule.status,
+            found=rule.found.format(f=facts),
+            mend=rule.mend.format(f=facts) if rule.mend else None,
+        )
+        for rule in choose_rules(facts, rules)
+    ]
+
+
+def choose_rules(facts: Facts, rules: Sequence[Rule] = RULES) -> Iterator[Rule]:
+    """For each check the first rule that is for such a machine and holds; none where none does."""
+    told = set()
+    for rule in rules:
+        if rule.name not in told and facts.kind in rule.machines and rule.holds(facts):
+            told.add(rule.name)
+            yield rule

@@ -1,0 +1,169 @@
+"""What only the packages themselves can tell; each probe runs in a process that it may crash.
+
+A probe prints one JSON object as its last line. Whatever a broken package raises ends the process
+with a traceback, whose last line `edgekit.doctor.commands.explain` reads.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import EdgekitError
+
+DISTRIBUTIONS = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+"""Packages of pip that bring a cv2 of their own."""
+_FRAME_TRIES = 5
+"""A camera may fail to give its first frames while it starts."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the probe `arguments[0]` and print what it found, or the `error` that edgekit raised."""
+    import msgspec
+
+    name, *rest = arguments
+    try:
+        found = PROBES[name](*rest)
+    except EdgekitError as error:
+        found = {"error": str(error)}
+    sys.stdout.write("\n" + msgspec.json.encode(found).decode() + "\n")
+
+
+def probe_python() -> dict[str, Any]:
+    """The interpreter, its word size, and which OpenCVs pip has brought."""
+    return {
+        "version": platform.python_version(),
+        "bits": struct.calcsize("P") * 8,
+        "architecture": platform.machine(),
+        "executable": sys.executable,
+        "isolated": _is_isolated(),
+        "opencv_from_pip": [name for name in DISTRIBUTIONS if _distribution_version(name)],
+    }
+
+
+def _is_isolated() -> bool:
+    """Whether this is a virtual environment that does not see the system's packages."""
+    if sys.prefix == sys.base_prefix:
+        return False
+    settings = Path(sys.prefix, "pyvenv.cfg")
+    text = settings.read_text(encoding="utf-8") if settings.exists() else ""
+    return not re.search(r"^include-system-site-packages *= *true", text, re.I | re.M)
+
+
+def _distribution_version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def probe_module(name: str, distribution: str | None = None) -> dict[str, Any]:
+    """Import a module: its version and its file."""
+    module = import_module(name)
+    top = sys.modules[name.partition(".")[0]]
+    version = getattr(top, "__version__", None) or _distribution_version(distribution or name)
+    return {"version": str(version or "unknown"), "file": getattr(module, "__file__", None)}
+
+
+def probe_opencv() -> dict[str, Any]:
+    """cv2, and whether it was built with GStreamer."""
+    import cv2
+
+    built = re.search(r"GStreamer:\s+(\w+)", cv2.getBuildInformation())
+    return {**probe_module("cv2"), "gstreamer": bool(built and built[1] == "YES")}
+
+
+def probe_gobject() -> dict[str, Any]:
+    """PyGObject with GStreamer's two modules that a camera needs."""
+    import gi
+
+    gi.require_version("Gst", "1.0")
+    gi.require_version("GstApp", "1.0")
+    from gi.repository import Gst, GstApp  # noqa: F401
+
+    return {**probe_module("gi", "PyGObject"), "gstreamer": True}
+
+
+def probe_delegate() -> dict[str, Any]:
+    """Open the demo's model on LiteRT, and hold its golden images against it."""
+    from edgekit.bundle import open_bundle
+    from edgekit.cli.demo import demo_bundle
+    from edgekit.runtime.classifier import Classifier
+    from edgekit.runtime.golden_check import check_golden
+
+    bundle = open_bundle(demo_bundle())
+    classifier = Classifier(bundle)
+    check_golden(bundle, classifier)
+    made = classifier.engine.description
+    return {"runtime": f"{made.runtime} {made.version}", "delegate": made.delegate}
+
+
+def probe_gpu() -> dict[str, Any]:
+    """The GPU as CUDA describes it."""
+    from edgekit.runtime.tensorrt.cuda import open_cuda
+
+    cuda = open_cuda()
+    gpu = cuda.describe()
+    return {"name": gpu.name, "capability": [gpu.major, gpu.minor], "package": cuda.package}
+
+
+def probe_elements() -> dict[str, Any]:
+    """NVIDIA's GStreamer elements that `csi://` needs; none are missed where none can be asked."""
+    from edgekit.runtime.sources.gstreamer import list_missing_elements
+
+    return {"missing": list_missing_elements("nvarguscamerasrc ! nvvidconv")}
+
+
+def probe_devices() -> dict[str, Any]:
+    """Every /dev/videoN, and what it says of itself."""
+    from edgekit.runtime.sources.devices import list_devices
+
+    return {"devices": list_devices()}
+
+
+def probe_camera(path: str) -> dict[str, Any]:
+    """Open a camera and read one frame, then let it go."""
+    import cv2
+
+    capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
+    if not capture.isOpened():
+        return {"error": "OpenCV cannot open it"}
+    frame = None
+    for _ in range(_FRAME_TRIES):
+        _, frame = capture.read()
+        if frame is not None:
+            break
+    capture.release()
+    if frame is None:
+        return {"error": f"it opens, but gives no frame in {_FRAME_TRIES} tries"}
+    return {"width": frame.shape[1], "height": frame.shape[0]}
+
+
+PROBES: dict[str, Callable[..., dict[str, Any]]] = {
+    "python": probe_python,
+    "numpy": lambda: probe_module("numpy"),
+    "opencv": probe_opencv,
+    "gobject": probe_gobject,
+    "picamera2": lambda: probe_module("picamera2"),
+    "ai-edge-litert": lambda: probe_module("ai_edge_litert.interpreter", "ai-edge-litert"),
+    "tflite-runtime": lambda: probe_module("tflite_runtime.interpreter", "tflite-runtime"),
+    "onnxruntime": lambda: probe_module("onnxruntime"),
+    "tensorrt": lambda: probe_module("tensorrt"),
+    "tensorrt-rtx": lambda: probe_module("tensorrt_rtx"),
+    "delegate": probe_delegate,
+    "gpu": probe_gpu,
+    "elements": probe_elements,
+    "devices": probe_devices,
+    "camera": probe_camera,
+}
