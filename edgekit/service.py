@@ -61,7 +61,9 @@ DeviceAllow=char-drm rw
 DeviceAllow=char-dma_heap rw
 DeviceAllow=char-nvidia-frontend rw
 DeviceAllow=char-nvhost rw
-DeviceAllow=char-nvmap rw
+DeviceAllow=/dev/nvmap rw
+# Where NVIDIA's camera daemon listens.
+BindPaths=-/tmp/argus_socket
 
 NoNewPrivileges=yes
 CapabilityBoundingSet=
@@ -183,8 +185,10 @@ def install(
     settings = dict(options)
     for folder in (files.unit.parent, files.settings.parent):
         folder.mkdir(parents=True, exist_ok=True)
+    files.settings.parent.chmod(0o755)  # whatever root's umask: the service's user reads the bundle
     if bundle is not None:
         write_atomic(files.bundle, bundle.read_bytes(), mode=0o644)
+        files.bundle.chmod(0o644)
         settings = {"bundle": f"/{files.bundle.relative_to(root)}", **settings}
     text = write_settings(settings)
     write_atomic(files.settings, text.encode(), mode=0o600)

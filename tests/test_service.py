@@ -50,6 +50,7 @@ def test_options_of_run_become_settings(tmp_path: Path) -> None:
         ("--show", "--show is not for a service, which has no screen"),
         ("--frames 3", "--frames is not for a service, which does not end"),
         ("--json", "--json is not for a service, which prints no results: use --output"),
+        (f"--source {DEMO.parent}/digits.mp4", "is a file, which ends"),
         ("--output r.csv", "expected an absolute path, such as /var/lib/edgekit/camera/r.csv"),
     ],
 )

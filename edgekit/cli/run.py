@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,15 +147,15 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
         stop=stop,
     )
     notifier.tell(READY="1", STATUS=f"opening {source.describe().name}")
-    outputs = open_outputs(options, loaded.classifier, source.describe())
+    gc.freeze()  # what is there stays to the end: the loop need not look through it again and again
+    gc.enable()
     if not stream.open(wait=options["wait"], opening=opening):
         say(f"stopped before it was open: {stream.description}")
         return
+    outputs = open_outputs(options, loaded.classifier, stream.description)
     say("\n".join([*loaded.notes, f"source: {stream.description}"]))
     if stream.description.note:
         say(f"note: {stream.description.note}")
-    gc.freeze()  # what is there stays to the end: the loop need not look through it again and again
-    gc.enable()
     try:
         with ExitStack() as stack:
             sinks = _make_sinks(stream, options)
@@ -284,17 +285,18 @@ def _make_outputs(
         delivered = Deliveries(outputs, say)
         deliveries = delivered.each
         sinks.append(delivered)
+    summary = partial(stream.summary, stages=False)
     metrics: Metrics | None = None
     if options["serve"] is not None or options["metrics"] is not None:
         from edgekit.runtime.outputs.metrics import Metrics, serve_metrics
 
-        metrics = Metrics(stream.summary, deliveries)
+        metrics = Metrics(summary, deliveries)
         hearers.append(metrics.see_state)
         sinks.append(metrics)
     if options["serve"] is not None:
         from edgekit.runtime.page import PageSink, serve_page
 
-        page = PageSink(stream.summary, str(stream.description), deliveries, watched)
+        page = PageSink(summary, str(stream.description), deliveries, watched)
         hearers.append(page.see_state)
         address, port = read_address(options["serve"], "--serve")
         served = serve_page(page, metrics, address, port)
@@ -311,13 +313,12 @@ def _make_outputs(
 def _pump(stream: Stream, sinks: Sequence[Sink]) -> None:
     """Hand results to the sinks until the stream ends or nobody reads."""
     try:
-        try:
+        with ExitStack() as closing:
+            for sink in sinks:
+                closing.callback(sink.close)
             for result in stream:
                 for sink in sinks:
                     sink.write(result)
-        finally:
-            for sink in sinks:
-                sink.close()
     except BrokenPipeError:
         _forget_output()
 

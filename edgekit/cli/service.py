@@ -48,7 +48,8 @@ def install_command(words: Sequence[str], name: str, dry_run: bool) -> None:
     service.run_systemctl("--version")
     files = service.install(name, bundle, options, executable=executable)
     service.run_systemctl("daemon-reload")
-    service.run_systemctl("enable", "--now", files.unit.name)
+    service.run_systemctl("enable", files.unit.name)
+    service.run_systemctl("restart", files.unit.name)
     say(
         f"{files.unit.name} is installed and started; see it: edgekit service status --name {name},"
         f" journalctl -u {files.unit.name}"
@@ -91,6 +92,7 @@ def read_run_options(words: Sequence[str]) -> dict[str, Any]:
     """
     from edgekit.cli.run import command as run
     from edgekit.errors import SettingsError
+    from edgekit.runtime.sources import make_source
 
     with run.make_context("edgekit run", list(words)) as ctx:
         given = {
@@ -116,15 +118,14 @@ def read_run_options(words: Sequence[str]) -> dict[str, Any]:
                 f"--output {target} has no folder of its own in a service: expected an absolute"
                 f" path, such as /var/lib/edgekit/{NAME}/{target}"
             )
-    options = {spelled[name]: _plain(value) for name, value in given.items()}
-    return {**options, "wait": True} if _is_live(options) else options
-
-
-def _is_live(options: Mapping[str, Any]) -> bool:
-    from edgekit.runtime.sources import make_source
-
-    source = options.get("source")
-    return source is None or make_source(str(source)).is_live
+    if "class_names" in given:
+        given["class_names"] = given["class_names"].resolve()
+    source = given.get("source")
+    if source is not None and not make_source(str(source)).is_live:
+        raise SettingsError(
+            f"--source {source} is a file, which ends: expected a camera or a stream for a service"
+        )
+    return {spelled[name]: _plain(value) for name, value in given.items()} | {"wait": True}
 
 
 def _plain(value: Any) -> Any:
@@ -135,7 +136,7 @@ def _plain(value: Any) -> Any:
 
 def hide_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
     """The same, fit for a terminal."""
-    from edgekit.runtime.sources.network import hide_credentials
+    from edgekit.runtime.secrets import hide_credentials
 
     def hide(value: Any) -> Any:
         if isinstance(value, list):

@@ -167,6 +167,7 @@ def open_outputs(
         fps=source.fps or 10.0,
         rotate_bytes=round(options["rotate"] * 1e6),
         keep_files=options["keep"],
+        wait=options["wait"],
     )
     return [open_output(target, context) for target in options["outputs"]]
 

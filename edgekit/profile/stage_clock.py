@@ -68,10 +68,12 @@ class StageClock:
 
     def summary(self) -> dict[str, StageSummary]:
         """One summary a stage, in the order in which the stages first came."""
-        return {stage: self._summarize(stage) for stage in self._samples}
+        return {stage: self._summarize(stage) for stage in list(self._counts)}
 
     def _summarize(self, stage: str) -> StageSummary:
-        samples = np.array(self._samples[stage], np.float64)
+        # A copy first: numpy lets other threads run while it reads, and an array that is being read
+        # cannot grow.
+        samples = np.array(self._samples[stage][:], np.float64)
         percentiles = np.percentile(samples, (50, 90, 95, 99)) / 1e6
         p50, p90, p95, p99 = (round(float(value), 6) for value in percentiles)
         count = self._counts[stage]

@@ -28,5 +28,8 @@ class Background(threading.Thread):
         self.join(timeout_s)
         if self._error is not None:
             error, self._error = self._error, None
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # else it and this frame hold each other
         return not self.is_alive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -144,8 +145,9 @@ class _Crew:
         self._leaving = True
         for _ in self._workers:
             self._room.put(None)
+        until_s = time.monotonic() + LEAVE_S
         for worker in self._workers:
-            worker.join(LEAVE_S)
+            worker.join(max(0.0, until_s - time.monotonic()))
         return not any(worker.is_alive() for worker in self._workers)
 
 

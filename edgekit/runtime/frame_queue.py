@@ -17,6 +17,10 @@ class FrameQueue:
         self._limit = limit
         self._dropped = 0
 
+    def __len__(self) -> int:
+        """How many frames wait."""
+        return len(self._waiting)
+
     def put(self, capture: Capture) -> None:
         """Add a frame."""
         with self._changed:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 
 from msgspec.structs import replace
 
-from edgekit.errors import SourceError
+from edgekit.errors import ImageError, SettingsError, SourceError
 from edgekit.runtime.background import LEAVE_S, Background
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.frame import Source
@@ -16,18 +16,18 @@ from edgekit.runtime.frame_queue import FrameQueue
 from edgekit.runtime.policy import Picker, Policy
 from edgekit.runtime.repeats import RepeatCheck
 from edgekit.runtime.result import Capture, Result, ResultOptions, classify_capture, read_capture
-from edgekit.runtime.source_state import LiveCounts, SourceState, StateName, delay_s
+from edgekit.runtime.source_state import OPEN_S, LiveCounts, SourceState, StateName, delay_s
 
 QUEUE_FRAMES = 32
 """How many frames may wait when every one is to be classified."""
 STALL_S = 10.0
 """A driver that gives nothing for so long, and does not return either, is given up."""
-OPEN_S = 30.0
-"""The same while it opens: sources have time limits of their own, below this one."""
 FROZEN_S = 2.0
 """How long nothing but the same picture may come before the source counts as frozen."""
 STEADY_S = 5.0
 """A source that stayed for so long begins with the first delay again."""
+ATTEMPTS_BESIDE_A_HANGING_ONE = 8
+"""So often a source is opened while an earlier thread hangs in its driver and may hold it."""
 MOST_HANGING = 3
 """So many threads may hang inside a driver at once."""
 _LOOK_UP_S = 0.1
@@ -56,7 +56,7 @@ def classify_live(
     """
     capturing = _Capturing(source, policy, picker, counts, again, tell)
     max_age_ns = float("inf") if policy.max_age_s is None else policy.max_age_s * 1e9
-    dropped = 0
+    dropped, began = 0, False
     try:
         while not stop.is_set() and not capturing.ended:
             beat()
@@ -68,13 +68,18 @@ def classify_live(
                 counts.too_old += 1
                 dropped += 1
                 continue
-            yield classify_capture(
-                classifier,
-                capture,
-                options,
-                dropped=dropped,
-                connection=counts.losses,
-            )
+            try:
+                result = classify_capture(
+                    classifier, capture, options, dropped=dropped, connection=counts.losses
+                )
+            except (SettingsError, ImageError):  # its size: cameras come back with another
+                if not began:
+                    raise
+                counts.unfit += 1
+                dropped += 1
+                continue
+            began = True
+            yield result
             dropped = 0
     finally:
         capturing.leave()
@@ -95,6 +100,7 @@ class _Connection(Background):
         self.leave = threading.Event()
         self.began = self.alive = self.renewed = time.monotonic()
         self.repeats = RepeatCheck()
+        self.delivered = False
         self.start()
 
     def _capture(self) -> None:
@@ -110,6 +116,7 @@ class _Connection(Background):
                 elif not self.leave.is_set():
                     self.renewed = self.alive
                     self._put(capture)
+                    self.delivered = True
         finally:
             self._source.close()
 
@@ -184,19 +191,21 @@ class _Capturing:
                     self._again(), self._put, self._counts, is_open=False
                 )
         elif not connection.is_alive():
+            if len(self._queue):
+                return  # it ended right behind its last frame
             self._connection = None
             try:
                 connection.finish(0)
             except SourceError as error:
                 if self._again is None or not self._frames:
                     raise
-                self._lose(connection, str(error))
+                self._lose(str(error))
             else:
-                self.ended = self._again is None
-                if not self.ended:
-                    self._lose(connection, f"{self._name} ended")
+                self.ended = True
         elif connection.hangs:
             self._give_up(connection)
+        elif self._state == "lost" and connection.delivered:
+            self._change("live", f"{self._name} delivers again")
         elif connection.repeats_itself and self._state != "frozen":
             stamps = "with new time stamps" if connection.repeats.stamps_advance else "unchanged"
             self._change("frozen", f"{self._name} repeats the same picture, {stamps}")
@@ -206,16 +215,22 @@ class _Capturing:
         connection.leave.set()
         self._connection = None
         self._hanging = [thread for thread in self._hanging if thread.is_alive()] + [connection]
-        reason = f"{self._name} gave nothing for {STALL_S:g} s and its driver does not return"
+        limit_s = STALL_S if connection.is_open else OPEN_S
+        reason = f"{self._name} gave nothing for {limit_s:g} s and its driver does not return"
         if self._again is None or len(self._hanging) >= MOST_HANGING:
             raise SourceError(
                 f"{reason} ({len(self._hanging)} threads hang in it): unplug the camera and plug it"
                 " in again, or restart the board"
             )
-        self._lose(connection, reason)
+        self._lose(reason)
 
-    def _lose(self, connection: _Connection, reason: str) -> None:
+    def _lose(self, reason: str) -> None:
         now = time.monotonic()
+        stuck = any(thread.is_alive() for thread in self._hanging)
+        if stuck and self._attempts >= ATTEMPTS_BESIDE_A_HANGING_ONE:
+            raise SourceError(
+                f"{reason}; a thread that hangs in the driver may hold it: restart the program"
+            )
         if self._state != "lost":
             self._counts.losses += 1
             if now - self._since > STEADY_S:

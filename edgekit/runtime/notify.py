@@ -27,7 +27,7 @@ class Notifier:
             return
         message = "\n".join(f"{name}={value}" for name, value in fields.items())
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
-        with socket.socket(socket.AF_UNIX, kind) as sender, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as sender:
             sender.sendto(message.encode(), self._address)
 
     def beat(self) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 
 from edgekit.errors import MissingPackageError, OutputError
 from edgekit.profile.sensors import Sensors
+from edgekit.profile.stage_clock import StageTimes
 from edgekit.runtime.background import Background
 from edgekit.runtime.outputs.metrics import Metrics, import_prometheus
 from edgekit.runtime.outputs.output import Delivery
@@ -68,7 +69,7 @@ class PageSink:
         self._watched = watched
         self._viewers = 0
         self._changed = threading.Lock()
-        self._window: deque[Result] = deque(maxlen=2000)
+        self._window: deque[tuple[StageTimes, int]] = deque(maxlen=2000)
         self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self._label: str | None = None
         self._state = SourceState("live", source, 0.0)
@@ -76,11 +77,15 @@ class PageSink:
         self._result: Result | None = None
         self._jpeg: tuple[int, bytes] | None = None
         self._numbers: tuple[float, dict[str, Any]] | None = None
+        self._counted = (time.monotonic(), 0)
+        """When the frames were counted last, and how many there were."""
+        self._encoding = threading.Lock()
+        self._encoded_s = 0.0
 
     def write(self, result: Result) -> None:
         """Keep a result, and its frame while somebody looks."""
         self._result = result
-        self._window.append(result)
+        self._window.append((result.times, result.age_ns))
         best = result.prediction.top[0]
         if best.label != self._label:
             self._label = best.label
@@ -109,16 +114,19 @@ class PageSink:
     def _gather(self) -> dict[str, Any]:
         window = [self._window.popleft() for _ in range(len(self._window))]
         summary, result = self._summary(), self._result
-        times = np.array([each.times for each in window], np.float64).reshape(-1, 4) / 1e6
+        times = np.array([times for times, _ in window], np.float64).reshape(-1, 4) / 1e6
         stages = np.median(times, axis=0).round(3).tolist() if window else None
-        ages = [each.age_ns / 1e6 for each in window]
+        ages = [age_ns / 1e6 for _, age_ns in window]
+        now = time.monotonic()
+        rate = (summary.frames - self._counted[1]) / max(now - self._counted[0], 1e-3)
+        self._counted = (now, summary.frames)
         return {
             "at": time.time(),
             "source": self._source,
             "state": {"name": self._state.name, "reason": self._state.reason},
             "line": msgspec.to_builtins(make_line(result)) if result is not None else None,
             "frames": summary.frames,
-            "fps": round(len(window) / UPDATE_S, 1),
+            "fps": round(rate, 1),
             "left_out": {
                 name: getattr(summary, name)
                 for name in ("dropped", "skipped", "repeated", "too_old", "held_back")
@@ -135,13 +143,16 @@ class PageSink:
         }
 
     def picture(self) -> tuple[int, bytes] | None:
-        """The newest frame as JPEG and its number; encoded once for all viewers."""
-        result = self._result
-        if result is None or result.pixels is None:
-            return None
-        if self._jpeg is None or self._jpeg[0] != result.index:
-            self._jpeg = (result.index, encode_picture(result.pixels))
-        return self._jpeg
+        """A frame that is new, or was a tenth of a second ago, as JPEG and its number; encoded once
+        for all viewers."""
+        with self._encoding:
+            result, now = self._result, time.monotonic()
+            if result is None or result.pixels is None:
+                return None
+            is_due = now - self._encoded_s >= 0.9 * PICTURE_S
+            if self._jpeg is None or (is_due and self._jpeg[0] != result.index):
+                self._jpeg, self._encoded_s = (result.index, encode_picture(result.pixels)), now
+            return self._jpeg
 
 
 def encode_picture(pixels: Pixels) -> bytes:
@@ -164,7 +175,7 @@ class Served:
     def close(self) -> None:
         """End the server, with its viewers."""
         self._server.should_exit = self._server.force_exit = True
-        self._thread.join(1)
+        self._thread.join(0.3)
 
 
 def serve_page(page: PageSink, metrics: Metrics | None, address: str, port: int) -> Served:

@@ -7,6 +7,9 @@ from typing import Literal, NamedTuple
 DELAYS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Before the first, second, … attempt to open a lost source; the last of them from then on."""
 
+OPEN_S = 30.0
+"""A driver that takes longer to open a source is given up; sources have limits below this one."""
+
 StateName = Literal["live", "frozen", "lost"]
 
 
@@ -27,4 +30,4 @@ class LiveCounts:
     """What became of frames that were not classified, and how often the source was lost."""
 
     def __init__(self) -> None:
-        self.dropped = self.repeated = self.too_old = self.losses = 0
+        self.dropped = self.repeated = self.too_old = self.unfit = self.losses = 0

@@ -19,7 +19,7 @@ from edgekit.runtime.filters import Filter
 from edgekit.runtime.frame import Source, SourceDescription
 from edgekit.runtime.policy import Picker, Policy
 from edgekit.runtime.result import Result, ResultOptions
-from edgekit.runtime.source_state import LiveCounts, SourceState, delay_s
+from edgekit.runtime.source_state import OPEN_S, LiveCounts, SourceState, delay_s
 from edgekit.spec import Record
 
 _LOOK_UP_S = 0.1
@@ -30,10 +30,11 @@ class StreamSummary(Record, frozen=True, kw_only=True):
 
     `frames` were classified, in `seconds` from the first read to the last result. Of the frames of
     a live source, `dropped` were passed over because newer ones had come, `repeated` showed again
-    what the one before had, and `too_old` were beyond the age allowed; `losses` counts how often
-    it was lost. `skipped` were passed over as the policy asked, `held_back` were classified and not
-    reported. `ended` says that the source came to its end by itself; `expected` is how many frames
-    its container promises, None when it does not say.
+    what the one before had, `too_old` were beyond the age allowed, and `unfit` could not be
+    classified, as when a camera came back with a smaller picture than --roi; `losses` counts how
+    often it was lost. `skipped` were passed over as the policy asked, `held_back` were classified
+    and not reported. `ended` says that the source came to its end by itself; `expected` is how many
+    frames its container promises, None when it does not say.
     """
 
     frames: int
@@ -41,6 +42,7 @@ class StreamSummary(Record, frozen=True, kw_only=True):
     skipped: int
     repeated: int
     too_old: int
+    unfit: int
     held_back: int
     losses: int
     seconds: float
@@ -68,7 +70,7 @@ class Stream:
 
     `again` makes a live source anew, once it was lost; without it that ends the stream. `tell`
     hears of changes of its state, `beat` is called again and again while it waits for the source
-    and while a live stream runs. `limit` ends it after so many frames were classified.
+    and while it runs. `limit` ends it after so many frames were classified.
     """
 
     def __init__(
@@ -144,8 +146,14 @@ class Stream:
             self._beat()
 
     def _open_once(self, opening: Background) -> bool:
+        began = time.monotonic()
         while not opening.finish(_LOOK_UP_S):
             self._beat()
+            if time.monotonic() - began > OPEN_S:
+                raise SourceError(
+                    f"{self._source.describe().name} does not open: its driver gave no answer for"
+                    f" {OPEN_S:g} s: unplug the camera and plug it in again"
+                )
             if self.stop.is_set():
                 return False
         return True
@@ -159,6 +167,7 @@ class Stream:
                 self._frames += 1
                 self._clock.add_times(result.times)
                 self._seconds = time.perf_counter() - began
+                self._beat()
                 dropped += result.dropped
                 kept = self._filter(result)
                 if kept is None:
@@ -204,19 +213,20 @@ class Stream:
             picker=self._picker,
         )
 
-    def summary(self) -> StreamSummary:
-        """What the stream did so far."""
+    def summary(self, *, stages: bool = True) -> StreamSummary:
+        """What the stream did so far; without `stages` at hardly any cost."""
         return StreamSummary(
             frames=self._frames,
             dropped=self._counts.dropped,
             skipped=self._picker.skipped if self._picker else 0,
             repeated=self._counts.repeated,
             too_old=self._counts.too_old,
+            unfit=self._counts.unfit,
             held_back=self._held_back,
             losses=self._counts.losses,
             seconds=self._seconds,
             fps=self._frames / self._seconds if self._seconds else 0.0,
-            stages_ms=self._clock.summary(),
+            stages_ms=self._clock.summary() if stages else {},
             ended=self._ended,
             expected=self.description.frames,
         )

@@ -27,6 +27,7 @@ def format_counts(summary: StreamSummary) -> str:
         "skipped as asked": summary.skipped,
         "repeated": summary.repeated,
         "too old": summary.too_old,
+        "of no use": summary.unfit,
         "not reported": summary.held_back,
     }
     text = ", ".join([text, *(f"{count:,} {what}" for what, count in others.items() if count)])
@@ -48,8 +49,8 @@ def is_cut_short(summary: StreamSummary) -> bool:
 
 
 def _count_decoded(summary: StreamSummary) -> int:
-    passed_over = summary.dropped + summary.skipped + summary.repeated + summary.too_old
-    return summary.frames + passed_over
+    passed_over = summary.dropped + summary.skipped + summary.repeated
+    return summary.frames + passed_over + summary.too_old + summary.unfit
 
 
 def check_complete(summary: StreamSummary, name: str) -> None:

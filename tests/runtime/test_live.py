@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from edgekit.errors import SourceError
 from edgekit.runtime import live, source_state
+from edgekit.runtime import stream as stream_module
 from edgekit.runtime.frame import Frame, SourceDescription
 from edgekit.runtime.policy import Policy
 from edgekit.runtime.preprocess import Pixels
-from edgekit.runtime.result import Result
+from edgekit.runtime.result import Region, Result, ResultOptions
 from edgekit.runtime.source_state import SourceState
 from edgekit.runtime.stream import Stream
 from tests.runtime.test_stream import number_classifier
@@ -123,7 +125,10 @@ def run(
 
 
 def test_a_lost_source_comes_back() -> None:
-    cameras = [Camera([1, 2, LOST]), Camera([], opens=False), Camera([3, 4, LOST]), Camera([5, 6])]
+    cameras = [
+        *(Camera([1, 2, LOST]), Camera([], opens=False), Camera([3, 4, LOST])),
+        Camera([5, 6, 1.0]),
+    ]
     results, states, stream = run(cameras, frames=6)
     assert [result.prediction.class_index for result in results] == [1, 2, 3, 4, 5, 6]
     assert [result.index for result in results] == [0, 1, 2, 3, 4, 5]
@@ -303,3 +308,56 @@ def test_a_hundred_losses_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) 
     assert len(states) == 2 * 99
     assert len(threading.enumerate()) < 5
     assert all(camera.closed for camera in made)
+
+
+def test_the_end_of_a_source_is_the_end() -> None:
+    """Of one that ends by itself, as a video played in time does."""
+    results, states, stream = run([Camera([1, 2]), Camera([3])])
+    assert [result.prediction.class_index for result in results] == [1, 2]
+    assert states == []
+    assert stream.summary().ended
+
+
+def test_frames_of_another_size_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shrinking(Camera):
+        def read(self, buffer: Pixels | None = None) -> Frame | None:
+            frame = super().read()
+            if frame is None or self.count not in (2, 3):
+                return frame
+            return replace(frame, pixels=frame.pixels[:5, :5])
+
+    stream = Stream(
+        Shrinking([1, 2, 3, 4]),
+        [number_classifier()],
+        policy=Policy(kind="every"),
+        options=ResultOptions(1, region=Region(0, 0, 50, 50)),
+    )
+    assert stream.open()
+    assert [result.prediction.class_index for result in stream] == [1, 4]
+    assert stream.summary().unfit == 2
+
+
+def test_a_source_that_never_opens_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stuck(Camera):
+        def open(self) -> None:
+            time.sleep(1)
+
+    monkeypatch.setattr(stream_module, "OPEN_S", 0.2)
+    with pytest.raises(SourceError, match=r"the camera does not open: .* no answer for 0\.2 s"):
+        Stream(Stuck([]), [number_classifier()]).open()
+
+
+def test_live_is_told_also_when_frames_are_rarely_taken() -> None:
+    policy = Policy(kind="latest", every_s=1000.0)
+    states: list[SourceState] = []
+    left = [Camera([*range(3, 60)], interval_s=0.02)]
+    stream = Stream(
+        Camera([1, LOST]),
+        [number_classifier()],
+        policy=policy,
+        again=lambda: left.pop(0),
+        tell=states.append,
+    )
+    assert stream.open()
+    assert len(list(stream)) == 1
+    assert [state.name for state in states] == ["lost", "live"]

@@ -20,6 +20,7 @@ COLUMNS = (
 )
 ROTATE_BYTES = 100_000_000
 KEEP_FILES = 5
+_LONGEST_LINE = 1_000_000
 
 
 class RotatedFile:
@@ -38,7 +39,7 @@ class RotatedFile:
         """Write `piece` whole, or raise OSError and leave the file as it was."""
         if self._file is None:
             self._file = self._path.open("ab")
-            self._size = self._file.tell()
+            self._size = self._cut_half_line(self._file)
         if self._size and self._size + len(piece) > self._limit:
             self._rotate()
         data = piece if self._size else self._head + piece
@@ -50,6 +51,18 @@ class RotatedFile:
             self._mend()
             raise
         self._size += len(data)
+
+    def _cut_half_line(self, file: IO[bytes]) -> int:
+        """Cut off what a power cut left of a last line; the size of the file then."""
+        size = file.tell()
+        with self._path.open("rb") as reader:
+            reader.seek(max(0, size - _LONGEST_LINE))
+            tail = reader.read()
+        half = len(tail) - (tail.rfind(b"\n") + 1)
+        if half and (half < len(tail) or size == half):
+            file.truncate(size - half)
+            return size - half
+        return size
 
     def _mend(self) -> None:
         """Cut off what was half written, and open the file anew at the next attempt."""
@@ -94,7 +107,7 @@ class FileOutput(Output):
 
     def __init__(self, path: Path, *, limit: int = ROTATE_BYTES, keep: int = KEEP_FILES) -> None:
         self.name = str(path)
-        as_csv = path.suffix == ".csv"
+        as_csv = path.suffix.lower() == ".csv"
         self._encode = encode_csv if as_csv else encode_json_lines
         head = encode_row(COLUMNS) if as_csv else b""
         self._file = RotatedFile(path, limit=limit, keep=keep, head=head)

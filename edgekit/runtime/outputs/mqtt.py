@@ -7,6 +7,7 @@ sent again, with the same `id`. https://www.home-assistant.io/integrations/mqtt/
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 import time
@@ -22,7 +23,8 @@ from edgekit.errors import MissingPackageError, OutputError
 from edgekit.runtime.background import Background
 from edgekit.runtime.outputs.lines import encode_line
 from edgekit.runtime.outputs.output import RETRY_S, Numbered, Output
-from edgekit.runtime.outputs.spool import Spool
+from edgekit.runtime.outputs.spool import Spool, SpoolError
+from edgekit.runtime.secrets import hide_credentials
 
 CONNECT_S = 5.0
 KEEPALIVE_S = 30
@@ -40,8 +42,12 @@ MOST_FRESH = 10_000
 """How many results may wait in memory where the disk cannot take them."""
 FLUSH_S = 1.0
 """How often results that cannot be sent are put on disk, all at once."""
-CLOSE_S = 1.0
+CLOSE_S = 0.4
 _EXAMPLE = "mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC, or mqtts:// for TLS"
+
+
+class AwayError(OutputError):
+    """The broker cannot be reached now."""
 
 
 class Broker(NamedTuple):
@@ -66,7 +72,7 @@ class Broker(NamedTuple):
     @classmethod
     def parse(cls, url: str) -> Broker:
         """Read a URL; OutputError without its secrets when that fails."""
-        shown = re.sub(r"(?<=://).*@", "***@", url)
+        shown = hide_credentials(url)
         problem = None
         try:
             parts = urlsplit(url)
@@ -79,10 +85,10 @@ class Broker(NamedTuple):
         authority = allowed.pop("ca", None)
         if not host:
             problem = "names no host"
-        elif not topic or set(topic) & set("+#\0"):
-            problem = f"has the topic {topic!r}"
+        elif not topic or set(topic) & set("+#@\0"):
+            problem = "has no topic behind its host, or one with + # or @"
         elif allowed:
-            problem = f"has the setting {next(iter(allowed))!r}, and only ca=FILE is known"
+            problem = "has settings, of which only ca=FILE is known"
         elif any(sign in url for sign in '# <>"\\^`{|}'):
             problem = "has a stray character (write it as %XX)"
         if problem:
@@ -119,11 +125,12 @@ class MqttOutput(Output):
         self._fresh: deque[bytes] = deque()
         """Results that are neither on disk nor on their way."""
         self._spooled = len(spool)
-        self._batch = 0
-        """How many of the oldest on disk are on their way."""
+        self._batch: int | None = None
+        """The number of the newest of those on disk that are on their way."""
 
     def check(self) -> None:
-        """Connect for the first time. Raises OutputError saying why the broker cannot be used."""
+        """Connect for the first time. Raises AwayError when there is no broker, OutputError saying
+        why it cannot be used."""
         self._link = _Link(self._broker)
         self._link.announce(self._describe())
 
@@ -135,9 +142,15 @@ class MqttOutput(Output):
                 self._reconnect()
             if self._link is not None:
                 self._send(time.monotonic() + SEND_S)
+        except SpoolError as error:
+            self.problem = str(error)
         except OutputError as error:
             self._lose(str(error))
-        must_wait = self._link is None or self._spooled or len(self._fresh) > MANY_FRESH
+        else:
+            if self._link is not None:
+                self.problem = None
+        is_slow = len(self._fresh) > MANY_FRESH and self._link is not None and self._link.is_idle
+        must_wait = self._link is None or self._spooled or is_slow
         if must_wait and time.monotonic() - self._flushed_s >= FLUSH_S:
             self._flush()
         while len(self._fresh) > MOST_FRESH:
@@ -154,18 +167,33 @@ class MqttOutput(Output):
         connecting, self._connecting = self._connecting, None
         self._link = connecting.take()
         self._link.announce(self._describe())
-        self._attempts, self.problem = 0, None
+        self._attempts = 0
 
     def _lose(self, reason: str) -> None:
         """The broker is away: what it did not acknowledge is to be sent again."""
+        self._take_back()
         if self._link is not None:
-            if not self._batch:
-                self._fresh.extendleft(reversed(self._link.unacknowledged()))
             self._link.drop()
-        self._link, self._batch = None, 0
+        self._link, self._batch = None, None
         self.problem = reason
         self._due_s = time.monotonic() + RETRY_S[min(self._attempts, len(RETRY_S) - 1)]
         self._attempts += 1
+
+    def _take_back(self) -> None:
+        """What was sent from memory and not acknowledged goes before all that waits."""
+        if self._link is None or self._batch is not None:
+            return  # those are still on disk
+        unsure = self._link.unacknowledged()
+        if not unsure:
+            return
+        try:
+            if self._spooled:
+                self._spool.prepend(unsure)
+                self._spooled += len(unsure)
+                return
+        except SpoolError as error:
+            self.problem = str(error)
+        self._fresh.extendleft(reversed(unsure))
 
     def _send(self, until_s: float) -> None:
         """Send in order, first what is on disk. Returns when all was acknowledged, or then."""
@@ -173,14 +201,16 @@ class MqttOutput(Output):
         assert link is not None
         link.work(0.0)
         while time.monotonic() < until_s:
-            if self._batch and link.is_idle:
+            if self._batch is not None and link.is_idle:
                 self._spool.remove(self._batch)
-                self._spooled -= self._batch
-                self._batch = 0
-            if self._spooled and not self._batch and link.is_idle:
-                documents = self._spool.first(BATCH)
-                self._batch = len(documents)
-                link.queue(documents)
+                self._batch = None
+                self._spooled = len(self._spool)
+            if self._spooled and self._batch is None and link.is_idle:
+                waiting = self._spool.first(BATCH)
+                self._spooled = self._spooled if waiting else 0
+                if waiting:
+                    self._batch = waiting[-1][0]
+                    link.queue([document for _, document in waiting])
             elif not self._spooled and self._fresh and link.is_idle:
                 link.queue([self._fresh.popleft() for _ in range(min(BATCH, len(self._fresh)))])
             if link.is_idle:
@@ -195,15 +225,11 @@ class MqttOutput(Output):
         before = self._spool.dropped
         try:
             self._spool.append(list(self._fresh))
-        except OutputError as error:
+            self._fresh.clear()
+            self._spooled = len(self._spool)
+        except SpoolError as error:
             self.problem = str(error)
-            return
-        dropped = self._spool.dropped - before
-        self.lost += dropped
-        self._spooled += len(self._fresh) - dropped
-        self._fresh.clear()
-        if dropped and self._batch:
-            self._lose("more results wait than may: the oldest were dropped")
+        self.lost += self._spool.dropped - before
 
     def keep(self, results: Sequence[Numbered]) -> int:
         """Take over what is left; `close` puts on disk what it cannot send."""
@@ -217,8 +243,7 @@ class MqttOutput(Output):
                 self._send(time.monotonic() + CLOSE_S)
         except OutputError:
             pass
-        if self._link is not None and not self._batch:
-            self._fresh.extendleft(reversed(self._link.unacknowledged()))
+        self._take_back()
         self._flush()
         self.lost += len(self._fresh)
         if self._link is not None:
@@ -270,8 +295,10 @@ class _Link:
             if broker.tls:
                 client.tls_set(ca_certs=broker.authority)
             client.connect(broker.host, broker.port, KEEPALIVE_S)
-        except (OSError, ValueError) as error:
+        except (ssl.SSLError, FileNotFoundError) as error:
             raise OutputError(_spell_failure(broker, error)) from None
+        except (OSError, ValueError) as error:
+            raise AwayError(_spell_failure(broker, error)) from None
         until_s = time.monotonic() + CONNECT_S
         while not self._stands and self._refused is None and time.monotonic() < until_s:
             if client.loop(0.1) and self._refused is None:
@@ -333,7 +360,7 @@ class _Link:
             farewell = self._client.publish(
                 f"{self._topic}/available", "offline", qos=1, retain=True
             )
-            until_s = time.monotonic() + 0.5
+            until_s = time.monotonic() + 0.2
             while not farewell.is_published() and time.monotonic() < until_s:
                 if self._client.loop(0.05):
                     break
@@ -398,5 +425,6 @@ def spool_path(broker: Broker) -> Path:
     """Where results for this broker wait: in edgekit's cache folder, or `$EDGEKIT_STATE`."""
     from edgekit.runtime.outputs.state import state_folder
 
-    name = re.sub(r"[^a-zA-Z0-9.-]", "_", f"{broker.host}-{broker.port}-{broker.topic}")
-    return state_folder() / f"mqtt-{name}.sqlite"
+    name = re.sub(r"[^a-zA-Z0-9.-]", "_", f"{broker.host}-{broker.port}")
+    topic = hashlib.sha256(broker.topic.encode()).hexdigest()[:12]
+    return state_folder() / f"mqtt-{name}-{topic}.sqlite"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from edgekit.errors import OutputError, SettingsError
 from edgekit.runtime.outputs.output import Output
+from edgekit.runtime.secrets import hide_credentials
 
 SECRET = "EDGEKIT_WEBHOOK_SECRET"
 LINES = (".jsonl", ".csv")
@@ -24,6 +25,8 @@ class OutputContext(NamedTuple):
     """Of an annotated video of a source that does not say."""
     rotate_bytes: int
     keep_files: int
+    wait: bool = False
+    """Whether to begin without a broker that is not there yet."""
 
 
 def open_output(target: str, context: OutputContext) -> Output:
@@ -43,7 +46,7 @@ def open_output(target: str, context: OutputContext) -> Output:
     path = Path(target)
     if scheme or path.suffix.lower() not in (*LINES, *VIDEOS):
         raise SettingsError(
-            f"--output {scheme + '://…' if scheme else target!r} is not understood: expected"
+            f"--output {hide_credentials(target)!r} is not understood: expected"
             " FILE.jsonl, FILE.csv, FILE.mp4, mqtt[s]://HOST/TOPIC or http[s]://HOST/PATH"
         )
     check_writable(path)
@@ -59,7 +62,7 @@ def open_output(target: str, context: OutputContext) -> Output:
 
 
 def _open_mqtt(url: str, context: OutputContext) -> Output:
-    from edgekit.runtime.outputs.mqtt import Broker, MqttOutput, spool_path
+    from edgekit.runtime.outputs.mqtt import AwayError, Broker, MqttOutput, spool_path
     from edgekit.runtime.outputs.spool import Spool
 
     broker = Broker.parse(url)
@@ -69,7 +72,12 @@ def _open_mqtt(url: str, context: OutputContext) -> Output:
         spool=Spool(spool_path(broker)),
         device=context.device,
     )
-    output.check()
+    try:
+        output.check()
+    except AwayError as error:
+        if not context.wait:
+            raise
+        output.problem = str(error)
     return output
 
 

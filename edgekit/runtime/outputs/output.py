@@ -19,7 +19,7 @@ WAITING_PIXELS = 8
 """The same where they carry their frames, which take megabytes each."""
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Before the first, second, … attempt of an output that fails."""
-CLOSE_S = 1.5
+CLOSE_S = 0.9
 """How long outputs may take at the end, all together."""
 
 OutputState = Literal["works", "fails"]
@@ -89,6 +89,7 @@ class Delivery:
         self._written = self._dropped = self._failures = 0
         self._state: OutputState = "works"
         self._ending = threading.Event()
+        self._in_hand = 0
         self._thread = Background("edgekit-output", self._run)
         self._thread.start()
 
@@ -107,10 +108,20 @@ class Delivery:
         return OutputCounts(self._written, dropped, self._failures, self._state)
 
     def _run(self) -> None:
+        self._deliver()
+        with self._changed:
+            left = list(self._waiting)
+            self._waiting.clear()
+        self._dropped += len(left) - self._output.keep(left)
+        self._output.close()
+
+    def _deliver(self) -> None:
+        """Hand results over until the end; those that could not be wait still."""
         attempts = 0
         batch: list[Numbered] = []
         while True:
             batch += self._take(self._output.batch - len(batch), wait=not batch)
+            self._in_hand = len(batch)
             try:
                 self._output.write(batch)
             except OutputError as error:
@@ -121,12 +132,22 @@ class Delivery:
                     return
                 attempts += 1
                 # Those that wait meanwhile push the oldest out of the batch as well.
-                surplus = max(0, len(batch) + len(self._waiting) - self._limit)
-                self._dropped += len(batch[:surplus])
+                with self._changed:
+                    surplus = max(0, len(batch) + len(self._waiting) - self._limit)
+                    self._dropped += len(batch[:surplus])
                 del batch[:surplus]
                 continue
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the output
+                self._failures += 1
+                self._look_at(f"{type(error).__name__}: {error}")
+                with self._changed:
+                    self._dropped += len(batch)
+                batch = []
+                if self._ending.wait(RETRY_S[0]):
+                    return
+                continue
             self._written += len(batch)
-            batch, attempts = [], 0
+            batch, attempts, self._in_hand = [], 0, 0
             self._look_at(self._output.problem)
             if not self._waiting and self._ending.is_set():
                 return
@@ -161,15 +182,11 @@ class Delivery:
     def end(self, by_s: float) -> None:
         """Wait for the output until then (`time.monotonic`), and go on without it if it hangs."""
         self._thread.join(max(0.0, by_s - time.monotonic()))
-        with self._changed:
-            left = list(self._waiting)
         if self._thread.is_alive():
-            self._dropped += len(left)
-            self._tell(f"output {self.name} did not finish, {len(left):,} results are lost")
-            return
-        kept = self._output.keep(left)
-        self._dropped += len(left) - kept
-        self._output.close()
+            with self._changed:
+                lost = len(self._waiting) + self._in_hand
+                self._dropped += lost
+            self._tell(f"output {self.name} did not finish, up to {lost:,} results are lost")
 
 
 class Deliveries:

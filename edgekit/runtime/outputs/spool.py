@@ -12,12 +12,16 @@ from edgekit.errors import OutputError
 SPOOL_RESULTS = 100_000
 
 
+class SpoolError(OutputError):
+    """The disk cannot keep or give results."""
+
+
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise OutputError(
+        raise SpoolError(
             f"results cannot be kept in {path} ({error}): free some space there, or move the file"
             " away when it is damaged"
         ) from error
@@ -51,41 +55,49 @@ class Spool:
 
     def append(self, documents: Sequence[bytes]) -> None:
         """Put documents behind those that wait; they are on disk when this returns."""
-        with _told(self.path):
-            database = self._open()
-            with database:
-                database.execute("BEGIN IMMEDIATE")
-                database.executemany(
-                    "INSERT INTO waiting (document) VALUES (?)", [(d,) for d in documents]
-                )
-                (count,) = database.execute("SELECT COUNT(*) FROM waiting").fetchone()
-                surplus = max(0, count - self._limit)
-                self._delete(database, surplus)
+        with _told(self.path), self._transaction() as database:
+            database.executemany(
+                "INSERT INTO waiting (document) VALUES (?)", [(d,) for d in documents]
+            )
+            (count,) = database.execute("SELECT COUNT(*) FROM waiting").fetchone()
+            surplus = max(0, count - self._limit)
+            database.execute(
+                "DELETE FROM waiting WHERE number IN"
+                " (SELECT number FROM waiting ORDER BY number LIMIT ?)",
+                (surplus,),
+            )
             self.dropped += surplus
 
-    def first(self, count: int) -> list[bytes]:
-        """The oldest documents; they stay until `remove`."""
+    def prepend(self, documents: Sequence[bytes]) -> None:
+        """Put documents before those that wait."""
+        with _told(self.path), self._transaction() as database:
+            (first,) = database.execute("SELECT MIN(number) FROM waiting").fetchone()
+            begin = (1 if first is None else first) - len(documents)
+            database.executemany(
+                "INSERT INTO waiting (number, document) VALUES (?, ?)",
+                list(enumerate(documents, begin)),
+            )
+
+    def first(self, count: int) -> list[tuple[int, bytes]]:
+        """The oldest documents with their numbers; they stay until `remove`."""
         with _told(self.path):
             rows = self._open().execute(
-                "SELECT document FROM waiting ORDER BY number LIMIT ?", (count,)
+                "SELECT number, document FROM waiting ORDER BY number LIMIT ?", (count,)
             )
-            return [row[0] for row in rows]
+            return [(int(number), document) for number, document in rows]
 
-    def remove(self, count: int) -> None:
-        """Take the oldest documents out for good."""
-        with _told(self.path):
-            database = self._open()
-            with database:
-                database.execute("BEGIN IMMEDIATE")
-                self._delete(database, count)
+    def remove(self, last: int) -> None:
+        """Take documents out for good, up to and with the number `last`."""
+        with _told(self.path), self._transaction() as database:
+            database.execute("DELETE FROM waiting WHERE number <= ?", (last,))
 
-    @staticmethod
-    def _delete(database: sqlite3.Connection, count: int) -> None:
-        database.execute(
-            "DELETE FROM waiting WHERE number IN"
-            " (SELECT number FROM waiting ORDER BY number LIMIT ?)",
-            (count,),
-        )
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of it or nothing."""
+        database = self._open()
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            yield database
 
     def __len__(self) -> int:
         with _told(self.path):

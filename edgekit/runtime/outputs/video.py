@@ -26,7 +26,7 @@ class VideoOutput(Output):
     when the frames' size changes. A file of that name from an earlier run is kept as `NAME.1`."""
 
     wants_pixels = True
-    batch = 4
+    batch = 1
     gather_s = 0.0
 
     def __init__(
@@ -56,19 +56,24 @@ class VideoOutput(Output):
         if self._frames % _CHECK_EVERY:
             return False
         try:
-            room = shutil.disk_usage(self._path.parent).free
             size = self._path.stat().st_size
         except OSError:
             return True
-        if room < _LEAST_ROOM:  # the writer itself would not tell
+        self._check_room()
+        return size > self._limit
+
+    def _check_room(self) -> None:
+        """The writer itself would not tell of a full disk."""
+        room = shutil.disk_usage(self._path.parent).free
+        if room < _LEAST_ROOM:
             self.close()
             raise OutputError(
                 f"cannot write {self.name} ({room / 1e6:.1f} MB are free): free some space there"
             )
-        return size > self._limit
 
     def _begin(self, size: tuple[int, int]) -> None:
         self.close()
+        self._check_room()
         try:
             if self._path.exists():
                 rotate(self._path, self._keep)

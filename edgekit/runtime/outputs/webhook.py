@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from edgekit.errors import OutputError
 from edgekit.runtime.outputs.lines import encode_line
 from edgekit.runtime.outputs.output import Numbered, Output
+from edgekit.runtime.secrets import hide_credentials
 
 TIMEOUT_S = 5.0
 SIGNATURE = "X-Edgekit-Signature"
@@ -28,8 +28,8 @@ class WebhookOutput(Output):
     batch = 100
 
     def __init__(self, url: str, *, secret: bytes | None = None) -> None:
-        self.name = re.sub(r"\?.*", "?***", re.sub(r"(?<=://).*@", "***@", url))
-        if any(sign in url for sign in ' <>"\\^`{|}') or not url.isascii():
+        self.name = hide_credentials(url)
+        if any(sign in url for sign in ' <>"\\^`{|}') or not (url.isascii() and url.isprintable()):
             raise OutputError(
                 f"the URL {self.name} has a stray character: expected https://HOST[:PORT]/PATH,"
                 " with special characters as %XX"
@@ -61,7 +61,7 @@ class WebhookOutput(Output):
             connection.request("POST", self._path, body, headers)
             answer = connection.getresponse()
             answer.read()
-        except (OSError, HTTPException) as error:
+        except (OSError, UnicodeError, HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise OutputError(f"cannot reach {self.name} ({reason}): check the address") from None
         finally:

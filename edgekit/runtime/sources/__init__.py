@@ -30,7 +30,10 @@ def make_source(text: str, wish: Wish = ANYTHING) -> Source:
         from edgekit.runtime.sources.images import ImageSource
 
         return ImageSource(path)
-    found = f"there is no file or folder {text!r}" if text else "the source is empty"
+    from edgekit.runtime.secrets import hide_credentials
+
+    shown = hide_credentials(text) if ":/" in text else text
+    found = f"there is no file or folder {shown!r}" if text else "the source is empty"
     raise SourceError(
         f"{found}: expected a camera number, a video, an image, a folder of images, an rtsp:// or"
         " http:// URL, csi://0, or test://"
@@ -50,7 +53,8 @@ def _open_path(path: Path) -> Source:
 
 
 def _make_stream(url: str, wish: Wish) -> Source:
-    from edgekit.runtime.sources.network import NetworkSource, hide_credentials
+    from edgekit.runtime.secrets import hide_credentials
+    from edgekit.runtime.sources.network import NetworkSource
 
     scheme = url.partition("://")[0].lower()
     if scheme == "csi":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from urllib.parse import urlsplit
 
@@ -11,17 +10,12 @@ import cv2
 from edgekit.errors import SourceError
 from edgekit.runtime.frame import Frame, SourceDescription
 from edgekit.runtime.preprocess import Pixels
+from edgekit.runtime.secrets import hide_credentials
 from edgekit.runtime.sources.opencv import CaptureSource, open_capture
 
 OPEN_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 5.0
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-
-
-def hide_credentials(url: str) -> str:
-    """`url` fit for a log: without user name, password, and query (some cameras put them there)."""
-    without_user = re.sub(r"(?<=://).*@", "***@", url)
-    return re.sub(r"\?.*", "?***", without_user)
 
 
 class NetworkSource(CaptureSource):
@@ -73,8 +67,10 @@ class NetworkSource(CaptureSource):
             ) from None
         try:
             socket.create_connection(address, timeout=self._open_timeout_s).close()
-        except OSError as error:
-            reason = error.strerror or f"no answer within {self._open_timeout_s:g} s"
+        except (OSError, UnicodeError) as error:
+            reason = (
+                getattr(error, "strerror", None) or f"no answer within {self._open_timeout_s:g} s"
+            )
             raise SourceError(
                 f"cannot reach {self.name} ({reason}): check that it is switched on,"
                 " on this network, and serves that port"

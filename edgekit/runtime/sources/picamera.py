@@ -43,6 +43,7 @@ class PicameraSource:
                 f"there is no camera {self.name}, found {named or 'none at all'}: check the ribbon"
                 " cable, then rpicam-hello --list-cameras"
             )
+        camera = None
         try:
             camera = library.Picamera2(sensor)
             camera.configure(
@@ -52,6 +53,8 @@ class PicameraSource:
             )
             camera.start()
         except (RuntimeError, IndexError) as error:
+            if camera is not None:
+                camera.close()  # else the next attempt finds it held
             raise SourceError(
                 f"{self.name} cannot be started ({error}): no other program may hold it, and the"
                 " size must be one that the sensor has: see rpicam-hello --list-cameras"

@@ -136,3 +136,23 @@ def test_frames_go_only_where_they_are_wanted() -> None:
     assert pictures.pixels == [True] * 4
     assert plain.seen == pictures.seen
     assert len(set(plain.seen)) == 4
+
+
+def test_a_fault_of_an_output_is_told_and_does_not_end_it() -> None:
+    class Faulty(Collector):
+        def write(self, results: Sequence[Numbered]) -> None:
+            if self.reason:
+                raise ZeroDivisionError(self.reason)
+            super().write(results)
+
+    output, told = Faulty(), []
+    output.reason = "by zero"
+    delivery = Delivery(output, told.append)
+    delivery.put(make_numbered(1)[0])
+    wait_until(lambda: delivery.counts.dropped == 1)
+    output.reason = None
+    delivery.put(make_numbered(1, first=1)[0])
+    wait_until(lambda: output.seen == ["run-1"])
+    finish(delivery)
+    assert told[0] == "output collector fails: ZeroDivisionError: by zero"
+    assert "works again" in told[1]

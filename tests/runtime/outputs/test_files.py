@@ -123,12 +123,15 @@ def test_a_video_is_kept_when_another_begins(tmp_path: Path) -> None:
         ("ftp://host/x", "is not understood"),
         ("/nowhere/r.csv", "cannot write /nowhere/r.csv (No such file or directory)"),
         ("mqtt://", "names no host"),
-        ("mqtt://user:hunter2@host", "has the topic ''"),
+        ("mqtt://user:hunter2@host", "has no topic behind its host"),
         ("mqtt://user:hunter2@host/a/#", "a stray character"),
-        ("mqtt://user:hunter2@host/a/+", "has the topic 'a/+'"),
+        ("mqtt://user:hunter2@host/a/+", "or one with + # or @"),
         ("mqtt://user:hunter2@host/a b", "a stray character"),
         ("mqtt://user:hunter2@host:x/a", "cannot be read"),
-        ("mqtts://host/a?cert=1", "has the setting 'cert'"),
+        ("mqtts://host/a?password=hunter2", "has settings, of which only ca=FILE"),
+        ("mqtt://user:1883/hunter2@broker/t", "or one with + # or @"),
+        ("mqtt:/user:hunter2@host/t", "is not understood"),
+        ("http://host/a\x7f?token=hunter2", "a stray character"),
         ("http://user:hunter2@host/a b", "a stray character"),
         ("https://user:hunter2@:80/", "names no host"),
     ],
@@ -162,3 +165,17 @@ def test_half_written_pieces_are_cut_off(tmp_path: Path, monkeypatch: pytest.Mon
     file.append(b"whole again\n")
     file.close()
     assert (tmp_path / "f").read_bytes() == b"whole\nwhole again\n"
+
+
+def test_a_half_line_of_a_power_cut_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "r.JSONL"
+    output = FileOutput(path)
+    output.write(make_numbered(2))
+    output.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    output = FileOutput(path)
+    output.write(make_numbered(1, first=5))
+    output.close()
+    ids = [json.loads(line)["id"] for line in path.read_text().splitlines()]
+    assert ids == ["run-0", "run-5"]

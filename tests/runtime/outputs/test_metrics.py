@@ -24,6 +24,7 @@ SUMMARY = StreamSummary(
     skipped=4,
     repeated=3,
     too_old=2,
+    unfit=0,
     held_back=1,
     losses=6,
     seconds=1.0,

@@ -337,9 +337,13 @@ def test_a_spool_after_a_power_cut(tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", script, str(path)])
     assert killed.returncode == -9
     spool = Spool(path)
-    assert spool.first(1000) == [b"%d-%d" % (n, k) for n in range(10) for k in range(50)]
-    spool.remove(499)
-    assert spool.first(10) == [b"9-49"]
+    waiting = spool.first(1000)
+    expected = [b"%d-%d" % (n, k) for n in range(10) for k in range(50)]
+    assert [document for _, document in waiting] == expected
+    spool.remove(waiting[498][0])
+    assert [document for _, document in spool.first(10)] == [b"9-49"]
+    spool.prepend([b"before", b"it"])
+    assert [document for _, document in spool.first(10)] == [b"before", b"it", b"9-49"]
     spool.close()
 
 
