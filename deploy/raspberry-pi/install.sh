@@ -56,6 +56,6 @@ done
 "$system_python" -c 'import picamera2' 2>/dev/null ||
     echo "install.sh: no picamera2, so no csi:// cameras: sudo apt install -y python3-picamera2"
 [ -x "$venv/bin/python" ] || "$system_python" -m venv --system-site-packages "$venv"
-"$venv/bin/pip" install --quiet --upgrade "$wheel[mqtt,metrics,serve]"
+"$venv/bin/pip" install --quiet --upgrade "${wheel}[mqtt,metrics,serve]"
 "$venv/bin/edgekit" --version
 echo "install.sh: done; try $venv/bin/edgekit run --camera 0"
