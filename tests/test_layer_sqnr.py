@@ -57,3 +57,17 @@ def test_a_model_equals_itself_and_another_cannot_be_paired(test_data: Path) -> 
     other = (test_data / "tflite" / "tf2_mobilenet_v2_1.0_224_ptq.tflite").read_bytes()
     with pytest.raises(SettingsError, match=r"--layers cannot pair them"):
         compare_layers(bundle.model, other, [np.zeros((64, 64, 3), np.uint8)])
+
+
+def test_layers_of_a_jetsons_bundle() -> None:
+    bundle = open_bundle(resource("calibration/demo/digits-jetson.edgekit"))
+    assert bundle.reference is not None
+    images = list_images(resource("calibration/demo/test"))[:4]
+    pixels = [preprocess(read_image(image), bundle.manifest.model.input) for image in images]
+    layers = compare_layers(bundle.model, bundle.reference, pixels)
+    assert len(layers) == LAYERS_OF_MOBILENET_V1
+    assert [row.operator for row in layers] == ["Conv"] * 27 + ["Gemm"]
+    assert layers[0].shape == (32, 32, 8) and layers[-1].shape == (10,)
+    assert all(20 < row.sqnr_db < 60 for row in layers)
+    same = compare_layers(bundle.model, bundle.model, pixels)
+    assert all(row.sqnr_db > 100 for row in same)

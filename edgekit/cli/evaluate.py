@@ -210,11 +210,6 @@ def _layers(bundle: Bundle, images: Sequence[LabelledImage], spec: InputSpec) ->
     from edgekit.layer_sqnr import compare_layers
     from edgekit.runtime.preprocess import preprocess
 
-    if bundle.manifest.target != "pi":
-        raise SettingsError(
-            f"--layers looks into TFLite models, but {bundle.path} is for a"
-            f" {bundle.manifest.target}: convert for the Pi to see where int8 loses its accuracy"
-        )
     if bundle.reference is None:
         raise SettingsError(
             f"{bundle.path} has no float original, which --layers compares with: convert again"

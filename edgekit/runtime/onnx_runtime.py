@@ -16,7 +16,7 @@ from edgekit.runtime.preprocess import Pixels
 
 CODES_TOLERANCE = 1e-2
 """A sum in another order may round to the neighbouring code, which moves the logits this far."""
-_FATAL_ONLY = 4
+FATAL_ONLY = 4
 
 
 def import_onnx_runtime() -> Any:
@@ -54,7 +54,7 @@ class OnnxRuntimeEngine(Engine):
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = _FATAL_ONLY
+        options.log_severity_level = FATAL_ONLY
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         if kernels == "reference":
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
