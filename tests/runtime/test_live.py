@@ -127,7 +127,7 @@ def run(
 def test_a_lost_source_comes_back() -> None:
     cameras = [
         *(Camera([1, 2, LOST]), Camera([], opens=False), Camera([3, 4, LOST])),
-        Camera([5, 6, 1.0]),
+        Camera([5, 6, 0.3]),
     ]
     results, states, stream = run(cameras, frames=6)
     assert [result.prediction.class_index for result in results] == [1, 2, 3, 4, 5, 6]
