@@ -25,7 +25,7 @@ from edgekit.resources import resource
 from edgekit.runtime.classifier import TOP_CLASSES
 from edgekit.runtime.frame import Frame
 from edgekit.runtime.preprocess import preprocess
-from edgekit.runtime.result import Result, classify_capture
+from edgekit.runtime.result import Result, ResultOptions, classify_capture
 from edgekit.runtime.sinks import JsonLines
 from edgekit.runtime.sources import make_source
 
@@ -53,7 +53,7 @@ class Loops:
         began_ns = clock()
         while len(times) < frames:
             capture = self.source.read()
-            result = classify_capture(self.classifier, capture, top=TOP_CLASSES)
+            result = classify_capture(self.classifier, capture, ResultOptions(TOP_CLASSES))
             before_ns = clock()
             write(result)
             times.append((*result.times, clock() - before_ns))
@@ -74,6 +74,7 @@ class Loops:
                     time_s=frame.time_s,
                     prediction=prediction,
                     times=NO_TIMES,
+                    captured_ns=frame.captured_ns,
                     age_ns=0,
                 )
             )
