@@ -111,7 +111,9 @@ def stream_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_video(target: str) -> bool:
-    return "://" not in target and target.lower().endswith((".mp4", ".avi", ".mkv"))
+    from edgekit.runtime.outputs.opening import VIDEOS
+
+    return "://" not in target and target.lower().endswith(VIDEOS)
 
 
 def read_wish(options: Mapping[str, Any]) -> Wish:

@@ -98,7 +98,7 @@ class _Connection(Background):
         self._counts = counts
         self.is_open = is_open
         self.leave = threading.Event()
-        self.began = self.alive = self.renewed = time.monotonic()
+        self.alive = self.renewed = time.monotonic()
         self.repeats = RepeatCheck()
         self.delivered = False
         self.start()

@@ -18,6 +18,7 @@ readonly PACKAGES=(
     gstreamer1.0-plugins-good
     systemd            # its own opinion of the service unit
     mosquitto          # an MQTT broker that can be switched off and on
+    openssl            # a certificate for the broker
     gcc                # empty libraries, beside which NVIDIA's Python bindings can be imported
     binutils
     shellcheck         # the boards' install scripts
