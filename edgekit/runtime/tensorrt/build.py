@@ -60,12 +60,21 @@ def choose_capabilities(library: Library, gpu: Gpu | None) -> tuple[str, ...]:
                 " here: run edgekit build on the Jetson"
             )
         return tuple(name for name in offered if name != _TURING)
-    if offered and gpu.capability not in offered:
-        raise EngineError(
-            f"{library.name} {library.version} does not build for {gpu.name}, compute capability"
-            f" {gpu.major}.{gpu.minor}: it offers {', '.join(offered)}; install NVIDIA's tensorrt"
-        )
+    reason = explain_unserved(library, gpu)
+    if reason is not None:
+        raise EngineError(reason)
     return (gpu.capability,) if offered else ()
+
+
+def explain_unserved(library: Library, gpu: Gpu) -> str | None:
+    """Why the library builds and loads no engine for `gpu`, with the mend; None where it does."""
+    offered = library.capabilities
+    if not offered or gpu.capability in offered:
+        return None
+    return (
+        f"{library.name} {library.version} does not build for {gpu.name}, compute capability"
+        f" {gpu.major}.{gpu.minor}: it offers {', '.join(offered)}; install NVIDIA's tensorrt"
+    )
 
 
 def build_engine(

@@ -15,7 +15,13 @@ from edgekit.profile.board import ROOT
 from edgekit.profile.jetson import Jetson
 from edgekit.runtime.engine import Engine
 from edgekit.runtime.tensorrt.boards import check_board, has_int8
-from edgekit.runtime.tensorrt.build import RULES, Progress, build_engine, choose_capabilities
+from edgekit.runtime.tensorrt.build import (
+    RULES,
+    Progress,
+    build_engine,
+    choose_capabilities,
+    explain_unserved,
+)
 from edgekit.runtime.tensorrt.cache import EngineCache, EngineKey, StoredEngine, sha256
 from edgekit.runtime.tensorrt.choice import choose_precision
 from edgekit.runtime.tensorrt.cuda import Cuda, Gpu, open_cuda
@@ -28,18 +34,21 @@ _SYSTEM_TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Machine(NamedTuple):
-    """TensorRT and the GPU of this machine; without a GPU, engines can be built at most."""
+    """TensorRT and the GPU of this machine; without a GPU, engines can be built at most.
+
+    `why_not` says why no engine can run here: no GPU, or one that this TensorRT does not serve.
+    """
 
     library: Library
     cuda: Cuda | None
     gpu: Gpu | None
-    no_gpu: str | None
+    why_not: str | None
     power_mode: str | None
 
     def runs(self) -> tuple[Cuda, Gpu]:
-        """CUDA and the GPU. Raises EngineError where there is none."""
-        if self.cuda is None or self.gpu is None:
-            raise EngineError(self.no_gpu or "no NVIDIA GPU can be used here")
+        """CUDA and the GPU. Raises EngineError where no engine can run."""
+        if self.cuda is None or self.gpu is None or self.why_not is not None:
+            raise EngineError(self.why_not or "no NVIDIA GPU can be used here")
         return self.cuda, self.gpu
 
 
@@ -69,13 +78,14 @@ def find_machine() -> Machine:
     except (EngineError, MissingPackageError) as error:
         return Machine(library, None, None, str(error), None)
     check_board(gpu)
-    return Machine(library, cuda, gpu, None, Jetson(ROOT, _SYSTEM_TOOLS).power_mode())
+    power_mode = Jetson(ROOT, _SYSTEM_TOOLS).power_mode()
+    return Machine(library, cuda, gpu, explain_unserved(library, gpu), power_mode)
 
 
 def why_unavailable() -> str | None:
     """Why TensorRT cannot run anything here, in words; None where it can."""
     try:
-        return find_machine().no_gpu
+        return find_machine().why_not
     except (EngineError, MissingPackageError) as error:
         return str(error)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
+
 import pytest
 
 from edgekit.errors import EngineError, MissingPackageError
-from edgekit.runtime.tensorrt.cuda import Cuda, CudaPython, PyCuda
+from edgekit.runtime.tensorrt.cuda import Bytes, Cuda, CudaPython, PyCuda
 from edgekit.runtime.tensorrt.opening import Machine, find_machine
 
 COMMAND = "run it on a Jetson, or beside any NVIDIA GPU: pytest tests/hardware/jetson -v"
@@ -22,6 +25,34 @@ def cuda(request: pytest.FixtureRequest) -> Cuda:
     except EngineError as error:
         pytest.skip(f"{error}: {COMMAND}")
     return opened
+
+
+class Memory:
+    """Allocates, and gives everything back when the test ends: leak checkers find nothing."""
+
+    def __init__(self, cuda: Cuda, releases: ExitStack) -> None:
+        self._cuda, self._releases = cuda, releases
+
+    def pinned(self, size_bytes: int) -> Bytes:
+        memory = self._cuda.allocate_pinned(size_bytes)
+        self._releases.callback(self._cuda.free_pinned, memory)
+        return memory
+
+    def device(self, size_bytes: int) -> int:
+        address = self._cuda.allocate(size_bytes)
+        self._releases.callback(self._cuda.free, address)
+        return address
+
+    def stream(self) -> int:
+        stream = self._cuda.create_stream()
+        self._releases.callback(self._cuda.destroy_stream, stream)
+        return stream
+
+
+@pytest.fixture
+def memory(cuda: Cuda) -> Iterator[Memory]:
+    with ExitStack() as releases:
+        yield Memory(cuda, releases)
 
 
 @pytest.fixture(scope="session")

@@ -9,28 +9,25 @@ import pytest
 
 from edgekit.errors import EngineError
 from edgekit.runtime.tensorrt.cuda import Cuda, CudaPython
+from tests.hardware.jetson.conftest import Memory
 
 SIZE = 1 << 20
 
 
-def test_bytes_go_to_the_device_and_come_back(cuda: Cuda) -> None:
-    host, back = cuda.allocate_pinned(SIZE), cuda.allocate_pinned(SIZE)
-    address, stream = cuda.allocate(SIZE), cuda.create_stream()
+def test_bytes_go_to_the_device_and_come_back(cuda: Cuda, memory: Memory) -> None:
+    host, back = memory.pinned(SIZE), memory.pinned(SIZE)
+    address, stream = memory.device(SIZE), memory.stream()
     host[:] = np.random.default_rng(0).integers(0, 256, SIZE, dtype=np.uint8)
     cuda.copy_to_device(address, host, stream)
     cuda.copy_to_host(back, address, stream)
     cuda.synchronize(stream)
     np.testing.assert_array_equal(back, host)
-    cuda.free(address)
-    cuda.free_pinned(host)
-    cuda.free_pinned(back)
-    cuda.destroy_stream(stream)
 
 
-def test_copies_on_one_stream_keep_their_order(cuda: Cuda) -> None:
-    first, second, back = (cuda.allocate_pinned(SIZE) for _ in range(3))
+def test_copies_on_one_stream_keep_their_order(cuda: Cuda, memory: Memory) -> None:
+    first, second, back = (memory.pinned(SIZE) for _ in range(3))
     first[:], second[:] = 1, 2
-    address, stream = cuda.allocate(SIZE), cuda.create_stream()
+    address, stream = memory.device(SIZE), memory.stream()
     for host in (first, second, first, second):
         cuda.copy_to_device(address, host, stream)
     cuda.copy_to_host(back, address, stream)
@@ -38,9 +35,9 @@ def test_copies_on_one_stream_keep_their_order(cuda: Cuda) -> None:
     assert (back == 2).all()
 
 
-def test_a_graph_repeats_what_was_captured(cuda: Cuda) -> None:
-    host, back = cuda.allocate_pinned(SIZE), cuda.allocate_pinned(SIZE)
-    address, stream = cuda.allocate(SIZE), cuda.create_stream()
+def test_a_graph_repeats_what_was_captured(cuda: Cuda, memory: Memory) -> None:
+    host, back = memory.pinned(SIZE), memory.pinned(SIZE)
+    address, stream = memory.device(SIZE), memory.stream()
 
     def work() -> None:
         cuda.copy_to_device(address, host, stream)
@@ -58,9 +55,9 @@ def test_a_graph_repeats_what_was_captured(cuda: Cuda) -> None:
     replay.free()
 
 
-def test_another_thread_can_use_it(cuda: Cuda) -> None:
-    host, back = cuda.allocate_pinned(SIZE), cuda.allocate_pinned(SIZE)
-    address, stream = cuda.allocate(SIZE), cuda.create_stream()
+def test_another_thread_can_use_it(cuda: Cuda, memory: Memory) -> None:
+    host, back = memory.pinned(SIZE), memory.pinned(SIZE)
+    address, stream = memory.device(SIZE), memory.stream()
     host[:] = 7
 
     def work() -> None:

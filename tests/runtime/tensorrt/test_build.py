@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from edgekit.errors import ConversionError, EngineError
+from edgekit.runtime.opening import open_engine
 from edgekit.runtime.tensorrt.build import build_engine, choose_capabilities
 from edgekit.runtime.tensorrt.build_log import BuildLog, EngineLayer
 from edgekit.runtime.tensorrt.cuda import Gpu
 from edgekit.runtime.tensorrt.library import Library
+from edgekit.runtime.tensorrt.opening import find_machine
 from tests.environments import REPOSITORY
 from tests.runtime.tensorrt.networks import builder, make_network
 
@@ -98,6 +100,23 @@ def test_without_a_gpu_all_from_ampere_on_are_built_for() -> None:
 def test_a_gpu_that_the_library_lacks_is_refused() -> None:
     with pytest.raises(EngineError, match=r"does not build for H, compute capability 9\.0: it"):
         choose_capabilities(builder(), Gpu("H", 9, 0, 1, 1))
+
+
+def test_beside_a_gpu_that_the_library_lacks_onnx_runtime_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a workstation with TensorRT-RTX and a data centre's GPU."""
+
+    class Hopper:
+        def describe(self) -> Gpu:
+            return Gpu("H", 9, 0, 1, 1)
+
+    monkeypatch.setattr("edgekit.runtime.tensorrt.opening.open_cuda", Hopper)
+    engine = open_engine(make_network(), name="network")
+    assert engine.description.runtime == "onnxruntime"
+    assert "does not build for H, compute capability 9.0" in (engine.description.note or "")
+    with pytest.raises(EngineError, match="does not build for H"):
+        find_machine().runs()
 
 
 def test_a_gpu_that_the_library_has_is_built_for() -> None:
