@@ -60,3 +60,7 @@ class MissingPackageError(EdgekitError, ImportError):
 
 class ReportError(EdgekitError, ValueError):
     """A measurement record that is missing, damaged, of another version, or not comparable."""
+
+
+class BoardError(EdgekitError, ConnectionError):
+    """A board that cannot be reached over ssh, or cannot do what is asked of it."""

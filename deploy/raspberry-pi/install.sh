@@ -7,12 +7,13 @@ system_python=${EDGEKIT_SYSTEM_PYTHON:-/usr/bin/python3}
 
 usage() {
     cat <<'END'
-Usage: install.sh [--venv DIR] EDGEKIT.whl
+Usage: install.sh [--venv DIR] [--bare] EDGEKIT.whl
 
 Install edgekit beside the system's OpenCV and picamera2. Run again, it brings the same virtual
 environment up to the given wheel. For a service: sudo bash install.sh --venv /opt/edgekit …
 
   --venv DIR   The virtual environment to make or to update.  [default: ~/edgekit]
+  --bare       Leave out what MQTT, metrics and the web page need.
   -h, --help   Show this message and exit.
 END
 }
@@ -23,6 +24,7 @@ fail() {
 }
 
 wheel=""
+extras="[mqtt,metrics,serve]"
 venv=${HOME:?is not set}/edgekit
 while [ $# -gt 0 ]; do
     case $1 in
@@ -36,7 +38,8 @@ while [ $# -gt 0 ]; do
             shift
             ;;
         --venv=?*) venv=${1#--venv=} ;;
-        -*) fail "unknown option $1: expected --venv DIR or --help" ;;
+        --bare) extras="" ;;
+        -*) fail "unknown option $1: expected --venv DIR, --bare or --help" ;;
         *)
             [ -z "$wheel" ] || fail "two wheels given, $wheel and $1: expected one, keep the newest"
             wheel=$1
@@ -56,6 +59,6 @@ done
 "$system_python" -c 'import picamera2' 2>/dev/null ||
     echo "install.sh: no picamera2, so no csi:// cameras: sudo apt install -y python3-picamera2"
 [ -x "$venv/bin/python" ] || "$system_python" -m venv --system-site-packages "$venv"
-"$venv/bin/pip" install --quiet --upgrade "${wheel}[mqtt,metrics,serve]"
+"$venv/bin/pip" install --quiet --upgrade "$wheel$extras"
 "$venv/bin/edgekit" --version
 echo "install.sh: done; try $venv/bin/edgekit run --camera 0"

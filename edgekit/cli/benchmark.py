@@ -71,6 +71,20 @@ class Models(click.Argument):
     metavar="CSV",
     help="CSV with a header 'file,label'; without it, class subfolders are the labels.",
 )
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Measure on another board, as ssh names it (pi@board); several times for several boards,"
+    " side by side. Keys and known hosts are ssh's own.",
+)
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="With --host: leave the installed edgekit and built engines on the board for the next"
+    " time.",
+)
 @json_option
 @click.pass_context
 def command(
@@ -82,11 +96,14 @@ def command(
     threads: int,
     images: Path | None,
     labels: Path | None,
+    hosts: tuple[str, ...],
+    keep: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Measure latency, throughput, cold start and memory, and say whether to believe them.
 
     Without a BUNDLE: the one of edgekit.toml, else the built-in demo. Several take turns.
+    With --host edgekit is put on the board where it lacks it, and taken away again.
     """
     from edgekit.cli.demo import demo_video, find_demo_bundle
     from edgekit.cli.progress import Steps
@@ -95,8 +112,21 @@ def command(
     from edgekit.report.write import PAGE_NAME, check_folder, write_report
 
     check_folder(output)
-    folder = _labelled_folder(images, labels)
     asked = ctx.get_parameter_source("duration") is not click.core.ParameterSource.DEFAULT
+    if hosts:
+        from edgekit.cli.hosts import HostOptions, measure_hosts
+
+        if images is not None or labels is not None:
+            raise click.UsageError(
+                "--images does not go with --host: accuracy is the same on every board, measure it"
+                " here with edgekit evaluate"
+            )
+        limit_s = duration if asked else None
+        options = HostOptions(bundle, output, source, limit_s, threads, keep, as_json)
+        return measure_hosts(hosts, options)
+    if keep:
+        raise click.UsageError("--keep says what stays on a board: name one with --host")
+    folder = _labelled_folder(images, labels)
     models = bundle or (find_demo_bundle(),)
     names = ", ".join(path.name for path in models)
     say(f"model: {names} ({origin(ctx, 'bundle') if bundle else 'built-in demo'})")
@@ -117,6 +147,7 @@ def command(
     else:
         _print(report)
     say(f"report: {output / PAGE_NAME}")
+    return 0
 
 
 def _labelled_folder(images: Path | None, labels: Path | None) -> LabelledFolder | None:

@@ -45,27 +45,21 @@ def command() -> None:
 )
 @json_option
 def show(record: Path, form: str, as_json: bool) -> None:
-    """Print a record as text, Markdown, HTML or JSON on standard output."""
-    from edgekit.profile.record import read_report, to_document
-    from edgekit.report.outline import outline
+    """Print a record, of one board or of several, as text, Markdown, HTML or JSON."""
+    from edgekit.profile.record import read_any_report
+    from edgekit.report.rendering import render
 
-    report = read_report(record)
+    shown = render(read_any_report(record))
     if as_json or form == "json":
-        print_json(to_document(report))
+        print_json(shown.document())
     elif form == "md":
-        from edgekit.report.markdown import render_markdown
-
-        click.echo(render_markdown(outline(report)), nl=False)
+        click.echo(shown.markdown(), nl=False)
     elif form == "html":
-        from edgekit.report.html import render_html
-
-        click.echo(render_html(outline(report)), nl=False)
+        click.echo(shown.html(), nl=False)
     else:
         from rich.console import Console
 
-        from edgekit.report.terminal import print_outline
-
-        print_outline(outline(report), Console())
+        shown.show(Console())
 
 
 @command.command()

@@ -8,8 +8,9 @@ milliseconds, `_s` seconds since the run began unless they are durations.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -185,6 +186,33 @@ class Report(Record, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
 
 
+class BoardEntry(Record, frozen=True, kw_only=True):
+    """What one board gave: a report, or why there is none. `host` is its name for ssh."""
+
+    host: str
+    report: Report | None
+    error: str | None = None
+    notes: tuple[str, ...] = ()
+    """What the board's doctor warned of."""
+
+
+class BoardsReport(Record, frozen=True, kw_only=True):
+    """The same benchmark on several boards."""
+
+    schema: int = SCHEMA_VERSION
+    kind: Literal["boards"] = "boards"
+    created: str
+    boards: Annotated[tuple[BoardEntry, ...], _FILLED]
+
+
+def to_boards_document(report: BoardsReport) -> dict[str, Any]:
+    """The JSON document: each board's report is as it would be by itself."""
+    document: dict[str, Any] = msgspec.to_builtins(report)
+    for entry, board in zip(document["boards"], report.boards, strict=True):
+        entry["report"] = to_document(board.report) if board.report else None
+    return document
+
+
 def to_document(report: Report) -> dict[str, Any]:
     """The JSON document: the record, with the first model's headline figures also at the top."""
     document: dict[str, Any] = msgspec.to_builtins(report)
@@ -201,22 +229,49 @@ def encode_report(report: Report) -> bytes:
 def read_report(path: Path) -> Report:
     """Read a record, or the one in a folder that `edgekit benchmark` wrote.
 
-    Raises ReportError when it is missing, cut short, no record, or of another version.
+    Raises ReportError when it is missing, cut short, no record, of several boards, or of another
+    version.
     """
+    content, name = _read(path)
+    return decode_report(content, name)
+
+
+def read_any_report(path: Path) -> Report | BoardsReport:
+    """`read_report` for a record of one board or of several."""
+    content, name = _read(path)
+    return _decode(content, name)
+
+
+def decode_report(content: bytes, name: str) -> Report:
+    """The record in `content`, called `name` in errors. Raises ReportError."""
+    report = _decode(content, name)
+    if isinstance(report, BoardsReport):
+        folders = ", ".join(folder_name(entry.host) for entry in report.boards if entry.report)
+        raise ReportError(
+            f"{name} holds {len(report.boards)} boards: give the record of one, in the folder of"
+            f" its name beside it ({folders})"
+        )
+    return report
+
+
+def folder_name(host: str) -> str:
+    """A host as the name of a folder: what no file system minds."""
+    return re.sub(r"[^\w.@-]", "_", host).lstrip(".-") or "board"
+
+
+def _read(path: Path) -> tuple[bytes, str]:
     if path.is_dir():
         path = path / RECORD_NAME
     try:
-        content = path.read_bytes()
+        return path.read_bytes(), str(path)
     except OSError as error:
         raise ReportError(
             f"cannot read record {path}: {error.strerror}: give the folder or report.json that"
             " `edgekit benchmark -o` wrote"
         ) from error
-    return decode_report(content, str(path))
 
 
-def decode_report(content: bytes, name: str) -> Report:
-    """The record in `content`, called `name` in errors. Raises ReportError."""
+def _decode(content: bytes, name: str) -> Report | BoardsReport:
     try:
         document = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -231,6 +286,8 @@ def decode_report(content: bytes, name: str) -> Report:
             " expected a report.json of `edgekit benchmark`; update edgekit if a newer one wrote it"
         )
     try:
+        if document.get("kind") == "boards":
+            return msgspec.convert(document, type=BoardsReport)
         return msgspec.convert(document, type=Report)
     except msgspec.ValidationError as error:
         raise ReportError(

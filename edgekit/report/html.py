@@ -23,13 +23,18 @@ def render_html(page: Outline) -> str:
     """The whole report as a self-contained document."""
     main = ElementTree.Element("main")
     add(main, "h1", page.title)
+    add_report(main, page)
+    return frame_page(page.title, main)
+
+
+def add_report(main: ElementTree.Element, page: Outline) -> None:
+    """All of a report below its title."""
     add(main, "p", page.subtitle, "subtitle")
     _add_verdict(main, page)
     _add_accuracy(main, page)
     for section in page.sections:
         _add_section(main, section, page)
     _add_run(main, page)
-    return frame_page(page.title, main)
 
 
 def frame_page(title: str, main: ElementTree.Element) -> str:

@@ -11,14 +11,14 @@ from edgekit.report.table import Table
 
 def render_markdown(page: Outline) -> str:
     """The whole report in GitHub's Markdown."""
-    return "\n".join(_lines(page)) + "\n"
+    return "\n".join(render_lines(page)) + "\n"
 
 
-def render_table(table: Table) -> Iterator[str]:
-    """The lines of one table, with a blank line before and behind."""
+def render_table(table: Table, level: int = 3) -> Iterator[str]:
+    """The lines of one table, with a blank line before and behind. `level` is its heading's."""
     align = ["---"] + ["--:" if table.numeric else "---"] * (len(table.columns) - 1)
     yield ""
-    yield f"### {escape(table.title)}"
+    yield f"{'#' * level} {escape(table.title)}"
     yield ""
     yield _row(table.columns)
     yield _row(align)
@@ -35,8 +35,10 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(text.split()))
 
 
-def _lines(page: Outline) -> Iterator[str]:
-    yield f"# {escape(page.title)}"
+def render_lines(page: Outline, level: int = 1) -> Iterator[str]:
+    """The lines of a report whose title is a heading of `level`."""
+    mark = "#" * level
+    yield f"{mark} {escape(page.title)}"
     yield ""
     yield escape(page.subtitle)
     yield ""
@@ -45,20 +47,20 @@ def _lines(page: Outline) -> Iterator[str]:
     for reason in page.reasons:
         yield f"- {escape(reason)}"
     if page.accuracy is not None:
-        yield from render_table(page.accuracy)
+        yield from render_table(page.accuracy, level + 2)
     for section in page.sections:
         yield ""
-        yield f"## {escape(section.title)}"
+        yield f"{mark}# {escape(section.title)}"
         yield ""
         yield "| figure | value | rests on |"
         yield "| --- | --: | --- |"
         for figure in section.figures:
             yield _row([escape(part) for part in figure])
         for table in section.tables:
-            yield from render_table(table)
-    yield "## Run"
+            yield from render_table(table, level + 2)
+    yield f"{mark}# Run"
     for table in page.tables:
-        yield from render_table(table)
+        yield from render_table(table, level + 2)
 
 
 def _row(cells: list[str] | tuple[str, ...]) -> str:

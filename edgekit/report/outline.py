@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from edgekit.profile.board import UNKNOWN
 from edgekit.profile.record import Conditions, Report, Result
 from edgekit.profile.statistics import Interval
 from edgekit.report.model_tables import model_tables
 from edgekit.report.run_tables import accuracy_table, run_tables
 from edgekit.report.table import Table
 from edgekit.report.wording import (
+    spell_board,
     spell_bytes,
     spell_count,
     spell_energy,
@@ -63,10 +63,8 @@ class Outline(NamedTuple):
 def outline(report: Report) -> Outline:
     """Put a report into words."""
     names = ", ".join(result.model.name for result in report.results)
-    device = report.device
-    board = device.board if device.board != UNKNOWN else device.cpu
     return Outline(
-        title=f"{names} on {board}",
+        title=f"{names} on {spell_board(report.device)}",
         subtitle=f"edgekit benchmark, {report.created}",
         trusted=report.trusted,
         reasons=report.reasons,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 import numpy as np
@@ -63,21 +64,30 @@ def _add_bar(plot: Plot, count: int, left: float, right: float, y: Scale, name: 
 
 
 def draw_stages(result: Result) -> ElementTree.Element:
-    """One bar a stage up to its median, and a line on to its 99th percentile."""
-    stages = result.stages_ms
+    """One bar a stage of the loop."""
+    rows = [(name, stage.p50, stage.p99) for name, stage in result.stages_ms.items()]
+    return draw_medians("Median latency of each stage of the loop", rows, left=100)
+
+
+def draw_medians(
+    label: str, rows: Sequence[tuple[str, float, float]], left: int
+) -> ElementTree.Element:
+    """A row of (name, p50, p99), both in ms: a bar up to the median, and a line on to the 99th
+    percentile. The names take `left`."""
     row_height = 34
-    plot = Plot("Median latency of each stage of the loop", 40 + row_height * len(stages) + BOTTOM)
-    x = Scale(0, max(stage.p99 for stage in stages.values()), 100, WIDTH - 70)
-    plot.write("bar: median, line: to p99", "label faint", 100, 18)
-    for index, (name, stage) in enumerate(stages.items()):
+    plot = Plot(label, 40 + row_height * len(rows) + BOTTOM)
+    x = Scale(0, max(p99 for _, _, p99 in rows), left, WIDTH - 70)
+    plot.write("bar: median, line: to p99", "label faint", left, 18)
+    for index, (name, p50, p99) in enumerate(rows):
         y = 34 + index * row_height
         middle = y + 10
-        title = f"{name}: p50 {spell_ms(stage.p50)} ms, p99 {spell_ms(stage.p99)} ms"
-        plot.write(name, "label", 92, middle + 4, "end")
-        width = round(max(1.0, x(stage.p50) - x(0)), 2)
-        plot.add("rect", "bar", title, x=x(0), y=y, width=width, height=20)
-        plot.add("line", "mark", title, x1=x(stage.p50), x2=x(stage.p99), y1=middle, y2=middle)
-        plot.write(f"{spell_ms(stage.p50)} ms", "label", x(stage.p99) + 6, middle + 4)
+        title = f"{name}: p50 {spell_ms(p50)} ms, p99 {spell_ms(p99)} ms"
+        plot.write(name, "label", left - 8, middle + 4, "end")
+        plot.add(
+            "rect", "bar", title, x=x(0), y=y, width=round(max(1.0, x(p50) - x(0)), 2), height=20
+        )
+        plot.add("line", "mark", title, x1=x(p50), x2=x(p99), y1=middle, y2=middle)
+        plot.write(f"{spell_ms(p50)} ms", "label", x(p99) + 6, middle + 4)
     plot.x_axis(x, "ms")
     return plot.root
 

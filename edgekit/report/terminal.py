@@ -7,6 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from edgekit.report.boards import BoardsOutline
 from edgekit.report.outline import Figure, Outline
 from edgekit.report.table import Table
 
@@ -25,6 +26,15 @@ def print_outline(page: Outline, console: Console) -> None:
         console.print(_figures(section.figures))
         for table in section.tables:
             console.print(render_table(table))
+    for table in page.tables:
+        console.print(render_table(table))
+
+
+def print_boards(page: BoardsOutline, console: Console) -> None:
+    """Print what compares the boards; each board's own report is in its folder."""
+    console.print(Text(page.title, style="bold"))
+    console.print(Text(page.subtitle, style="dim"))
+    console.print(_verdict(page))
     for table in page.tables:
         console.print(render_table(table))
 
@@ -54,7 +64,7 @@ def render_table(table: Table) -> RenderableType:
     return Group(*parts)
 
 
-def _verdict(page: Outline) -> RenderableType:
+def _verdict(page: Outline | BoardsOutline) -> RenderableType:
     head = Text(page.verdict, style="bold green" if page.trusted else "bold red")
     reasons = RichTable.grid(padding=(0, 1, 0, 0))
     for reason in page.reasons:

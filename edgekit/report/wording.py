@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekit.profile.board import UNKNOWN
+from edgekit.profile.board import UNKNOWN, Device
 
 
 def spell_ms(value: float) -> str:
@@ -63,3 +63,8 @@ def spell_count(count: int, noun: str) -> str:
 def spell_change(value: float) -> str:
     """A ratio new ÷ base as a change: `+4.2 %`."""
     return f"{(value - 1) * 100:+.1f} %"
+
+
+def spell_board(device: Device) -> str:
+    """The board's name, or where it has none its processor's."""
+    return device.board if device.board != UNKNOWN else device.cpu

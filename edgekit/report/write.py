@@ -5,27 +5,27 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
+
 from edgekit.errors import OutputError
 from edgekit.files import make_folder, write_atomic
-from edgekit.profile.record import RECORD_NAME, Report, encode_report
-from edgekit.report.html import render_html
-from edgekit.report.markdown import render_markdown
-from edgekit.report.outline import outline
+from edgekit.profile.record import RECORD_NAME, BoardsReport, Report
+from edgekit.report.rendering import render
 
 PAGE_NAME = "report.html"
 MARKDOWN_NAME = "report.md"
 
 
-def write_report(report: Report, folder: Path) -> None:
+def write_report(report: Report | BoardsReport, folder: Path) -> None:
     """Write report.json, report.md and report.html, each whole or not at all.
 
     Raises OutputError when `folder` cannot be made or written to.
     """
-    page = outline(report)
+    rendering = render(report)
     contents = {
-        RECORD_NAME: encode_report(report),
-        MARKDOWN_NAME: render_markdown(page).encode(),
-        PAGE_NAME: render_html(page).encode(),
+        RECORD_NAME: msgspec.json.encode(rendering.document()) + b"\n",
+        MARKDOWN_NAME: rendering.markdown().encode(),
+        PAGE_NAME: rendering.html().encode(),
     }
     make_folder(folder)
     for name, content in contents.items():

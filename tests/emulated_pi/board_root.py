@@ -20,7 +20,12 @@ from tests.environments import (
 )
 
 SUITE = "bookworm"
-SYSTEM_PACKAGES = ("python3-minimal", "libpython3-stdlib", "libgomp1", "libstdc++6")
+SYSTEM_PACKAGES = (
+    *("python3-minimal", "libpython3-stdlib", "libgomp1", "libstdc++6"),
+    # For virtual environments, unpacked by hand as debootstrap's list is no resolver.
+    *("python3-venv", "python3.11-venv", "python3-distutils", "python3-lib2to3"),
+    *("python3-pip-whl", "python3-setuptools-whl"),
+)
 QEMU = "qemu-aarch64-static"
 BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 MEND = "run `make system-deps` as root, then `make test`"

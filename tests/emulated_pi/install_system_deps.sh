@@ -19,6 +19,9 @@ readonly PACKAGES=(
     systemd            # its own opinion of the service unit
     mosquitto          # an MQTT broker that can be switched off and on
     openssl            # a certificate for the broker
+    openssh-server     # boards that are reached over ssh
+    openssh-client
+    procps
     gcc                # empty libraries, beside which NVIDIA's Python bindings can be imported
     binutils
     shellcheck         # the boards' install scripts

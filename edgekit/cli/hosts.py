@@ -1,0 +1,102 @@
+"""`edgekit benchmark --host`: several boards, one report."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+from rich.console import Console
+
+from edgekit.bundle import open_bundle
+from edgekit.cli.host_progress import HostProgress
+from edgekit.cli.options import interrupt_on_sigterm, print_json, say
+from edgekit.errors import ModelFileError
+from edgekit.profile.record import BoardEntry, BoardsReport, folder_name
+from edgekit.remote.benchmark import Wanted
+from edgekit.remote.boards import measure_boards
+from edgekit.remote.wheel import pack_wheel
+from edgekit.report.rendering import render
+from edgekit.report.wording import spell_board
+from edgekit.report.write import PAGE_NAME, write_report
+from edgekit.runtime.classifier import is_bundle
+
+
+class HostOptions(NamedTuple):
+    """The options that go with `--host`."""
+
+    bundle: tuple[Path, ...]
+    output: Path
+    source: str | None
+    duration_s: float | None
+    threads: int
+    keep: bool
+    as_json: bool
+
+
+def measure_hosts(hosts: tuple[str, ...], given: HostOptions) -> int:
+    """Measure on boards; each record is written as it comes, one over all at the end.
+
+    Returns the exit code: 1 when a board gave no record.
+    """
+    folders = _folders(hosts, given.output)
+    _check_models(given.bundle)
+    wanted = Wanted(
+        given.bundle, given.source, given.duration_s, given.threads, given.keep, pack_wheel()
+    )
+    with HostProgress(hosts, quiet=given.as_json) as progress, interrupt_on_sigterm():
+
+        def keep_entry(entry: BoardEntry) -> None:
+            if entry.report is None:
+                progress.end(entry.host, entry.error or "", good=False)
+                return
+            write_report(entry.report, folders[entry.host])
+            trusted = "trusted" if entry.report.trusted else "not trusted"
+            progress.end(entry.host, f"{trusted}, {spell_board(entry.report.device)}", good=True)
+
+        entries = measure_boards(hosts, wanted, progress, keep_entry)
+    _tell_entries(entries, also_errors=given.as_json)
+    if len(entries) > 1 and any(entry.report for entry in entries):
+        created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        boards = BoardsReport(created=created, boards=tuple(entries))
+        write_report(boards, given.output)
+        shown = render(boards)
+    elif entries[0].report is not None:
+        shown = render(entries[0].report)
+    else:
+        return 1
+    if given.as_json:
+        print_json(shown.document())
+    else:
+        shown.show(Console())
+    say(f"report: {given.output / PAGE_NAME}")
+    return int(any(entry.report is None for entry in entries))
+
+
+def _folders(hosts: tuple[str, ...], output: Path) -> dict[str, Path]:
+    """Where each board's own report goes: a single one takes the folder itself."""
+    if len(hosts) == 1:
+        return {hosts[0]: output}
+    folders = {host: output / folder_name(host) for host in hosts}
+    if len(set(folders.values())) < len(hosts):
+        raise click.UsageError(f"--host names a board twice: {', '.join(hosts)}")
+    return folders
+
+
+def _check_models(models: tuple[Path, ...]) -> None:
+    """Before anything is connected. Raises the EdgekitError of a file that is none."""
+    for path in models:
+        if not path.is_file():
+            raise ModelFileError(f"there is no file {path}: give a bundle or a .tflite file")
+        if is_bundle(path):
+            open_bundle(path)
+
+
+def _tell_entries(entries: list[BoardEntry], *, also_errors: bool) -> None:
+    """What the doctors warned of; with `--json` nothing else has told the errors."""
+    for entry in entries:
+        for note in entry.notes:
+            say(f"{entry.host}: warning: {note}")
+        if also_errors and entry.error:
+            say(f"edgekit: {entry.host}: {entry.error}")

@@ -1,0 +1,1 @@
+"""Benchmarks on other boards, over the system's OpenSSH."""

@@ -1,0 +1,284 @@
+"""The board's end of the wire: it keeps files, runs programs, and leaves nothing behind.
+
+Its source is sent over ssh and run by the board's own Python, so it uses the standard library alone
+and imports nothing of edgekit. Requests come on standard input and answers go to standard output,
+each a JSON object on a line of its own, followed by as many raw bytes as its `size` says.
+
+Whoever asks says something every few seconds. When the input ends, or nothing came for
+`SILENCE_S`, the connection is gone: programs are ended, files deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+SILENCE_S = 30.0
+BEAT_S = 5.0
+_GRACE_S = 3.0
+_COMPLETE = "complete"
+"""The file in an environment's folder that says that it was installed to its end."""
+_INTERPRETERS = ("edgekit/bin/python", "/opt/edgekit/bin/python", "/usr/bin/python3")
+"""Where edgekit may be: below the home by the install scripts, the service's, the system's."""
+
+Message = dict[str, Any]
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not a fault
+    """A request that cannot be done, with the reason in words."""
+
+
+class Agent:
+    """Serves one connection: one folder of its own, at most one program at a time."""
+
+    def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
+        self._requests, self._answers = requests, answers
+        self._sending = threading.Lock()
+        self._cleaning = threading.RLock()  # a signal may come while it is held
+        self._program: subprocess.Popen[bytes] | None = None
+        self._made: list[Path] = []
+        self._folder: Path | None = None
+        self._environment: Path | None = None
+        self._lock: IO[bytes] | None = None
+        self._heard_s = time.monotonic()
+
+    def serve(self) -> None:
+        """Answer until the end is asked for or the connection is gone."""
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, lambda *_: self._leave())
+        threading.Thread(target=self._watch, daemon=True).start()
+        handlers: dict[str, Callable[..., None]] = {
+            "open": self._open,
+            "put": self._put,
+            "run": self._run,
+            "get": self._get,
+            "finish_environment": self._finish_environment,
+            "end": self._end,
+        }
+        while line := self._requests.readline():
+            self._heard_s = time.monotonic()
+            request = json.loads(line)
+            if request["kind"] == "beat":
+                continue
+            try:
+                handlers[request.pop("kind")](**request)
+            except Refusal as refusal:
+                self._tell("refused", reason=str(refusal))
+            except OSError as error:
+                self._tell("refused", reason=self._explain(error))
+        self._leave()
+
+    def _tell(self, kind: str, content: bytes = b"", **fields: Any) -> None:
+        line = json.dumps({"kind": kind, "size": len(content), **fields}).encode()
+        # A reader that is gone is noticed at the other pipe.
+        with self._sending, contextlib.suppress(OSError, ValueError):
+            self._answers.write(line + b"\n" + content)
+            self._answers.flush()
+
+    def _watch(self) -> None:
+        while time.monotonic() - self._heard_s < SILENCE_S:
+            time.sleep(BEAT_S)
+            self._tell("beat")
+        self._leave()
+
+    def _open(self, environment: str) -> None:
+        """Make this connection's folder; `environment` names the one that edgekit may be put in."""
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = cache / "edgekit" / "benchmark"
+        for folder in reversed((base, *base.parents)):
+            if not folder.exists():
+                folder.mkdir()
+                self._made.append(folder)
+        # Open for as long as this process lives: the kernel lets go of it whatever happens.
+        self._lock = (base / "lock").open("wb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refusal(
+                "another benchmark from a desk runs there: wait for it, as both would be spoilt"
+            ) from None
+        self._made.append(base / "lock")
+        for abandoned in base.glob("run-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        self._folder = Path(tempfile.mkdtemp(prefix="run-", dir=base))
+        kept = base / environment
+        complete = (kept / _COMPLETE).exists()
+        if not complete:
+            shutil.rmtree(kept, ignore_errors=True)
+            self._environment = kept
+        self._tell(
+            "opened",
+            folder=str(self._folder),
+            environment=str(kept),
+            complete=complete,
+            installed=[found for path in _INTERPRETERS if (found := _find_edgekit(path))],
+            free_bytes=shutil.disk_usage(base).free,
+            jetson=Path("/etc/nv_tegra_release").exists(),
+            machine=platform.machine(),
+        )
+
+    def _put(self, name: str, size: int, sha256: str) -> None:
+        """Take a file; it has its name only once it is whole."""
+        assert self._folder is not None
+        path = self._folder / name
+        part = path.with_name(path.name + ".part")
+        left, digest, trouble = size, hashlib.sha256(), None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream: IO[bytes] | None = part.open("wb")
+        except OSError as error:
+            stream, trouble = None, error
+        while left:  # to the end even after a fault: what comes then is the next request
+            block = self._requests.read(min(left, 1 << 16))
+            if not block:
+                self._leave()
+            self._heard_s = time.monotonic()
+            left -= len(block)
+            digest.update(block)
+            if stream is not None and trouble is None:
+                try:
+                    stream.write(block)
+                except OSError as error:
+                    trouble = error
+        if stream is not None:
+            try:
+                stream.close()
+            except OSError as error:
+                trouble = trouble or error
+        if trouble is not None:
+            part.unlink(missing_ok=True)
+            raise trouble
+        if digest.hexdigest() != sha256:
+            part.unlink()
+            raise Refusal(f"{path.name} arrived damaged: try again")
+        part.rename(path)
+        self._tell("done")
+
+    def _run(self, arguments: list[str], variables: dict[str, str]) -> None:
+        """Start a program in the folder; its lines are told as they come, then its end."""
+        self._program = program = subprocess.Popen(
+            arguments,
+            cwd=self._folder,
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert program.stdout is not None and program.stderr is not None
+        streams = {"out": program.stdout, "err": program.stderr}
+        readers = [
+            threading.Thread(target=self._pass_on, args=(name, stream), daemon=True)
+            for name, stream in streams.items()
+        ]
+        for reader in readers:
+            reader.start()
+        threading.Thread(target=self._await, args=(program, readers), daemon=True).start()
+
+    def _pass_on(self, name: str, stream: IO[bytes]) -> None:
+        with stream:
+            for line in stream:
+                self._tell("line", to=name, text=line.decode(errors="replace").rstrip("\n"))
+
+    def _await(self, program: subprocess.Popen[bytes], readers: list[threading.Thread]) -> None:
+        code = program.wait()
+        for reader in readers:
+            reader.join(_GRACE_S)  # a child that lives on may hold the pipe
+        self._tell("ended", code=code)
+
+    def _get(self, name: str) -> None:
+        assert self._folder is not None
+        content = (self._folder / name).read_bytes()
+        self._tell("file", content, sha256=hashlib.sha256(content).hexdigest())
+
+    def _finish_environment(self) -> None:
+        """The environment was installed whole, and is to be kept."""
+        assert self._environment is not None
+        (self._environment / _COMPLETE).touch()
+        self._environment = None
+        self._tell("done")
+
+    def _end(self) -> None:
+        self._clean()
+        self._tell("done")
+        os._exit(0)
+
+    def _leave(self) -> None:
+        self._clean()
+        os._exit(1)
+
+    def _clean(self) -> None:
+        """End the program and delete every file and folder that was made here."""
+        with self._cleaning:
+            self._end_program()
+            for folder in (self._folder, self._environment):
+                if folder is not None:
+                    shutil.rmtree(folder, ignore_errors=True)
+            for path in reversed(self._made):
+                with contextlib.suppress(OSError):  # others have put something there meanwhile
+                    path.rmdir() if path.is_dir() else path.unlink()
+            self._made.clear()
+
+    def _end_program(self) -> None:
+        """All of the program's process group, by request and then by force."""
+        program = self._program
+        if program is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(program.pid, number)
+            except ProcessLookupError:
+                return
+            end_s = time.monotonic() + _GRACE_S
+            while time.monotonic() < end_s and _group_lives(program):
+                time.sleep(0.05)
+
+    def _explain(self, error: OSError) -> str:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            place = self._folder or Path.home()
+            while not place.exists():
+                place = place.parent
+            free = shutil.disk_usage(place).free
+            return f"no space left there ({free:,} bytes free in {place}): free some space"
+        return f"{error.strerror or error} there: {error.filename or self._folder}"
+
+
+def _group_lives(program: subprocess.Popen[bytes]) -> bool:
+    program.poll()  # a dead leader that was not waited for would count
+    try:
+        os.killpg(program.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _find_edgekit(interpreter: str) -> list[str] | None:
+    """A Python that has edgekit, and its version."""
+    path = Path.home() / interpreter
+    program = "from importlib.metadata import version; print(version('edgekit'))"
+    try:
+        answer = subprocess.run(
+            [path, "-c", program], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return [str(path), answer.stdout.strip()] if answer.returncode == 0 else None
+
+
+if __name__ == "__main__":
+    Agent(sys.stdin.buffer, sys.stdout.buffer).serve()

@@ -1,0 +1,212 @@
+"""One benchmark on one board: checked, equipped, measured, and left as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from edgekit._version import __version__
+from edgekit.errors import BoardError
+from edgekit.profile.record import RECORD_NAME, Report, decode_report
+from edgekit.remote.connection import Connection, Finished
+from edgekit.remote.wheel import NAME as WHEEL_NAME
+from edgekit.resources import resource
+
+Tell = Callable[[str], None]
+
+_INSTALL_BYTES = 200_000_000
+"""What the device half takes beside the system's own packages, with room for pip's work."""
+_SPARE_BYTES = 20_000_000
+_INSTALL_LIMIT_S = 1800.0
+"""Slow cards, slow networks: pip says nothing meanwhile."""
+_DOCTOR_LIMIT_S = 300.0
+_BENCHMARK_LIMIT_S = 1800.0
+"""Building an engine on a Jetson takes minutes without a word."""
+_CAMERA_CHECKS = ("cameras", "picamera2", "GStreamer")
+"""What a benchmark on a video does without."""
+_STEP = re.compile(r"^\s*✓ (.*) [\d.]+ s$")
+"""A finished step as the progress of a log tells it."""
+
+
+class Wanted(NamedTuple):
+    """What to measure on each board. `duration_s` None: until the medians are known well."""
+
+    models: Sequence[Path]
+    source: str | None
+    duration_s: float | None
+    threads: int
+    keep: bool
+    wheel: bytes
+
+
+class Measured(NamedTuple):
+    """A board's record, and what its doctor warned of."""
+
+    report: Report
+    notes: tuple[str, ...]
+
+
+class _Check(msgspec.Struct):
+    name: str
+    status: str
+    found: str
+    mend: str | None
+
+
+def measure_board(host: str, wanted: Wanted, tell: Tell, cancelled: threading.Event) -> Measured:
+    """Measure on `host`, as ssh spells it. `tell` hears each step as it begins; once `cancelled`
+    is set, the connection ends.
+
+    Raises BoardError, or ReportError for a record that is none; the board is left as it was, but
+    with `keep` for the environment and what its programs cached.
+    """
+    tell("connecting")
+    with Connection(host, cancelled) as board:
+        return _Session(board, wanted, tell).run()
+
+
+class _Session:
+    """The steps on a board that is connected."""
+
+    def __init__(self, board: Connection, wanted: Wanted, tell: Tell) -> None:
+        self._board, self._wanted, self._tell = board, wanted, tell
+        digest = hashlib.sha256(wanted.wheel).hexdigest()[:16]
+        self._facts, _ = board.ask("open", environment=f"edgekit-{digest}")
+        folder = self._facts["folder"]
+        self._variables = {
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_CACHE_DIR": "1",
+            "TMPDIR": folder,
+        }
+        if not wanted.keep:
+            self._variables["XDG_CACHE_HOME"] = f"{folder}/cache"
+
+    def run(self) -> Measured:
+        python = self._find_python() or self._install()
+        notes = self._check(python)
+        arguments = self._send_inputs()
+        self._tell("measuring")
+        done = self._board.run(
+            [python, "-m", "edgekit", "benchmark", *arguments, "-o", "report"],
+            self._variables,
+            self._hear,
+            limit_s=_BENCHMARK_LIMIT_S,
+        )
+        if done.code != 0:
+            raise BoardError(f"edgekit benchmark failed there: {_last_words(done)}")
+        report = decode_report(self._board.get(f"report/{RECORD_NAME}"), "its record")
+        self._tell("clearing up")
+        with contextlib.suppress(BoardError):  # the record is here, and the board clears up alone
+            self._board.ask("end")
+        return Measured(report, notes)
+
+    def _find_python(self) -> str | None:
+        """The Python of an edgekit of this version: the board's own, or one that was kept."""
+        self._need(_SPARE_BYTES + sum(path.stat().st_size for path in self._wanted.models))
+        for path, version in self._facts["installed"]:
+            if version == __version__:
+                return str(path)
+        return self._environment_python() if self._facts["complete"] else None
+
+    def _environment_python(self) -> str:
+        return f"{self._facts['environment']}/bin/python"
+
+    def _install(self) -> str:
+        """Install edgekit with the board's own install script."""
+        self._tell("installing edgekit")
+        self._need(_INSTALL_BYTES)
+        kind = "jetson" if self._facts["jetson"] else "raspberry-pi"
+        script = resource(f"deploy/{kind}/install.sh").read_bytes()
+        self._board.put("install.sh", script)
+        self._board.put(WHEEL_NAME, self._wanted.wheel)
+        options = [] if self._facts["jetson"] else ["--bare"]
+        done = self._board.run(
+            ["bash", "install.sh", *options, "--venv", self._facts["environment"], WHEEL_NAME],
+            self._variables,
+            limit_s=_INSTALL_LIMIT_S,
+        )
+        if done.code != 0:
+            raise BoardError(f"edgekit cannot be installed there: {_last_words(done)}")
+        if self._wanted.keep:
+            self._board.ask("finish_environment")
+        return self._environment_python()
+
+    def _need(self, size_bytes: int) -> None:
+        free = self._facts["free_bytes"]
+        if free < size_bytes:
+            raise BoardError(
+                f"no space left there: {free / 1e6:,.0f} MB free in {self._facts['folder']},"
+                f" {size_bytes / 1e6:,.0f} MB needed: free some space"
+            )
+
+    def _check(self, python: str) -> tuple[str, ...]:
+        """Ask the doctor there: a failure ends it, warnings are returned."""
+        self._tell("checking the board")
+        command = [python, "-m", "edgekit", "doctor", "--json"]
+        done = self._board.run(command, self._variables, limit_s=_DOCTOR_LIMIT_S)
+        try:
+            answer = msgspec.json.decode(done.out[-1], type=dict[str, list[_Check]])
+        except (IndexError, msgspec.MsgspecError):
+            raise BoardError(f"edgekit doctor failed there: {_last_words(done)}") from None
+        faults: list[str] = []
+        notes: list[str] = []
+        for check in answer["checks"]:
+            if check.status == "ok" or (check.name in _CAMERA_CHECKS and not self._wants_camera()):
+                continue
+            said = f"{check.name}: {check.found}: {check.mend}"
+            (faults if check.status == "fail" else notes).append(said)
+        if faults:
+            raise BoardError(f"its doctor finds that it cannot work: {'; '.join(faults)}")
+        return tuple(notes)
+
+    def _wants_camera(self) -> bool:
+        source = self._wanted.source or ""
+        return source.isdecimal() or source.startswith(("/dev/", "csi://"))
+
+    def _send_inputs(self) -> list[str]:
+        """Send models, and a source that lies here; returns the benchmark's arguments."""
+        wanted = self._wanted
+        arguments: list[str] = []
+        for index, path in enumerate(wanted.models):
+            self._tell(f"sending {path.name}")
+            name = f"model-{index}/{path.name}"  # two may be called alike
+            self._board.put(name, _read(path))
+            arguments.append(name)
+        arguments += ["--threads", str(wanted.threads)]
+        if wanted.duration_s is not None:
+            arguments += ["--duration", str(wanted.duration_s)]
+        if wanted.source is not None:
+            source = wanted.source
+            if Path(source).is_file():
+                self._tell(f"sending {Path(source).name}")
+                self._board.put(f"source/{Path(source).name}", _read(Path(source)))
+                source = f"source/{Path(source).name}"
+            arguments += ["--source", source]
+        return arguments
+
+    def _hear(self, stream: str, text: str) -> None:
+        step = _STEP.match(text) if stream == "err" else None
+        if step is not None:
+            self._tell(f"done: {step[1]}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BoardError(f"cannot read {path} here: {error.strerror}") from error
+
+
+def _last_words(done: Finished) -> str:
+    """The one line in which edgekit, a script or Python says why it failed."""
+    lines = [line.strip() for line in (*done.out, *done.err) if line.strip()]
+    last = lines[-1] if lines else f"exit code {done.code}, without a word"
+    return re.sub(r"^(edgekit|install\.sh): ", "", last)

@@ -1,0 +1,56 @@
+"""The same benchmark on several boards at once, none of which stops the others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from edgekit.errors import EdgekitError
+from edgekit.profile.record import BoardEntry
+from edgekit.remote.benchmark import Wanted, measure_board
+
+_AT_ONCE = 32
+_LOOK_UP_S = 0.2
+
+Tell = Callable[[str, str], None]
+
+
+def measure_boards(
+    hosts: Sequence[str],
+    wanted: Wanted,
+    tell: Tell = lambda host, text: None,
+    keep: Callable[[BoardEntry], None] = lambda entry: None,
+) -> list[BoardEntry]:
+    """Measure on every host, side by side; one entry each, in their order.
+
+    `tell` hears each step of each host, and `keep` each entry as soon as it is there, both from
+    the caller's thread or others. An interrupt ends all connections, and then comes through.
+    """
+    cancelled = threading.Event()
+    with ThreadPoolExecutor(min(len(hosts), _AT_ONCE), "board") as pool:
+        futures = [pool.submit(_measure, host, wanted, tell, cancelled) for host in hosts]
+        try:
+            _follow(futures, keep)
+        except BaseException:
+            cancelled.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [future.result() for future in futures]
+
+
+def _follow(futures: list[Future[BoardEntry]], keep: Callable[[BoardEntry], None]) -> None:
+    """Hand on each entry when it comes. With a time limit, so that an interrupt is heard."""
+    left = set(futures)
+    while left:
+        done, left = wait(left, timeout=_LOOK_UP_S, return_when=FIRST_COMPLETED)
+        for future in done:
+            keep(future.result())
+
+
+def _measure(host: str, wanted: Wanted, tell: Tell, cancelled: threading.Event) -> BoardEntry:
+    try:
+        measured = measure_board(host, wanted, lambda text: tell(host, text), cancelled)
+    except EdgekitError as error:
+        return BoardEntry(host=host, report=None, error=" ".join(str(error).split()))
+    return BoardEntry(host=host, report=measured.report, notes=measured.notes)

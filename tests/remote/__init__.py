@@ -1,0 +1,1 @@
+"""Benchmarks on other boards: a real sshd on loopback, and boards behind it."""
