@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.environments import REPOSITORY
+from tests.emulated_pi.board import EmulatedBoard
+from tests.emulated_pi.board_root import missing_prerequisite
+from tests.environments import REPOSITORY, NoNetworkError, skip_or_fail
 
 # Before anything imports numpy or torch, and inherited by subprocesses: with more threads than
 # cores, or threads that spin while they wait, convolutions become 30 times slower.
@@ -50,3 +53,16 @@ def edgekit_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (wheel,) = folder.glob("*.whl")
     return wheel
+
+
+@pytest.fixture(scope="session")
+def emulated_pi(edgekit_wheel: Path) -> Iterator[EmulatedBoard]:
+    """A board with edgekit installed; skips with the mend where it cannot be made."""
+    if reason := missing_prerequisite():
+        skip_or_fail(reason)
+    try:
+        board = EmulatedBoard.build(edgekit_wheel)
+    except NoNetworkError as error:
+        skip_or_fail(f"the emulated board cannot be made: {error}")
+    yield board
+    board.remove()

@@ -11,14 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.emulated_pi.board import DEFAULT_CPU, EDGEKIT, PACKAGES, EmulatedBoard
-from tests.emulated_pi.conftest import emulated_pi
 from tests.environments import REPOSITORY
 from tests.remote.sshd import Login, Sshd
 
 BUNDLE = REPOSITORY / "calibration" / "demo" / "digits-pi.edgekit"
 Benchmark = Callable[..., subprocess.CompletedProcess[str]]
-
-__all__ = ["emulated_pi"]
 
 
 @pytest.fixture
