@@ -180,10 +180,11 @@ def _pick_source(ctx: click.Context, options: dict[str, Any]) -> str:
 def _play_in_time(source: Source, policy: str | None) -> Source:
     """A video at its own speed where the newest frame is asked for; other sources as they are."""
     from edgekit.errors import SettingsError
-    from edgekit.runtime.sources.paced import PacedSource
 
     if source.is_live or policy is None or policy.split() != ["latest"]:
         return source
+    from edgekit.runtime.sources.paced import PacedSource
+
     if source.describe().kind != "video":
         raise SettingsError(
             f"--policy latest is for what has a speed of its own, and {source.describe().name} is"
@@ -227,12 +228,14 @@ def keep_output_apart() -> None:
 
 def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> LoadedModel:
     """A worker a core for files, one engine with several threads for a live source."""
-    from edgekit.cli.demo import find_demo_bundle
     from edgekit.runtime.loading import ModelChoice, load_model
 
-    named, threads = options["bundle"], options["threads"]
-    path = Path(named) if named is not None else find_demo_bundle()
-    choice = ModelChoice(path, options["class_names"], options["resize"], options["normalize"])
+    path, threads = options["bundle"], options["threads"]
+    if path is None:
+        from edgekit.cli.demo import find_demo_bundle
+
+        path = find_demo_bundle()
+    choice = ModelChoice(Path(path), options["class_names"], options["resize"], options["normalize"])
     cores = len(os.sched_getaffinity(0))
     if is_live:
         loaded = load_model(choice, threads=threads or min(cores, MOST_THREADS), say=say)

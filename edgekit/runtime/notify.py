@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import time
 
 
@@ -25,6 +24,8 @@ class Notifier:
         """Send `KEY=value` lines. Does not raise: a service must not end over that."""
         if not self._address:
             return
+        import socket  # 3 ms that a program without a service manager need not spend
+
         message = "\n".join(f"{name}={value}" for name, value in fields.items())
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as sender:
