@@ -235,7 +235,9 @@ def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> L
         from edgekit.cli.demo import find_demo_bundle
 
         path = find_demo_bundle()
-    choice = ModelChoice(Path(path), options["class_names"], options["resize"], options["normalize"])
+    choice = ModelChoice(
+        Path(path), options["class_names"], options["resize"], options["normalize"]
+    )
     cores = len(os.sched_getaffinity(0))
     if is_live:
         loaded = load_model(choice, threads=threads or min(cores, MOST_THREADS), say=say)

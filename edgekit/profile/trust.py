@@ -19,10 +19,13 @@ MOST_WAITING = 0.05
 """Share of the time that the measured thread may wait for a core."""
 MOST_DRIFT = 0.05
 """Change of the model's median latency between the first and the last third of its runs."""
+MOST_APART = 0.03
+"""Between the lowest and the highest median of the model's rounds; all have the same input."""
 LEAST_CLOCK = 0.9
 """The fastest core's median clock, as a share of the clock that it may have."""
-MOST_UNCERTAIN = 0.03
-"""Half of the 95 % interval of the model's median, as a share of it."""
+MOST_UNCERTAIN = 0.015
+"""Half of the 95 % interval of the model's median, as a share of it; so that two trusted runs agree
+within 3 %."""
 FEWEST_RUNS = 30
 """Runs of the model, and frames of the loop, below which percentiles say little."""
 
@@ -111,10 +114,16 @@ def _judge_result(result: Result) -> Iterator[str]:
             f" runs to the last (at most ±{MOST_DRIFT:.0%} is expected): look for heat or a program"
             " that started meanwhile, or measure longer with --duration"
         )
+    elif (apart := _rounds_apart(result)) > MOST_APART:
+        yield (
+            f"the model's median differed by {apart:.1%} between rounds (at most {MOST_APART:.0%}"
+            " is expected): look for a program that works now and then, or on a virtual machine for"
+            " neighbours, and measure again"
+        )
     interval = result.model_p50_interval_ms
     if interval and (half := interval.half_width(result.model_ms.p50)) > MOST_UNCERTAIN:
         yield (
-            f"the model's median is known to ±{half:.1%} only (±{MOST_UNCERTAIN:.0%} expected):"
+            f"the model's median is known to ±{half:.1%} only (±{MOST_UNCERTAIN:.1%} expected):"
             " measure longer with --duration"
         )
     fewest = min(result.model_ms.count, result.frame_ms.count)
@@ -123,6 +132,12 @@ def _judge_result(result: Result) -> Iterator[str]:
             f"only {fewest} runs fitted into the time (at least {FEWEST_RUNS} are expected):"
             " measure longer with --duration"
         )
+
+
+def _rounds_apart(result: Result) -> float:
+    """How far the slowest round's median lies above the fastest one's, as a share."""
+    medians = [statistics.median(chunk.latency_ms) for chunk in result.model_samples]
+    return max(medians) / min(medians) - 1
 
 
 def _typical_clock(snapshots: Sequence[Snapshot]) -> tuple[int | None, int | None]:

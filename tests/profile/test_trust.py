@@ -76,6 +76,16 @@ def test_drift(drift, trusted):
     assert trusted or f"changed by {drift:+.1%}" in found[0]
 
 
+@pytest.mark.parametrize(("factor", "trusted"), [(1.02, True), (1.05, False)])
+def test_rounds_that_differ(factor, trusted):
+    result = make_result()
+    first, *others = result.model_samples
+    slow = replace(first, latency_ms=tuple(ms * factor for ms in first.latency_ms))
+    found = reasons(result=replace(result, model_samples=(slow, *others)))
+    assert (not found) == trusted
+    assert trusted or "between rounds (at most 3% is expected)" in found[0]
+
+
 def test_a_median_that_is_hardly_known_is_a_reason():
     wide = Interval(low=17.0, high=19.0)
     found = reasons(result=replace(make_result(), model_p50_interval_ms=wide))
