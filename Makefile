@@ -47,6 +47,7 @@ test: setup ## lint, types and tests
 	$(BIN)/ruff check --extend-exclude build .
 	$(BIN)/ruff format --check --extend-exclude build .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file benchmarks/mypy.ini
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 test-all: ## make test, and the networks at full resolution: about half an hour
