@@ -15,7 +15,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import EdgekitError
+from edgekit.errors import EdgekitError, MissingPackageError
 
 DISTRIBUTIONS = (
     "opencv-python",
@@ -111,11 +111,22 @@ def probe_delegate() -> dict[str, Any]:
 
 def probe_gpu() -> dict[str, Any]:
     """The GPU as CUDA describes it."""
+    from edgekit.runtime.tensorrt.build import explain_unserved
     from edgekit.runtime.tensorrt.cuda import open_cuda
+    from edgekit.runtime.tensorrt.library import find_library
 
     cuda = open_cuda()
     gpu = cuda.describe()
-    return {"name": gpu.name, "capability": [gpu.major, gpu.minor], "package": cuda.package}
+    try:
+        unserved = explain_unserved(find_library(), gpu) is not None
+    except MissingPackageError:
+        unserved = False
+    return {
+        "name": gpu.name,
+        "capability": [gpu.major, gpu.minor],
+        "package": cuda.package,
+        "unserved": unserved,
+    }
 
 
 def probe_elements() -> dict[str, Any]:

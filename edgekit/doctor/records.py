@@ -88,6 +88,8 @@ class GpuFacts(Record, frozen=True, kw_only=True):
     name: str = ""
     capability: tuple[int, int] | None = None
     package: str = ""
+    unserved: bool = False
+    """TensorRT is there and builds no engines for this GPU."""
     error: str | None = None
 
     @property

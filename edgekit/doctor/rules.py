@@ -185,6 +185,14 @@ _NVIDIA = (
         "{f.tensorrt.version}",
     ),
     Rule(
+        "GPU without engines", "TensorRT", OTHER,
+        lambda f: _runs_tensorrt(f) and f.gpu.unserved,
+        "warn",
+        "TensorRT-RTX {f.tensorrt_rtx.version} has no engines for {f.gpu.name}: bundles of a Jetson"
+        " run on ONNX Runtime",
+        "{f.python.executable} -m pip install tensorrt",
+    ),
+    Rule(
         "TensorRT-RTX", "TensorRT", OTHER, _runs_tensorrt, "ok",
         "TensorRT-RTX {f.tensorrt_rtx.version}",
     ),

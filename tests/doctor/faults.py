@@ -73,6 +73,14 @@ class Fault(NamedTuple):
 
 
 FAULTS = {
+    "GPU without engines": Fault(
+        "pi-4", "TensorRT", "warn", "1.7.1 has no engines for NVIDIA H200", "pip install tensorrt",
+        {MODEL: "NVIDIA workstation\0"},
+        {
+            f"{PROBE} tensorrt-rtx": {"version": "1.7.1", "file": "/x"},
+            GPU: {"name": "NVIDIA H200", "capability": [9, 0], "unserved": True},
+        },
+    ),
     "board without a runtime": Fault(
         "pi-zero-2-w", "board", "fail", "ARMv6", "Zero 2 W",
         {MODEL: "Raspberry Pi Zero W Rev 1.1\0"},
