@@ -25,7 +25,7 @@ fail() {
 
 wheel=""
 extras="[mqtt,metrics,serve]"
-venv=${HOME:?is not set}/edgekit
+venv=""
 while [ $# -gt 0 ]; do
     case $1 in
         -h | --help)
@@ -47,6 +47,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+venv=${venv:-${HOME:?is not set: give a folder with --venv DIR}/edgekit}
 [ -n "$wheel" ] || fail "no wheel given: expected install.sh edgekit-VERSION.whl"
 [ -f "$wheel" ] || fail "there is no file $wheel: copy the wheel from dist/ of the workstation"
 [ "$(getconf LONG_BIT)" = 64 ] ||
@@ -60,5 +61,7 @@ done
     echo "install.sh: no picamera2, so no csi:// cameras: sudo apt install -y python3-picamera2"
 [ -x "$venv/bin/python" ] || "$system_python" -m venv --system-site-packages "$venv"
 "$venv/bin/pip" install --quiet --upgrade "$wheel$extras"
+# pip leaves a version that is there already, though the wheel may have been built anew.
+"$venv/bin/pip" install --quiet --force-reinstall --no-deps "$wheel"
 "$venv/bin/edgekit" --version
 echo "install.sh: done; try $venv/bin/edgekit run --camera 0"

@@ -20,6 +20,13 @@ class Models(click.Argument):
         return super().type_cast_value(ctx, (value,) if isinstance(value, str) else value)
 
 
+class Hosts(click.Option):
+    """Any number of hosts, likewise."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        return super().type_cast_value(ctx, (value,) if isinstance(value, str) else value)
+
+
 @click.command("benchmark")
 @click.argument(
     "bundle",
@@ -74,6 +81,7 @@ class Models(click.Argument):
 @click.option(
     "--host",
     "hosts",
+    cls=Hosts,
     multiple=True,
     metavar="HOST",
     help="Measure on another board, as ssh names it (pi@board); several times for several boards,"
@@ -124,7 +132,7 @@ def command(
         limit_s = duration if asked else None
         options = HostOptions(bundle, output, source, limit_s, threads, keep, as_json)
         return measure_hosts(hosts, options)
-    if keep:
+    if keep and ctx.get_parameter_source("keep") is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("--keep says what stays on a board: name one with --host")
     folder = _labelled_folder(images, labels)
     models = bundle or (find_demo_bundle(),)

@@ -12,14 +12,15 @@ from rich.console import Console
 from edgekit.bundle import open_bundle
 from edgekit.cli.host_progress import HostProgress
 from edgekit.cli.options import interrupt_on_sigterm, print_json, say
-from edgekit.errors import ModelFileError
+from edgekit.errors import ModelFileError, OutputError
 from edgekit.profile.record import BoardEntry, BoardsReport, folder_name
 from edgekit.remote.benchmark import Wanted
 from edgekit.remote.boards import measure_boards
+from edgekit.remote.connection import read_ssh_command
 from edgekit.remote.wheel import pack_wheel
 from edgekit.report.rendering import render
 from edgekit.report.wording import spell_board
-from edgekit.report.write import PAGE_NAME, write_report
+from edgekit.report.write import PAGE_NAME, check_folder, write_report
 from edgekit.runtime.classifier import is_bundle
 
 
@@ -40,18 +41,26 @@ def measure_hosts(hosts: tuple[str, ...], given: HostOptions) -> int:
 
     Returns the exit code: 1 when a board gave no record.
     """
+    _check_hosts(hosts)
+    read_ssh_command()
     folders = _folders(hosts, given.output)
+    for folder in folders.values():
+        check_folder(folder)
     _check_models(given.bundle)
     wanted = Wanted(
         given.bundle, given.source, given.duration_s, given.threads, given.keep, pack_wheel()
     )
+    unwritten: list[str] = []
     with HostProgress(hosts, quiet=given.as_json) as progress, interrupt_on_sigterm():
 
         def keep_entry(entry: BoardEntry) -> None:
             if entry.report is None:
                 progress.end(entry.host, entry.error or "", good=False)
                 return
-            write_report(entry.report, folders[entry.host])
+            try:
+                write_report(entry.report, folders[entry.host])
+            except OutputError as error:  # the other boards go on, and it is in the common report
+                unwritten.append(str(error))
             trusted = "trusted" if entry.report.trusted else "not trusted"
             progress.end(entry.host, f"{trusted}, {spell_board(entry.report.device)}", good=True)
 
@@ -70,8 +79,17 @@ def measure_hosts(hosts: tuple[str, ...], given: HostOptions) -> int:
         print_json(shown.document())
     else:
         shown.show(Console())
-    say(f"report: {given.output / PAGE_NAME}")
-    return int(any(entry.report is None for entry in entries))
+    for error in unwritten:
+        say(f"edgekit: {error}")
+    if len(entries) > 1 or not unwritten:
+        say(f"report: {given.output / PAGE_NAME}")
+    return int(bool(unwritten) or any(entry.report is None for entry in entries))
+
+
+def _check_hosts(hosts: tuple[str, ...]) -> None:
+    for host in hosts:
+        if not host.strip() or not host.isprintable():
+            raise click.UsageError(f"--host is {host!r}: expected a name for ssh, as in pi@board")
 
 
 def _folders(hosts: tuple[str, ...], output: Path) -> dict[str, Path]:

@@ -255,8 +255,9 @@ def decode_report(content: bytes, name: str) -> Report:
 
 
 def folder_name(host: str) -> str:
-    """A host as the name of a folder: what no file system minds."""
-    return re.sub(r"[^\w.@-]", "_", host).lstrip(".-") or "board"
+    """A host as the name of a folder: what no file system minds, and no file of a report's."""
+    name = re.sub(r"[^\w.@-]", "_", host).lstrip(".-") or "board"
+    return f"{name}_" if name.startswith("report.") else name
 
 
 def _read(path: Path) -> tuple[bytes, str]:
@@ -274,7 +275,7 @@ def _read(path: Path) -> tuple[bytes, str]:
 def _decode(content: bytes, name: str) -> Report | BoardsReport:
     try:
         document = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ReportError(
             f"{name} ({len(content):,} bytes) is damaged or cut short ({error}): copy it again"
         ) from error

@@ -5,7 +5,9 @@ and imports nothing of edgekit. Requests come on standard input and answers go t
 each a JSON object on a line of its own, followed by as many raw bytes as its `size` says.
 
 Whoever asks says something every few seconds. When the input ends, or nothing came for
-`SILENCE_S`, the connection is gone: programs are ended, files deleted.
+`SILENCE_S`, the connection is gone: programs are ended, files deleted. One thread listens and takes
+files, one does what else is asked, one sends beats (and may block on a full pipe), and one looks at
+the clock and does nothing that could block.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import hashlib
 import json
 import os
 import platform
+import queue
 import shutil
 import signal
 import subprocess
@@ -31,6 +34,7 @@ from typing import IO, Any
 SILENCE_S = 30.0
 BEAT_S = 5.0
 _GRACE_S = 3.0
+_TRIES = 20
 _COMPLETE = "complete"
 """The file in an environment's folder that says that it was installed to its end."""
 _INTERPRETERS = ("edgekit/bin/python", "/opt/edgekit/bin/python", "/usr/bin/python3")
@@ -48,10 +52,12 @@ class Agent:
 
     def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
         self._requests, self._answers = requests, answers
+        self._asked: queue.Queue[Message] = queue.Queue()
         self._sending = threading.Lock()
         self._cleaning = threading.RLock()  # a signal may come while it is held
         self._program: subprocess.Popen[bytes] | None = None
         self._made: list[Path] = []
+        self._base: Path | None = None
         self._folder: Path | None = None
         self._environment: Path | None = None
         self._lock: IO[bytes] | None = None
@@ -61,27 +67,44 @@ class Agent:
         """Answer until the end is asked for or the connection is gone."""
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda *_: self._leave())
-        threading.Thread(target=self._watch, daemon=True).start()
+        for work in (self._listen, self._watch, self._beat):
+            threading.Thread(target=work, daemon=True).start()
         handlers: dict[str, Callable[..., None]] = {
             "open": self._open,
-            "put": self._put,
             "run": self._run,
             "get": self._get,
             "finish_environment": self._finish_environment,
             "end": self._end,
         }
-        while line := self._requests.readline():
-            self._heard_s = time.monotonic()
-            request = json.loads(line)
-            if request["kind"] == "beat":
-                continue
-            try:
-                handlers[request.pop("kind")](**request)
-            except Refusal as refusal:
-                self._tell("refused", reason=str(refusal))
-            except OSError as error:
-                self._tell("refused", reason=self._explain(error))
-        self._leave()
+        try:
+            while True:
+                request = self._asked.get()
+                self._try(handlers[request.pop("kind")], request)
+        finally:
+            self._leave()
+
+    def _listen(self) -> None:
+        """Read requests to the end; files are taken here, since they come behind theirs."""
+        try:
+            while (line := self._requests.readline()).endswith(b"\n"):
+                self._heard_s = time.monotonic()
+                request = json.loads(line)
+                if request["kind"] == "put":
+                    self._try(self._put, {k: v for k, v in request.items() if k != "kind"})
+                elif request["kind"] != "beat":
+                    self._asked.put(request)
+        finally:
+            self._leave()
+
+    def _try(self, handler: Callable[..., None], request: Message) -> None:
+        try:
+            handler(**request)
+        except Refusal as refusal:
+            self._tell("refused", reason=str(refusal))
+        except OSError as error:
+            self._tell("refused", reason=self._explain(error))
+        except Exception as error:  # noqa: BLE001 - the desk hears of it, whatever it is
+            self._tell("refused", reason=f"{type(error).__name__} there: {error}")
 
     def _tell(self, kind: str, content: bytes = b"", **fields: Any) -> None:
         line = json.dumps({"kind": kind, "size": len(content), **fields}).encode()
@@ -90,35 +113,32 @@ class Agent:
             self._answers.write(line + b"\n" + content)
             self._answers.flush()
 
-    def _watch(self) -> None:
-        while time.monotonic() - self._heard_s < SILENCE_S:
+    def _beat(self) -> None:
+        while True:
             time.sleep(BEAT_S)
             self._tell("beat")
+
+    def _watch(self) -> None:
+        while time.monotonic() - self._heard_s < SILENCE_S:
+            time.sleep(1)
         self._leave()
 
     def _open(self, environment: str) -> None:
         """Make this connection's folder; `environment` names the one that edgekit may be put in."""
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        base = cache / "edgekit" / "benchmark"
-        for folder in reversed((base, *base.parents)):
-            if not folder.exists():
-                folder.mkdir()
-                self._made.append(folder)
-        # Open for as long as this process lives: the kernel lets go of it whatever happens.
-        self._lock = (base / "lock").open("wb")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refusal(
-                "another benchmark from a desk runs there: wait for it, as both would be spoilt"
-            ) from None
-        self._made.append(base / "lock")
+        home = Path.home()
+        os.environ.setdefault("HOME", str(home))
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+        base = self._base = cache / "edgekit" / "benchmark"
+        self._take_lock(base)
         for abandoned in base.glob("run-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
+        for other in base.glob("edgekit-*"):
+            if not (other / _COMPLETE).exists():
+                shutil.rmtree(other, ignore_errors=True)
         self._folder = Path(tempfile.mkdtemp(prefix="run-", dir=base))
         kept = base / environment
-        complete = (kept / _COMPLETE).exists()
-        if not complete:
+        complete = kept.exists() and _find_edgekit(str(kept / "bin/python")) is not None
+        if not complete:  # absent, or its Python has gone with an update of the system
             shutil.rmtree(kept, ignore_errors=True)
             self._environment = kept
         self._tell(
@@ -131,6 +151,36 @@ class Agent:
             jetson=Path("/etc/nv_tegra_release").exists(),
             machine=platform.machine(),
         )
+
+    def _take_lock(self, base: Path) -> None:
+        """Make `base` and hold its lock: for as long as this process lives, the kernel sees to it.
+
+        Another agent may delete both at its end while this one begins, so what is held is compared
+        with what is there.
+        """
+        for _ in range(_TRIES):
+            for folder in reversed((base, *base.parents)):
+                with contextlib.suppress(FileExistsError):
+                    folder.mkdir()
+                    self._made.append(folder)
+            try:
+                lock = (base / "lock").open("wb")
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                raise Refusal(
+                    "another benchmark from a desk runs there: wait for it, as both would be spoilt"
+                ) from None
+            with contextlib.suppress(FileNotFoundError):
+                if (base / "lock").stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                    self._lock = lock
+                    self._made.append(base / "lock")
+                    return
+            lock.close()
+        raise Refusal(f"{base} comes and goes there: try again")
 
     def _put(self, name: str, size: int, sha256: str) -> None:
         """Take a file; it has its name only once it is whole."""
@@ -146,7 +196,7 @@ class Agent:
         while left:  # to the end even after a fault: what comes then is the next request
             block = self._requests.read(min(left, 1 << 16))
             if not block:
-                self._leave()
+                return  # `_listen` finds the end too
             self._heard_s = time.monotonic()
             left -= len(block)
             digest.update(block)
@@ -161,8 +211,9 @@ class Agent:
             except OSError as error:
                 trouble = trouble or error
         if trouble is not None:
+            reason = self._explain(trouble)  # while the part still takes its space
             part.unlink(missing_ok=True)
-            raise trouble
+            raise Refusal(reason)
         if digest.hexdigest() != sha256:
             part.unlink()
             raise Refusal(f"{path.name} arrived damaged: try again")
@@ -197,8 +248,10 @@ class Agent:
 
     def _await(self, program: subprocess.Popen[bytes], readers: list[threading.Thread]) -> None:
         code = program.wait()
+        self._end_program()  # what it started and left behind
+        self._program = None
         for reader in readers:
-            reader.join(_GRACE_S)  # a child that lives on may hold the pipe
+            reader.join(_GRACE_S)
         self._tell("ended", code=code)
 
     def _get(self, name: str) -> None:
@@ -208,8 +261,11 @@ class Agent:
 
     def _finish_environment(self) -> None:
         """The environment was installed whole, and is to be kept."""
-        assert self._environment is not None
+        assert self._environment is not None and self._base is not None
         (self._environment / _COMPLETE).touch()
+        for older in self._base.glob("edgekit-*"):
+            if older != self._environment:
+                shutil.rmtree(older, ignore_errors=True)
         self._environment = None
         self._tell("done")
 
@@ -273,7 +329,12 @@ def _find_edgekit(interpreter: str) -> list[str] | None:
     program = "from importlib.metadata import version; print(version('edgekit'))"
     try:
         answer = subprocess.run(
-            [path, "-c", program], capture_output=True, text=True, timeout=20, check=False
+            [path, "-c", program],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

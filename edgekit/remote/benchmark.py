@@ -60,6 +60,12 @@ class _Check(msgspec.Struct):
     mend: str | None
 
 
+class _Checks(msgspec.Struct):
+    """What `edgekit doctor --json` prints."""
+
+    checks: list[_Check]
+
+
 def measure_board(host: str, wanted: Wanted, tell: Tell, cancelled: threading.Event) -> Measured:
     """Measure on `host`, as ssh spells it. `tell` hears each step as it begins; once `cancelled`
     is set, the connection ends.
@@ -110,7 +116,8 @@ class _Session:
 
     def _find_python(self) -> str | None:
         """The Python of an edgekit of this version: the board's own, or one that was kept."""
-        self._need(_SPARE_BYTES + sum(path.stat().st_size for path in self._wanted.models))
+        sent = [*self._wanted.models, *filter(None, [self._local_source()])]
+        self._need(_SPARE_BYTES + sum(path.stat().st_size for path in sent))
         for path, version in self._facts["installed"]:
             if version == __version__:
                 return str(path)
@@ -153,12 +160,12 @@ class _Session:
         command = [python, "-m", "edgekit", "doctor", "--json"]
         done = self._board.run(command, self._variables, limit_s=_DOCTOR_LIMIT_S)
         try:
-            answer = msgspec.json.decode(done.out[-1], type=dict[str, list[_Check]])
+            answer = msgspec.json.decode(done.out[-1], type=_Checks)
         except (IndexError, msgspec.MsgspecError):
             raise BoardError(f"edgekit doctor failed there: {_last_words(done)}") from None
         faults: list[str] = []
         notes: list[str] = []
-        for check in answer["checks"]:
+        for check in answer.checks:
             if check.status == "ok" or (check.name in _CAMERA_CHECKS and not self._wants_camera()):
                 continue
             said = f"{check.name}: {check.found}: {check.mend}"
@@ -178,19 +185,24 @@ class _Session:
         for index, path in enumerate(wanted.models):
             self._tell(f"sending {path.name}")
             name = f"model-{index}/{path.name}"  # two may be called alike
-            self._board.put(name, _read(path))
+            self._board.put_file(name, path)
             arguments.append(name)
         arguments += ["--threads", str(wanted.threads)]
         if wanted.duration_s is not None:
             arguments += ["--duration", str(wanted.duration_s)]
-        if wanted.source is not None:
-            source = wanted.source
-            if Path(source).is_file():
-                self._tell(f"sending {Path(source).name}")
-                self._board.put(f"source/{Path(source).name}", _read(Path(source)))
-                source = f"source/{Path(source).name}"
-            arguments += ["--source", source]
+        local = self._local_source()
+        if local is not None:
+            self._tell(f"sending {local.name}")
+            self._board.put_file(f"source/{local.name}", local)
+            arguments += ["--source", f"source/{local.name}"]
+        elif wanted.source is not None:
+            arguments += ["--source", wanted.source]
         return arguments
+
+    def _local_source(self) -> Path | None:
+        """The source where it is a file of the desk."""
+        source = self._wanted.source
+        return Path(source) if source is not None and Path(source).is_file() else None
 
     def _hear(self, stream: str, text: str) -> None:
         step = _STEP.match(text) if stream == "err" else None
@@ -198,15 +210,11 @@ class _Session:
             self._tell(f"done: {step[1]}")
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BoardError(f"cannot read {path} here: {error.strerror}") from error
-
-
 def _last_words(done: Finished) -> str:
     """The one line in which edgekit, a script or Python says why it failed."""
-    lines = [line.strip() for line in (*done.out, *done.err) if line.strip()]
+    if done.code < 0:
+        return f"killed by signal {-done.code}; was there enough memory?"
+    lines = [line.strip() for line in (*done.out, *done.err)]
+    lines = [line for line in lines if line and not _STEP.match(line)]
     last = lines[-1] if lines else f"exit code {done.code}, without a word"
     return re.sub(r"^(edgekit|install\.sh): ", "", last)

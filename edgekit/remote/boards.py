@@ -52,5 +52,15 @@ def _measure(host: str, wanted: Wanted, tell: Tell, cancelled: threading.Event) 
     try:
         measured = measure_board(host, wanted, lambda text: tell(host, text), cancelled)
     except EdgekitError as error:
-        return BoardEntry(host=host, report=None, error=" ".join(str(error).split()))
-    return BoardEntry(host=host, report=measured.report, notes=measured.notes)
+        return BoardEntry(host=host, report=None, error=_one_line(str(error)))
+    except Exception as error:  # noqa: BLE001 - the other boards go on, whatever it is
+        reason = f"{type(error).__name__}: {error}: report it with this line"
+        return BoardEntry(host=host, report=None, error=_one_line(reason))
+    return BoardEntry(
+        host=host, report=measured.report, notes=tuple(map(_one_line, measured.notes))
+    )
+
+
+def _one_line(text: str) -> str:
+    """Words of a board, with nothing in them that a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import queue
 import re
 import shlex
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
-from edgekit.errors import BoardError
+from edgekit.errors import BoardError, SettingsError
 from edgekit.remote import agent
 from edgekit.remote.agent import BEAT_S
 
@@ -30,6 +32,7 @@ _WATCH_S = 0.2
 _GRACE_S = 10.0
 _NOISE_BYTES = 1 << 20
 """What a login may print before the agent speaks."""
+_BLOCK_BYTES = 1 << 18
 _HELLO = b"edgekit-agent "
 _OLDEST_PYTHON = (3, 10)
 _OPTIONS = {
@@ -37,21 +40,24 @@ _OPTIONS = {
     "ConnectTimeout": str(CONNECT_S),
     "ServerAliveInterval": "5",
     "ServerAliveCountMax": "4",
+    "RemoteCommand": "none",  # the user's own, for when they log in
 }
 _MENDS = (
     ("IDENTIFICATION HAS CHANGED", "its host key is not the known one: if it was installed anew,"
-     " ssh-keygen -R {name}, then ssh {host} once"),
+     " {forget}, then ssh {host} once"),
     ("Host key verification failed", "its host key is not known yet: ssh {host} once and look at"
      " the key"),
     ("Permission denied", "it lets none of your keys in: ssh-copy-id {host}"),
     ("Could not resolve hostname", "there is no such name: look at the spelling, or give the"
      " address"),
+    ("hostname contains invalid characters", "that is no name of a host: expected one as in ssh"
+     " pi@board"),
     ("Connection refused", "no ssh server answers there: switch ssh on (sudo raspi-config, or sudo"
      " systemctl enable --now ssh)"),
     ("timed out", "nothing answers there: look whether it has power and network"),
     ("No route to host", "nothing answers there: look whether it has power and network"),
 )  # fmt: skip
-"""What ssh says → what to do."""
+"""What ssh says before it is connected → what to do."""
 
 Line = Callable[[str, str], None]
 
@@ -78,10 +84,11 @@ class Connection:
         self._answers: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
         self._sending = threading.Lock()
         self._closed = threading.Event()
+        self._greeted = False
         self._silent: float | None = None
         """The silence, in seconds, after which it was given up."""
         source = Path(agent.__file__).read_bytes()
-        command = [*_ssh_command(), "--", host, _bootstrap(len(source))]
+        command = _spell_ssh(host, _bootstrap(len(source)))
         try:
             self._process = subprocess.Popen(
                 command,
@@ -120,15 +127,35 @@ class Connection:
             )
         self._send(source)
 
-    def ask(self, kind: str, content: bytes = b"", **fields: Any) -> tuple[dict[str, Any], bytes]:
+    def ask(self, kind: str, **fields: Any) -> tuple[dict[str, Any], bytes]:
         """Send a request and wait for its answer."""
-        self._send(json.dumps({"kind": kind, **fields}).encode() + b"\n" + content)
+        self._send(json.dumps({"kind": kind, **fields}).encode() + b"\n")
         return self._next()
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file in the connection's folder."""
-        digest = hashlib.sha256(content).hexdigest()
-        self.ask("put", content, name=name, size=len(content), sha256=digest)
+        self._put(name, io.BytesIO(content))
+
+    def put_file(self, name: str, path: Path) -> None:
+        """Write a file that lies here, block by block."""
+        try:
+            with path.open("rb") as stream:
+                self._put(name, stream)
+        except OSError as error:
+            raise BoardError(f"cannot read {path} here: {error.strerror}") from error
+
+    def _put(self, name: str, stream: BinaryIO) -> None:
+        digest = hashlib.sha256()
+        while block := stream.read(_BLOCK_BYTES):
+            digest.update(block)
+        size = stream.tell()
+        stream.seek(0)
+        request = {"kind": "put", "name": name, "size": size, "sha256": digest.hexdigest()}
+        with self._sending:  # no beat in between
+            self._write(json.dumps(request).encode() + b"\n")
+            while block := stream.read(_BLOCK_BYTES):
+                self._write(block)
+        self._next()
 
     def get(self, name: str) -> bytes:
         """Read a file of the connection's folder."""
@@ -151,8 +178,13 @@ class Connection:
         """
         lines: dict[str, list[str]] = {"out": [], "err": []}
         heard_s = time.monotonic()
-        answer, _ = self.ask("run", arguments=list(arguments), variables=dict(variables))
-        while answer["kind"] != "ended":
+        self._send(
+            json.dumps(
+                {"kind": "run", "arguments": list(arguments), "variables": dict(variables)}
+            ).encode()
+            + b"\n"
+        )
+        while (answer := self._next(running=True)[0])["kind"] != "ended":
             if answer["kind"] == "line":
                 heard_s = time.monotonic()
                 lines[answer["to"]].append(answer["text"])
@@ -162,24 +194,29 @@ class Connection:
                     f"{Path(arguments[0]).name} hangs there, nothing was heard of it for"
                     f" {limit_s:.0f} s: restart the board"
                 )
-            answer, _ = self._next(beats=True)
         return Finished(answer["code"], lines["out"], lines["err"])
 
-    def _next(self, *, beats: bool = False) -> tuple[dict[str, Any], bytes]:
-        """The next answer; `_watch` sees to it that this ends."""
+    def _next(self, *, running: bool = False) -> tuple[dict[str, Any], bytes]:
+        """The next answer; while a program is `running` its lines too, and the beats. `_watch` sees
+        to it that this ends."""
         while True:
             message = self._answers.get()
             if message is None:
                 raise BoardError(self._explain_end())
-            if message[0]["kind"] == "refused":
+            kind = message[0]["kind"]
+            if kind == "refused":
                 raise BoardError(message[0]["reason"])
-            if beats or message[0]["kind"] != "beat":
+            if running or kind not in ("beat", "line"):
                 return message
 
     def _send(self, content: bytes) -> None:
+        with self._sending:
+            self._write(content)
+
+    def _write(self, content: bytes) -> None:
         assert self._process.stdin is not None
         # An end of the connection is told by the answer that does not come.
-        with self._sending, contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(content)
             self._process.stdin.flush()
 
@@ -190,18 +227,22 @@ class Connection:
         try:
             hello = _find_hello(stream)
             if hello is not None:
+                self._greeted = True
                 self._limit_s, self._heard_s = _SILENCE_S, time.monotonic()
                 self._answers.put(({"kind": "hello", "python": hello}, b""))
                 while line := stream.readline():
                     self._heard_s = time.monotonic()
-                    answer = json.loads(line)
+                    answer = _read_answer(line)
+                    if answer is None:  # a program of the login's writes in between
+                        continue
                     content = stream.read(answer["size"])
                     if len(content) < answer["size"]:
                         break
                     self._answers.put((answer, content))
-        except (OSError, ValueError):  # cut in the middle of a line, or closed by us
+        except (OSError, ValueError):  # closed by us
             pass
-        self._answers.put(None)
+        finally:
+            self._answers.put(None)
 
     def _overhear(self) -> None:
         assert self._process.stderr is not None
@@ -217,49 +258,66 @@ class Connection:
         """The board says something every few seconds, a beat if nothing else; else it is left."""
         while not self._closed.wait(_WATCH_S):
             if self._cancelled.is_set():
-                self._process.terminate()
-                return
+                break
             if time.monotonic() - self._heard_s > self._limit_s:
                 self._silent = self._limit_s
-                self._process.kill()
-                return
+                break
+        else:
+            return
+        self._signal(signal.SIGTERM)
+        if not self._closed.wait(_GRACE_S):
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        """To ssh and to what it started, as a proxy command, or a script in its place."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
     def _explain_end(self) -> str:
         """Why ssh ended, by what it said."""
-        code = self._process.wait()
         if self._silent is not None:
             return (
                 f"it is connected, but said nothing for {self._silent:.0f} s: look whether it"
                 " hangs, or restart it"
             )
+        try:
+            code = self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            return "the connection ended, but ssh did not: look what it waits for"
         self._threads[1].join(1)
         said = "\n".join(self._said)
+        last = next((line for line in reversed(self._said) if line), f"ssh ended with {code}")
+        if self._greeted:
+            return f"the connection ended ({last}): look whether it still has power and network"
         if code == 127:
             return "it has no python3: sudo apt install python3"
-        names = {"host": self._host, "name": self._host.rpartition("@")[2]}
+        forget = re.search(r"ssh-keygen -f .*", said)  # ssh knows what it has it under
+        names = {
+            "host": self._host,
+            "forget": forget[0].strip() if forget else f"ssh-keygen -R {self._host}",
+        }
         for words, mend in _MENDS:
             if words in said:
                 return mend.format(**names)
-        last = next((line for line in reversed(self._said) if line), f"ssh ended with {code}")
-        return f"the connection ended ({last}): look whether it still has power and network"
+        return f"ssh cannot connect ({last}): try ssh {self._host}"
 
     def close(self) -> None:
         """End the connection. The agent, finding its input ended, clears up."""
-        self._closed.set()
         process = self._process
         with contextlib.suppress(OSError, ValueError):
             assert process.stdin is not None
             process.stdin.close()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             process.wait(_GRACE_S)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            process.kill()
-            process.wait()
+        self._closed.set()
+        self._signal(signal.SIGKILL)  # itself, and a child that holds its pipes
+        process.wait()
         for thread in self._threads:
             thread.join(_GRACE_S)
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+        if not any(thread.is_alive() for thread in self._threads):  # else it has their locks
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
     def __enter__(self) -> Connection:
         return self
@@ -273,10 +331,31 @@ class Connection:
         self.close()
 
 
-def _ssh_command() -> list[str]:
-    """`$EDGEKIT_SSH`, else `ssh`, with the options that a machine needs who cannot answer it."""
-    command = shlex.split(os.environ.get("EDGEKIT_SSH", "ssh"))
-    return [*command, "-T", *(f"-o{name}={value}" for name, value in _OPTIONS.items())]
+def read_ssh_command() -> list[str]:
+    """`$EDGEKIT_SSH`, else `ssh`. Raises SettingsError when that cannot be read as a command."""
+    text = os.environ.get("EDGEKIT_SSH") or "ssh"
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise SettingsError(
+            f"EDGEKIT_SSH is {text!r}, which is no command ({error}): expected one as in"
+            " EDGEKIT_SSH='ssh -F config'"
+        ) from error
+
+
+def _spell_ssh(host: str, command: str) -> list[str]:
+    options = (f"-o{name}={value}" for name, value in _OPTIONS.items())
+    return [*read_ssh_command(), "-T", *options, "--", host, command]
+
+
+def _read_answer(line: bytes) -> dict[str, Any] | None:
+    """An answer of the agent; None for what is none."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return None
+    is_answer = isinstance(answer, dict) and isinstance(answer.get("size"), int)
+    return answer if is_answer and "kind" in answer else None
 
 
 def _bootstrap(size: int) -> str:
