@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from edgekit.cli.settings import SETTINGS_FILE
+from edgekit.errors import OutputError
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document on standard output."
@@ -25,6 +26,8 @@ def print_json(document: Any) -> None:
     """Write `document` (records, dicts, lists, numbers) as one JSON line on standard output."""
     import msgspec
 
+    if sys.stdout is None:
+        raise OutputError("cannot write the document: standard output is closed: leave >&- out")
     sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
     sys.stdout.flush()
 
