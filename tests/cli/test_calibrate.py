@@ -3,48 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edgekit.bundle import open_bundle
-from edgekit.cli import main
 from edgekit.images import list_images
 from edgekit.resources import resource
-
-Outcome = tuple[int, str, str]
-"""Exit code, standard output, standard error."""
+from tests.cli.conftest import Outcome, assert_refused
 
 VIDEO = resource("calibration/demo/digits.mp4")
-
-
-@pytest.fixture
-def edgekit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Outcome]:
-    """Run the command line in this process."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["edgekit", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as info:
-            main()
-        assert isinstance(info.value.code, int)
-        return info.value.code, *capfd.readouterr()
-
-    return run
-
-
-def assert_refused(outcome: Outcome, *words: str) -> None:
-    code, output, error = outcome
-    assert (code, output) == (1, ""), error
-    assert error.count("\n") == 1, error
-    assert error.startswith("edgekit: ")
-    for word in words:
-        assert word in error
 
 
 @pytest.mark.slow

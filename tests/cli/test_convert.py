@@ -18,41 +18,11 @@ import pytest
 import torch
 
 from edgekit.bundle import open_bundle
-from edgekit.cli import main
 from edgekit.files import write_atomic
+from tests.cli.conftest import Outcome, assert_refused
 from tests.environments import REPOSITORY
 from tests.quantize.nets import write_images
 from tests.targets.conversions import convert_small, small_checkpoint, small_images, workspace
-
-Outcome = tuple[int, str, str]
-"""Exit code, standard output, standard error."""
-
-
-@pytest.fixture
-def edgekit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Outcome]:
-    """Run the command line in this process, in an empty working folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["edgekit", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as info:
-            main()
-        assert isinstance(info.value.code, int)
-        return info.value.code, *capfd.readouterr()
-
-    return run
-
-
-def assert_refused(outcome: Outcome, *words: str) -> None:
-    code, output, error = outcome
-    assert (code, output) == (1, ""), error
-    assert error.count("\n") == 1, error
-    assert error.startswith("edgekit: ")
-    for word in words:
-        assert word in error
 
 
 def arguments(**changes: Any) -> list[object]:

@@ -5,38 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edgekit.cli import main
 from edgekit.images import list_images
+from tests.cli.conftest import Outcome, assert_refused
 from tests.targets.conversions import convert_small, small_checkpoint, small_images
 
-Outcome = tuple[int, str, str]
-"""Exit code, standard output, standard error."""
-
 pytestmark = pytest.mark.slow  # the bundle takes its time to make
-
-
-@pytest.fixture
-def edgekit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Outcome]:
-    """Run the command line in this process."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["edgekit", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as info:
-            main()
-        assert isinstance(info.value.code, int)
-        return info.value.code, *capfd.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +28,6 @@ def labels(tmp_path: Path) -> Path:
     lines = [f"{name},{index % 10}" for index, name in enumerate(names)]
     (tmp_path / "labels.csv").write_text("\n".join(["file,label", *lines]))
     return tmp_path / "labels.csv"
-
-
-def assert_refused(outcome: Outcome, *words: str) -> None:
-    code, output, error = outcome
-    assert (code, output) == (1, ""), error
-    assert error.count("\n") == 1, error
-    assert error.startswith("edgekit: ")
-    for word in words:
-        assert word in error
 
 
 def test_json_is_one_document(edgekit: Callable[..., Outcome], bundle: Path, labels: Path) -> None:

@@ -50,7 +50,7 @@ def test_ten_boards(
     homes = {name: tmp_path / name for name in good[1:]}
     for name, path in homes.items():
         sshd.add(this_machine(name, path))
-    nothing = Login("hangs", ["sh", "-c", "sleep 600"], {"PATH": "/usr/bin:/bin"})
+    nothing = Login("hangs", ["sh", "-c", "sleep 90"], {"PATH": "/usr/bin:/bin"})
     sshd.add(nothing)
     sshd.add(this_machine("full", full_disk))
     sshd.add(with_old_python(this_machine("old", tmp_path / "old"), tmp_path / "patch"))
