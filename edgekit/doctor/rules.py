@@ -188,7 +188,7 @@ _NVIDIA = (
         "GPU without engines", "TensorRT", OTHER,
         lambda f: _runs_tensorrt(f) and f.gpu.unserved,
         "warn",
-        "TensorRT-RTX {f.tensorrt_rtx.version} has no engines for {f.gpu.name}: bundles of a Jetson"
+        "TensorRT-RTX {f.tensorrt_rtx.version} has no engines for {f.gpu.name}: a Jetson's bundles"
         " run on ONNX Runtime",
         "{f.python.executable} -m pip install tensorrt",
     ),
