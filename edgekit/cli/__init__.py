@@ -14,6 +14,7 @@ import errno  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 from importlib import import_module  # noqa: E402
+from typing import NoReturn  # noqa: E402
 
 import click  # noqa: E402
 
@@ -74,14 +75,10 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("edgekit: interrupted", err=True)
-        if "edgekit.runtime.background" in sys.modules:
-            from edgekit.cli.options import leave_hanging_threads
-
-            leave_hanging_threads(130)
-        sys.exit(130)
+        _exit(130)
     except EdgekitError as error:
         click.echo(f"edgekit: {error}", err=True)
-        sys.exit(1)
+        _exit(1)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE):
             raise
@@ -90,6 +87,15 @@ def main() -> None:
             click.echo(f"edgekit: cannot write the output: {error.strerror}", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _exit(code: int) -> NoReturn:
+    """Exit, leaving threads behind that are still in native code: a video that opens, say."""
+    if "edgekit.runtime.background" in sys.modules:
+        from edgekit.cli.options import leave_hanging_threads
+
+        leave_hanging_threads(code)
+    sys.exit(code)
 
 
 def _leave_output() -> None:

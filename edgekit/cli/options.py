@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -66,8 +66,10 @@ def leave_hanging_threads(code: int) -> None:
     from edgekit.runtime.background import Background
 
     if any(isinstance(thread, Background) for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with suppress(OSError):  # nobody reads it any more
+                    stream.flush()
         os._exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -380,3 +381,34 @@ def run_on_a_terminal(*arguments: Any) -> str:
         pass  # how a terminal says that its last process has ended
     os.waitpid(pid, 0)
     return written.decode(errors="replace")
+
+
+def test_a_model_that_fails_while_the_video_opens(tmp_path: Path) -> None:
+    """The opening returns from native code while Python ends, which would abort the process."""
+    video, slow = tmp_path / "video.mp4", tmp_path / "slow"
+    os.mkfifo(video)
+    slow.mkdir()
+    (slow / "sitecustomize.py").write_text(
+        "import os, time\n"
+        "class Last:\n"
+        "    def __del__(self, write=os.write, sleep=time.sleep):\n"
+        "        write(2, b'ending\\n')\n"
+        "        sleep(3)\n"
+        "last = Last()\n"
+    )
+    model = tmp_path / "bad.tflite"
+    model.write_bytes(b"xxxxTFL3" + bytes(100))
+    with subprocess.Popen(
+        command("run", model, "--source", video),
+        env=environment(PYTHONPATH=f"{slow}:{REPOSITORY}"),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line == "ending\n":
+                break
+        with contextlib.suppress(OSError):  # nobody has it open any more
+            os.close(os.open(video, os.O_WRONLY | os.O_NONBLOCK))
+        process.wait(20)
+    assert process.returncode == 1
