@@ -13,18 +13,19 @@ if TYPE_CHECKING:
     from edgekit.profile.measure import LabelledFolder
 
 
-class Models(click.Argument):
-    """Any number of files; `edgekit.toml` may name a single one without brackets."""
+class _SeveralOrOne(click.Parameter):
+    """Any number of values; `edgekit.toml` may name a single one without brackets."""
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         return super().type_cast_value(ctx, (value,) if isinstance(value, str) else value)
 
 
-class Hosts(click.Option):
-    """Any number of hosts, likewise."""
+class Models(_SeveralOrOne, click.Argument):
+    """Model files."""
 
-    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        return super().type_cast_value(ctx, (value,) if isinstance(value, str) else value)
+
+class Hosts(_SeveralOrOne, click.Option):
+    """Boards, as ssh names them."""
 
 
 @click.command("benchmark")

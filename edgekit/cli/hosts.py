@@ -13,7 +13,7 @@ from edgekit.bundle import open_bundle
 from edgekit.cli.host_progress import HostProgress
 from edgekit.cli.options import interrupt_on_sigterm, print_json, say
 from edgekit.errors import ModelFileError, OutputError
-from edgekit.profile.record import BoardEntry, BoardsReport, folder_name
+from edgekit.profile.record import BoardEntry, BoardsReport, Report, folder_name, to_document
 from edgekit.remote.benchmark import Wanted
 from edgekit.remote.boards import measure_boards
 from edgekit.remote.connection import read_ssh_command
@@ -66,24 +66,27 @@ def measure_hosts(hosts: tuple[str, ...], given: HostOptions) -> int:
 
         entries = measure_boards(hosts, wanted, progress, keep_entry)
     _tell_entries(entries, also_errors=given.as_json)
-    if len(entries) > 1 and any(entry.report for entry in entries):
-        created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        boards = BoardsReport(created=created, boards=tuple(entries))
-        write_report(boards, given.output)
-        shown = render(boards)
-    elif entries[0].report is not None:
-        shown = render(entries[0].report)
-    else:
-        return 1
-    if given.as_json:
-        print_json(shown.document())
-    else:
-        shown.show(Console())
+    if any(entry.report for entry in entries):
+        _print_report(entries, given)
+        if len(entries) > 1 or not unwritten:
+            say(f"report: {given.output / PAGE_NAME}")
     for error in unwritten:
         say(f"edgekit: {error}")
-    if len(entries) > 1 or not unwritten:
-        say(f"report: {given.output / PAGE_NAME}")
     return int(bool(unwritten) or any(entry.report is None for entry in entries))
+
+
+def _print_report(entries: list[BoardEntry], given: HostOptions) -> None:
+    """A single board's report as of a local run; of several, one over all, which is written too."""
+    report: Report | BoardsReport | None = entries[0].report
+    if len(entries) > 1:
+        created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        report = BoardsReport(created=created, boards=tuple(entries))
+        write_report(report, given.output)
+    assert report is not None
+    if given.as_json:
+        print_json(to_document(report))
+    else:
+        render(report).show(Console())
 
 
 def _check_hosts(hosts: tuple[str, ...]) -> None:

@@ -46,12 +46,13 @@ def command() -> None:
 @json_option
 def show(record: Path, form: str, as_json: bool) -> None:
     """Print a record, of one board or of several, as text, Markdown, HTML or JSON."""
-    from edgekit.profile.record import read_any_report
+    from edgekit.profile.record import read_any_report, to_document
     from edgekit.report.rendering import render
 
-    shown = render(read_any_report(record))
+    report = read_any_report(record)
+    shown = render(report)
     if as_json or form == "json":
-        print_json(shown.document())
+        print_json(to_document(report))
     elif form == "md":
         click.echo(shown.markdown(), nl=False)
     elif form == "html":

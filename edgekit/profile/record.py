@@ -205,24 +205,21 @@ class BoardsReport(Record, frozen=True, kw_only=True):
     boards: Annotated[tuple[BoardEntry, ...], _FILLED]
 
 
-def to_boards_document(report: BoardsReport) -> dict[str, Any]:
-    """The JSON document: each board's report is as it would be by itself."""
+def to_document(report: Report | BoardsReport) -> dict[str, Any]:
+    """The JSON document: the record, with the first model's headline figures also at the top; of
+    several boards, each board's document as it would be by itself."""
     document: dict[str, Any] = msgspec.to_builtins(report)
-    for entry, board in zip(document["boards"], report.boards, strict=True):
-        entry["report"] = to_document(board.report) if board.report else None
-    return document
-
-
-def to_document(report: Report) -> dict[str, Any]:
-    """The JSON document: the record, with the first model's headline figures also at the top."""
-    document: dict[str, Any] = msgspec.to_builtins(report)
+    if isinstance(report, BoardsReport):
+        for entry, board in zip(document["boards"], report.boards, strict=True):
+            entry["report"] = to_document(board.report) if board.report else None
+        return document
     first = document["results"][0]
     for key in ("stages_ms", "throughput_fps", "memory_peak_bytes", "cold_start_s"):
         document[key] = first[key]
     return document
 
 
-def encode_report(report: Report) -> bytes:
+def encode_report(report: Report | BoardsReport) -> bytes:
     return msgspec.json.encode(to_document(report)) + b"\n"
 
 

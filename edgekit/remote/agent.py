@@ -52,7 +52,7 @@ class Agent:
 
     def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
         self._requests, self._answers = requests, answers
-        self._asked: queue.Queue[Message] = queue.Queue()
+        self._asked: queue.Queue[tuple[str, Message]] = queue.Queue()
         self._sending = threading.Lock()
         self._cleaning = threading.RLock()  # a signal may come while it is held
         self._program: subprocess.Popen[bytes] | None = None
@@ -78,8 +78,8 @@ class Agent:
         }
         try:
             while True:
-                request = self._asked.get()
-                self._try(handlers[request.pop("kind")], request)
+                kind, request = self._asked.get()
+                self._try(handlers[kind], request)
         finally:
             self._leave()
 
@@ -89,10 +89,11 @@ class Agent:
             while (line := self._requests.readline()).endswith(b"\n"):
                 self._heard_s = time.monotonic()
                 request = json.loads(line)
-                if request["kind"] == "put":
-                    self._try(self._put, {k: v for k, v in request.items() if k != "kind"})
-                elif request["kind"] != "beat":
-                    self._asked.put(request)
+                kind = request.pop("kind")
+                if kind == "put":
+                    self._try(self._put, request)
+                elif kind != "beat":
+                    self._asked.put((kind, request))
         finally:
             self._leave()
 

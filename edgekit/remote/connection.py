@@ -129,7 +129,7 @@ class Connection:
 
     def ask(self, kind: str, **fields: Any) -> tuple[dict[str, Any], bytes]:
         """Send a request and wait for its answer."""
-        self._send(json.dumps({"kind": kind, **fields}).encode() + b"\n")
+        self._send(_spell_request(kind, **fields))
         return self._next()
 
     def put(self, name: str, content: bytes) -> None:
@@ -150,9 +150,9 @@ class Connection:
             digest.update(block)
         size = stream.tell()
         stream.seek(0)
-        request = {"kind": "put", "name": name, "size": size, "sha256": digest.hexdigest()}
+        request = _spell_request("put", name=name, size=size, sha256=digest.hexdigest())
         with self._sending:  # no beat in between
-            self._write(json.dumps(request).encode() + b"\n")
+            self._write(request)
             while block := stream.read(_BLOCK_BYTES):
                 self._write(block)
         self._next()
@@ -178,12 +178,7 @@ class Connection:
         """
         lines: dict[str, list[str]] = {"out": [], "err": []}
         heard_s = time.monotonic()
-        self._send(
-            json.dumps(
-                {"kind": "run", "arguments": list(arguments), "variables": dict(variables)}
-            ).encode()
-            + b"\n"
-        )
+        self._send(_spell_request("run", arguments=list(arguments), variables=dict(variables)))
         while (answer := self._next(running=True)[0])["kind"] != "ended":
             if answer["kind"] == "line":
                 heard_s = time.monotonic()
@@ -252,7 +247,7 @@ class Connection:
 
     def _keep_alive(self) -> None:
         while not self._closed.wait(BEAT_S):
-            self._send(b'{"kind": "beat"}\n')
+            self._send(_spell_request("beat"))
 
     def _watch(self) -> None:
         """The board says something every few seconds, a beat if nothing else; else it is left."""
@@ -346,6 +341,10 @@ def read_ssh_command() -> list[str]:
 def _spell_ssh(host: str, command: str) -> list[str]:
     options = (f"-o{name}={value}" for name, value in _OPTIONS.items())
     return [*read_ssh_command(), "-T", *options, "--", host, command]
+
+
+def _spell_request(kind: str, **fields: Any) -> bytes:
+    return json.dumps({"kind": kind, **fields}).encode() + b"\n"
 
 
 def _read_answer(line: bytes) -> dict[str, Any] | None:

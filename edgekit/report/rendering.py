@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from edgekit.profile.record import BoardsReport, Report, to_boards_document, to_document
+from edgekit.profile.record import BoardsReport, Report
 from edgekit.report.boards import outline_boards, render_boards_html, render_boards_markdown
 from edgekit.report.html import render_html
 from edgekit.report.markdown import render_markdown
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 
 class Rendering(NamedTuple):
-    """A report's forms, each made when it is called for."""
+    """A report's forms for people, each made when it is called for."""
 
-    document: Callable[[], dict[str, Any]]
-    """What `report.json` holds."""
     markdown: Callable[[], str]
     html: Callable[[], str]
     show: Callable[[Console], None]
@@ -31,17 +29,15 @@ def render(report: Report | BoardsReport) -> Rendering:
     from edgekit.report.terminal import print_boards, print_outline
 
     if isinstance(report, BoardsReport):
-        boards, page = report, outline_boards(report)
+        boards = outline_boards(report)
         return Rendering(
-            document=lambda: to_boards_document(boards),
-            markdown=lambda: render_boards_markdown(page),
-            html=lambda: render_boards_html(page),
-            show=lambda console: print_boards(page, console),
+            markdown=lambda: render_boards_markdown(boards),
+            html=lambda: render_boards_html(boards),
+            show=lambda console: print_boards(boards, console),
         )
-    one, whole = report, outline(report)
+    page = outline(report)
     return Rendering(
-        document=lambda: to_document(one),
-        markdown=lambda: render_markdown(whole),
-        html=lambda: render_html(whole),
-        show=lambda console: print_outline(whole, console),
+        markdown=lambda: render_markdown(page),
+        html=lambda: render_html(page),
+        show=lambda console: print_outline(page, console),
     )

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import msgspec
-
 from edgekit.errors import OutputError
 from edgekit.files import make_folder, write_atomic
-from edgekit.profile.record import RECORD_NAME, BoardsReport, Report
+from edgekit.profile.record import RECORD_NAME, BoardsReport, Report, encode_report
 from edgekit.report.rendering import render
 
 PAGE_NAME = "report.html"
@@ -23,7 +21,7 @@ def write_report(report: Report | BoardsReport, folder: Path) -> None:
     """
     rendering = render(report)
     contents = {
-        RECORD_NAME: msgspec.json.encode(rendering.document()) + b"\n",
+        RECORD_NAME: encode_report(report),
         MARKDOWN_NAME: rendering.markdown().encode(),
         PAGE_NAME: rendering.html().encode(),
     }
