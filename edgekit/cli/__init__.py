@@ -1,7 +1,8 @@
 """The command line: one thin module a verb, loaded when it is called.
 
-`main` is the console script. It turns an `EdgekitError` into one line on standard error and exit 1;
-usage errors exit 2 (click's own); any other exception is a bug of ours and keeps its traceback.
+`main` is the console script, `run_command_line` all of it but the process's end. An `EdgekitError`
+becomes one line on standard error and exit code 1; usage errors are 2 (click's own); any other
+exception is a bug of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ gc.disable()  # until a command works: imports make no garbage, and looking for 
 import errno  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
+import threading  # noqa: E402
+from contextlib import suppress  # noqa: E402
 from importlib import import_module  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
@@ -66,36 +69,48 @@ def cli(ctx: click.Context) -> None:
         ctx.default_map = {name: fit_settings(name, command, settings[name])}
 
 
-def main() -> None:
-    """Run the command line and exit: 0 done, 1 could not, 2 usage, 130 interrupted."""
+def main() -> NoReturn:
+    """The console script: run the command line, and end the process with its exit code."""
+    code = run_command_line()
+    if "edgekit.runtime.background" in sys.modules:
+        _leave_hanging_threads(code)
+    sys.exit(code)
+
+
+def run_command_line() -> int:
+    """Do what `sys.argv` asks for; 0 done, 1 could not, 2 usage, 130 interrupted."""
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("edgekit: interrupted", err=True)
-        _exit(130)
+        return 130
     except EdgekitError as error:
         click.echo(f"edgekit: {error}", err=True)
-        _exit(1)
+        return 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE):
             raise
         _leave_output()
         if error.errno != errno.EPIPE:
             click.echo(f"edgekit: cannot write the output: {error.strerror}", err=True)
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 1
+    return code if isinstance(code, int) else 0
 
 
-def _exit(code: int) -> NoReturn:
-    """Exit, leaving threads behind that are still in native code: a video that opens, say."""
-    if "edgekit.runtime.background" in sys.modules:
-        from edgekit.cli.options import leave_hanging_threads
+def _leave_hanging_threads(code: int) -> None:
+    """Exit here where a thread is still in native code (a video that opens, a stuck driver): it
+    would wake while Python ends, which aborts the process."""
+    from edgekit.runtime.background import Background
 
-        leave_hanging_threads(code)
-    sys.exit(code)
+    if any(isinstance(thread, Background) for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with suppress(OSError):  # nobody reads it any more
+                    stream.flush()
+        os._exit(code)
 
 
 def _leave_output() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -59,18 +57,6 @@ def interrupt_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def leave_hanging_threads(code: int) -> None:
-    """Exit with `code` where a thread hangs in native code: Python would crash waking it."""
-    from edgekit.runtime.background import Background
-
-    if any(isinstance(thread, Background) for thread in threading.enumerate()):
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                with suppress(OSError):  # nobody reads it any more
-                    stream.flush()
-        os._exit(code)
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

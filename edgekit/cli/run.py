@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.options import json_option, leave_hanging_threads, origin, say
+from edgekit.cli.options import json_option, origin, say
 from edgekit.cli.stream_options import (
     make_filters,
     open_outputs,
@@ -91,7 +91,6 @@ def command(ctx: click.Context, /, **options: Any) -> None:
             _run(ctx, stop, options)
     finally:
         gc.enable()
-    leave_hanging_threads(0)
 
 
 def _given(ctx: click.Context, parameter: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.cli import main
+from edgekit.cli import run_command_line
 
 Outcome = tuple[int, str, str]
 """Exit code, standard output, standard error."""
@@ -24,10 +24,8 @@ def edgekit(
     def run(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["edgekit", *map(str, arguments)])
         capfd.readouterr()
-        with pytest.raises(SystemExit) as info:
-            main()
-        assert isinstance(info.value.code, int)
-        return info.value.code, *capfd.readouterr()
+        code = run_command_line()
+        return code, *capfd.readouterr()
 
     return run
 
