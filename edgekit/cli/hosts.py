@@ -62,7 +62,7 @@ def measure_hosts(hosts: tuple[str, ...], given: HostOptions) -> int:
             except OutputError as error:  # the other boards go on, and it is in the common report
                 unwritten.append(str(error))
             trusted = "trusted" if entry.report.trusted else "not trusted"
-            progress.end(entry.host, f"{trusted}, {spell_board(entry.report.device)}", good=True)
+            progress.end(entry.host, f"{trusted}, {spell_board(entry.report)}", good=True)
 
         entries = measure_boards(hosts, wanted, progress, keep_entry)
     _tell_entries(entries, also_errors=given.as_json)

@@ -34,13 +34,23 @@ METHOD = (
 
 
 class LayerTime(Record, frozen=True, kw_only=True):
-    """One piece of the model: `p50_ms` is its share of the whole, `delegated` of its adds."""
+    """One piece of the model: `p50_ms` is its share of the whole, `delegated` of its adds.
+
+    The multiply-adds are None where the runtime does not tell what a piece holds.
+    """
 
     name: str
     operators: int
-    multiply_adds: int
-    delegated_multiply_adds: int
+    multiply_adds: int | None
+    delegated_multiply_adds: int | None
     p50_ms: float
+
+    @property
+    def lacks_delegate(self) -> bool:
+        """Whether some of its multiply-adds are known to be done without the delegate."""
+        if self.multiply_adds is None or self.delegated_multiply_adds is None:
+            return False
+        return self.delegated_multiply_adds < self.multiply_adds
 
 
 class LayerTimes(Record, frozen=True, kw_only=True):

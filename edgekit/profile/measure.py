@@ -207,7 +207,7 @@ class Benchmark:
         assert isinstance(memory, Memory)
         subject.peak_bytes = memory.peak_bytes
         seconds = min(_THREADS_LIMIT_S, self._duration_s * _THREAD_SHARE)
-        on_gpu = subject.process.loaded.engine.runtime.startswith("tensorrt")
+        on_gpu = subject.process.loaded.engine.gpu is not None
         for threads in () if on_gpu else count_threads(usable_cores()):
             self._tell(f"{subject.name}: {threads} thread{'s' if threads > 1 else ''}")
             timed = subject.process.ask(TimeModel(seconds=seconds, threads=threads))

@@ -55,6 +55,11 @@ class MeasuredEngine(Record, frozen=True, kw_only=True):
     operators_outside: dict[str, int]
     build_s: float | None = None
 
+    @property
+    def gpu(self) -> str | None:
+        """The NVIDIA GPU that ran the model, where one did."""
+        return self.delegate if self.runtime.startswith("tensorrt") else None
+
 
 class GraphCost(Record, frozen=True, kw_only=True):
     """Multiply-adds of the graph's convolutions and linear layers, and those a delegate runs."""
@@ -184,6 +189,11 @@ class Report(Record, frozen=True, kw_only=True):
     results: Annotated[tuple[Result, ...], _FILLED]
     trusted: bool
     reasons: tuple[str, ...]
+
+    @property
+    def gpu(self) -> str | None:
+        """The NVIDIA GPU that ran the models, where one did."""
+        return self.results[0].engine.gpu
 
 
 class BoardEntry(Record, frozen=True, kw_only=True):

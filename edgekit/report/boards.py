@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from edgekit.profile.board import UNKNOWN
 from edgekit.profile.record import BoardsReport, Report, Result
 from edgekit.report.html import add, add_plot, add_report, add_table, frame_page
 from edgekit.report.markdown import escape, render_lines, render_table
 from edgekit.report.outline import Outline, outline
 from edgekit.report.plots import draw_medians
 from edgekit.report.table import Row, Table
-from edgekit.report.wording import spell_bytes, spell_count, spell_fps, spell_ms
+from edgekit.report.wording import (
+    spell_bytes,
+    spell_count,
+    spell_fps,
+    spell_ms,
+    spell_processors,
+)
 
 _LONGEST_NAME, _LETTER = 30, 7
 """Of a host in the plot: letters, and the width of one in the drawing's units."""
@@ -75,11 +80,10 @@ def _boards_table(measured: list[tuple[str, Report]]) -> Table:
     rows: list[Row] = []
     for host, report in measured:
         device, engine = report.device, report.results[0].engine
-        board = "" if device.board == UNKNOWN else f"{device.board}, "
         rows.append(
             (
                 host,
-                f"{board}{device.cores} × {device.cpu}, {device.architecture}",
+                spell_processors(report),
                 f"{device.os}, Python {device.python}",
                 f"{engine.runtime} {engine.version}",
             )

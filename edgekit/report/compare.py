@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgekit.errors import ReportError
-from edgekit.profile.board import UNKNOWN, Device
+from edgekit.profile.board import UNKNOWN
 from edgekit.profile.conditions import Snapshot
 from edgekit.profile.record import Chunk, Report, Result
 from edgekit.profile.statistics import Ratio, median_ratio
 from edgekit.report.table import Table
-from edgekit.report.wording import spell_bytes, spell_change, spell_ms, spell_number
+from edgekit.report.wording import (
+    spell_bytes,
+    spell_change,
+    spell_ms,
+    spell_number,
+    spell_processors,
+)
 from edgekit.spec import Record
 
 GATED = ("model_p50_ms", "frame_p50_ms")
@@ -81,11 +87,10 @@ def compare_reports(base: Report, new: Report, *, unlike_boards: bool = False) -
     Raises ReportError for records of different boards, unless `unlike_boards` allows it, and for
     records that have no model in common.
     """
-    boards = [_board(report.device) for report in (base, new)]
-    if boards[0] != boards[1] and not unlike_boards:
+    if not (unlike_boards or _same_board(base, new)):
         raise ReportError(
-            f"the records are from different boards ({boards[0]} and {boards[1]}):"
-            " compare records of one board, or say --unlike-boards"
+            f"the records are from different boards ({spell_processors(base)} and"
+            f" {spell_processors(new)}): compare records of one board, or say --unlike-boards"
         )
     return Comparison(
         models=tuple(_compare_results(*pair) for pair in _pair_results(base, new)),
@@ -151,10 +156,12 @@ def _spell(key: str, value: float) -> str:
     return f"{value:,.1f}" if key == "throughput_fps" else spell_ms(value)
 
 
-def _board(device: Device) -> str:
-    """What makes two machines alike: the board, its processor, and how many cores it has."""
-    board = "" if device.board == UNKNOWN else f"{device.board}, "
-    return f"{board}{device.cores} × {device.cpu} {device.architecture}"
+def _same_board(base: Report, new: Report) -> bool:
+    """Whether name, processor, cores and, where a model ran on one in both, the GPU are alike."""
+    names = ("board", "cpu", "cores", "architecture")
+    return all(getattr(base.device, name) == getattr(new.device, name) for name in names) and (
+        base.gpu is None or new.gpu is None or base.gpu == new.gpu
+    )
 
 
 def _pair_results(base: Report, new: Report) -> list[tuple[Result, Result]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgekit.profile.board import UNKNOWN
+from edgekit.profile.layers import LayerTime
 from edgekit.profile.record import Result
 from edgekit.profile.stage_clock import StageSummary
 from edgekit.profile.statistics import Distribution
@@ -88,26 +89,34 @@ def _layers_table(result: Result) -> Table:
     layers = result.layers
     assert layers is not None
     longest = sorted(layers.parts, key=lambda part: -part.p50_ms)[:_LISTED_LAYERS]
+    counted = any(part.multiply_adds is not None for part in longest)
+    rows = []
+    for part in longest:
+        share = f"{part.p50_ms / layers.whole_ms:.0%}"
+        adds = _spell_adds(part) if counted else ()
+        rows.append((spell_layer(part.name), spell_ms(part.p50_ms), share, *adds))
+    what = "of one invoke" if counted else "of the profiled inference"
+    more = "; +n: and n more operators" if counted else ""
+    surplus = f" ({layers.surplus:+.0%} of the whole)" if layers.surplus else ""
     warning = "" if layers.believable else " That is too much: do not rely on these parts."
     return Table(
         title="Time by layer" if len(longest) == len(layers.parts) else "The longest layers",
-        columns=("layer", "ms", "share", "M adds", "GMAC/s"),
-        rows=tuple(
-            (
-                spell_layer(part.name),
-                spell_ms(part.p50_ms),
-                f"{part.p50_ms / layers.whole_ms:.0%}",
-                f"{part.multiply_adds / 1e6:,.2f}",
-                f"{part.multiply_adds / part.p50_ms / 1e6:,.1f}" if part.p50_ms else UNKNOWN,
-            )
-            for part in longest
-        ),
+        columns=("layer", "ms", "share", *(("M adds", "GMAC/s") if counted else ())),
+        rows=tuple(rows),
         note=(
             f"{spell_count(len(layers.parts), 'part')} that add up to the {layers.whole_ms:.3f} ms"
-            f" of one invoke, medians of {layers.rounds:,} rounds; +n: and n more operators."
-            f" How: {layers.method} ({layers.surplus:+.0%} of the whole).{warning}"
+            f" {what}, medians of {layers.rounds:,} rounds{more}."
+            f" How: {layers.method}{surplus}.{warning}"
         ),
     )
+
+
+def _spell_adds(part: LayerTime) -> tuple[str, str]:
+    """Million multiply-adds, and how many billions a second."""
+    if part.multiply_adds is None:
+        return UNKNOWN, UNKNOWN
+    rate = f"{part.multiply_adds / part.p50_ms / 1e6:,.1f}" if part.p50_ms else UNKNOWN
+    return f"{part.multiply_adds / 1e6:,.2f}", rate
 
 
 def _power_table(result: Result) -> Table:
@@ -148,12 +157,6 @@ def _threads_table(result: Result) -> Table:
 
 def _model_table(result: Result) -> Table:
     model, engine = result.model, result.engine
-    outside = ", ".join(f"{count} {name}" for name, count in engine.operators_outside.items())
-    delegate = (
-        f"{engine.delegate}, {spell_count(engine.delegated_partitions, 'partition')}"
-        if engine.delegate
-        else "none"
-    )
     family = " ".join(part for part in (model.family, model.precision) if part)
     adds = UNKNOWN if model.multiply_adds is None else f"{model.multiply_adds / 1e6:,.1f} M"
     return Table(
@@ -167,13 +170,25 @@ def _model_table(result: Result) -> Table:
             ("sha256", f"{model.sha256[:16]}…"),
             ("runtime", f"{engine.runtime} {engine.version}"),
             *([("built on it in", f"{engine.build_s:.1f} s")] if engine.build_s else []),
-            ("delegate", delegate),
-            ("operators outside it", outside or "none"),
-            ("multiply-adds by kernel", _spell_shares(result)),
+            *_kernel_rows(result),
             *([("time by layer", result.layers_unknown)] if result.layers_unknown else []),
         ),
         numeric=False,
     )
+
+
+def _kernel_rows(result: Result) -> list[tuple[str, str]]:
+    """What computes: the GPU, or the delegate and what it leaves to the runtime's own kernels."""
+    engine = result.engine
+    if engine.gpu is not None:
+        return [("GPU", engine.gpu)]
+    outside = ", ".join(f"{count} {name}" for name, count in engine.operators_outside.items())
+    partitions = spell_count(engine.delegated_partitions, "partition")
+    return [
+        ("delegate", f"{engine.delegate}, {partitions}" if engine.delegate else "none"),
+        ("operators outside it", outside or "none"),
+        ("multiply-adds by kernel", _spell_shares(result)),
+    ]
 
 
 def _spell_shares(result: Result) -> str:

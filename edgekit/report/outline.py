@@ -64,7 +64,7 @@ def outline(report: Report) -> Outline:
     """Put a report into words."""
     names = ", ".join(result.model.name for result in report.results)
     return Outline(
-        title=f"{names} on {spell_board(report.device)}",
+        title=f"{names} on {spell_board(report)}",
         subtitle=f"edgekit benchmark, {report.created}",
         trusted=report.trusted,
         reasons=report.reasons,

@@ -101,16 +101,16 @@ def draw_layers(result: Result) -> ElementTree.Element | None:
     plot = Plot("Time of each layer", 30 + row * len(layers.parts) + BOTTOM)
     longest = max(part.p50_ms for part in layers.parts) or 1.0
     x = Scale(0, longest, 190, WIDTH - 58)
-    plot.write("operator and its output, +n: and n more", "label faint", 4, 16)
-    if any(part.delegated_multiply_adds < part.multiply_adds for part in layers.parts):
+    if any(part.multiply_adds is not None for part in layers.parts):
+        plot.write("operator and its output, +n: and n more", "label faint", 4, 16)
+    if any(part.lacks_delegate for part in layers.parts):
         plot.write("no delegate", "label mark", WIDTH - RIGHT, 16, "end")
     for index, part in enumerate(layers.parts):
         y = 24 + index * row
-        title = (
-            f"{part.name}: {spell_ms(part.p50_ms)} ms, {part.multiply_adds / 1e6:.2f} million"
-            " multiply-adds"
-        )
-        kind = "bar" if part.delegated_multiply_adds == part.multiply_adds else "bar outside"
+        title = f"{part.name}: {spell_ms(part.p50_ms)} ms"
+        if part.multiply_adds is not None:
+            title += f", {part.multiply_adds / 1e6:.2f} million multiply-adds"
+        kind = "bar outside" if part.lacks_delegate else "bar"
         width = round(max(1.0, x(part.p50_ms) - x(0)), 2)
         plot.write(spell_layer(part.name), "small", 184, y + 10, "end")
         plot.add("rect", kind, title, x=x(0), y=y + 1, width=width, height=row - 3)

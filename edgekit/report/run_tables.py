@@ -79,6 +79,7 @@ def _device_table(report: Report) -> Table:
         rows=(
             ("board", device.board),
             ("processor", f"{device.cpu}, {spell_count(device.cores, 'core')}"),
+            *([("GPU", report.gpu)] if report.gpu else []),
             ("architecture", device.architecture),
             ("memory", spell_bytes(device.memory_bytes)),
             ("system", f"{device.os}, kernel {device.kernel}"),

@@ -53,7 +53,7 @@ def render_table(table: Table) -> RenderableType:
         grid.add_column(
             Text(column),
             justify="left" if words else "right",
-            no_wrap=index == 0 or table.numeric,
+            no_wrap=(index == 0) != table.numeric,  # a name may be long, a number is not
             style="cyan" if index == 0 else "",
         )
     for row in table.rows:

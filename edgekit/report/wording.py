@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from edgekit.profile.board import UNKNOWN, Device
+import re
+
+from edgekit.profile.board import UNKNOWN
+from edgekit.profile.record import Report
+
+_WEIGHTS = re.compile(r"(?<=\d )\S+ \+ \S+_quantize\S* \+ ")
+"""A constant and its quantization, with which TensorRT 8 begins the name of a convolution."""
+_LONGEST_LAYER = 31
+"""Characters."""
 
 
 def spell_ms(value: float) -> str:
@@ -46,14 +54,16 @@ def spell_energy(millijoules: float) -> str:
 
 
 def spell_layer(name: str) -> str:
-    """`12 CONV_2D 14×14×96 +2` in fewer letters."""
+    """`12 CONV_2D 14×14×96 +2` in fewer letters; of what TensorRT fused, not the weights, and no
+    more than fits beside a bar."""
+    name = _WEIGHTS.sub("", name)
     for long, short in (
         ("DEPTHWISE_CONV_2D", "depthwise"),
         ("FULLY_CONNECTED", "linear"),
         ("CONV_2D", "conv"),
     ):
         name = name.replace(long, short)
-    return name
+    return name if len(name) <= _LONGEST_LAYER else f"{name[: _LONGEST_LAYER - 1]}…"
 
 
 def spell_count(count: int, noun: str) -> str:
@@ -65,6 +75,15 @@ def spell_change(value: float) -> str:
     return f"{(value - 1) * 100:+.1f} %"
 
 
-def spell_board(device: Device) -> str:
-    """The board's name, or where it has none its processor's."""
-    return device.board if device.board != UNKNOWN else device.cpu
+def spell_board(report: Report) -> str:
+    """The board's name, or where it has none that of what ran the models."""
+    device = report.device
+    return device.board if device.board != UNKNOWN else report.gpu or device.cpu
+
+
+def spell_processors(report: Report) -> str:
+    """`6 × Cortex-A78AE aarch64`, with the board and the GPU where they are known."""
+    device = report.device
+    board = [device.board] if device.board != UNKNOWN else []
+    gpu = [report.gpu] if report.gpu else []
+    return ", ".join([*board, f"{device.cores} × {device.cpu} {device.architecture}", *gpu])

@@ -7,7 +7,7 @@ import pytest
 
 from edgekit.errors import ReportError
 from edgekit.report.compare import compare_reports, find_regressions
-from tests.report.records import DEVICE, make_report, make_result
+from tests.report.records import DEVICE, make_report, make_result, on_gpu
 
 replace = msgspec.structs.replace
 
@@ -37,6 +37,14 @@ def test_regressions_are_named():
     assert "digits: model alone, median ms +1" in str(found[0])
     assert "at most +5.0 % is allowed" in str(found[0])
     assert find_regressions(comparison, 0.2) == []
+
+
+def test_two_gpus_in_one_machine_are_unlike_boards():
+    first, second = (make_report(on_gpu(make_result(), f"GPU {name}")) for name in "AB")
+    with pytest.raises(ReportError, match=r"GPU A and .*GPU B"):
+        compare_reports(first, second)
+    differences = compare_reports(make_report(), first).differences
+    assert ("delegate", "GPU A") in [(found.what, found.new) for found in differences]
 
 
 def test_unlike_boards_are_refused_unless_allowed():

@@ -21,7 +21,7 @@ from edgekit.report.plots import draw_distribution, draw_layers
 from edgekit.report.terminal import print_outline
 from edgekit.report.timeline import draw_timeline
 from edgekit.report.tradeoff import draw_tradeoff, wilson_interval
-from tests.report.records import make_report, make_result, with_accuracy
+from tests.report.records import DEVICE, make_report, make_result, on_gpu, with_accuracy
 
 HOSTILE = '<script>alert(1)</script>|`x`"&'
 REASON = "the board limited itself during the run (0x4: now throttled): cool the board"
@@ -38,6 +38,20 @@ RENDERINGS = {
     "markdown": lambda report: render_markdown(outline(report)),
     "html": lambda report: render_html(outline(report)),
 }
+
+
+WORKSTATION = msgspec.structs.replace(DEVICE, board="unknown", cpu="Intel Xeon")
+
+
+@pytest.mark.parametrize("form", RENDERINGS)
+def test_a_model_on_a_gpu(form):
+    report = make_report(on_gpu(make_result()), device=WORKSTATION)
+    text = " ".join(RENDERINGS[form](report).replace("\\", "").split())
+    for said in ("digits on NVIDIA H200 (SM90)", "GPU", "3 node_conv2d_23", "0.010", "38%"):
+        assert said in text, said
+    assert "2 node_conv2d + node_relu" in text
+    for hidden in ("_quantize", "M adds", "GMAC/s 0", "delegate ", "of one invoke"):
+        assert hidden not in re.sub(r"<title>.*?</title>", "", text), hidden
 
 
 @pytest.mark.parametrize("form", RENDERINGS)

@@ -20,8 +20,8 @@ def summarize(layers: Sequence[tuple[str, Sequence[float]]], runs: int) -> Layer
         LayerTime(
             name=f"{index} {name}",
             operators=1,
-            multiply_adds=0,
-            delegated_multiply_adds=0,
+            multiply_adds=None,
+            delegated_multiply_adds=None,
             p50_ms=round(float(np.median(times[1:] or times)), 6),
         )
         for index, (name, times) in enumerate(layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -130,7 +131,7 @@ def test_run_uses_it(machine: Machine, tmp_path: Path) -> None:
             *(sys.executable, "-m", "edgekit", "run", "--json", "--frames", "50"),
             *("--source", str(DEMO / "digits.mp4")),
         ],
-        env={"EDGEKIT_CACHE": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        env={**os.environ, "EDGEKIT_CACHE": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=300,
