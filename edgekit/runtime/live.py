@@ -44,17 +44,18 @@ def classify_live(
     picker: Picker,
     counts: LiveCounts,
     again: Callable[[], Source] | None = None,
+    wait: bool = False,
     tell: Callable[[SourceState], None] = lambda state: None,
     beat: Callable[[], None] = lambda: None,
 ) -> Generator[Result, None, None]:
     """Classify an open live `source` until `stop` is set or it ends; then close it.
 
     A thread captures while this one classifies. `again` makes the source anew whenever it was
-    lost after its first frame; without it, or before, what the source raises is raised here,
-    behind the results of the frames that came before. `tell` is called with changes of its state,
-    `beat` again and again while the loop turns.
+    lost after its first frame, with `wait` before that too; else what the source raises is raised
+    here, behind the results of the frames that came before. `tell` is called with changes of its
+    state, `beat` again and again while the loop turns.
     """
-    capturing = _Capturing(source, policy, picker, counts, again, tell)
+    capturing = _Capturing(source, policy, picker, counts, again, wait, tell)
     max_age_ns = float("inf") if policy.max_age_s is None else policy.max_age_s * 1e9
     dropped, began = 0, False
     try:
@@ -142,12 +143,14 @@ class _Capturing:
         picker: Picker,
         counts: LiveCounts,
         again: Callable[[], Source] | None,
+        wait: bool,
         tell: Callable[[SourceState], None],
     ) -> None:
         self._queue = FrameQueue(QUEUE_FRAMES if policy.kind == "every" else 1)
         self._picker = picker
         self._counts = counts
         self._again = again
+        self._wait = wait
         self._tell = tell
         self._state: StateName = "live"
         self._since = time.monotonic()
@@ -197,7 +200,7 @@ class _Capturing:
             try:
                 connection.finish(0)
             except SourceError as error:
-                if self._again is None or not self._frames:
+                if self._again is None or not (self._frames or self._wait):
                     raise
                 self._lose(str(error))
             else:

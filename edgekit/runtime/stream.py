@@ -107,6 +107,7 @@ class Stream:
         self._held_back = 0
         self._seconds = 0.0
         self._ended = False
+        self._wait_for_first = False
 
     @property
     def is_live(self) -> bool:
@@ -117,8 +118,10 @@ class Stream:
         """Open the source; False when `stop` was set first.
 
         `opening` is from `start_opening`, where that began before. Raises SourceError when it
-        cannot be opened; with `wait`, tries again, less and less often.
+        cannot be opened; with `wait`, tries again, less and less often, here and until its first
+        frame has come.
         """
+        self._wait_for_first = wait
         began, attempts = time.monotonic(), 0
         while not self.stop.is_set():
             try:
@@ -201,6 +204,7 @@ class Stream:
                 picker=self._picker,
                 counts=self._counts,
                 again=self._again,
+                wait=self._wait_for_first,
                 tell=self._tell,
                 beat=self._beat,
             )

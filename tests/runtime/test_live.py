@@ -103,6 +103,7 @@ def run(
     policy: Policy | None = None,
     seconds: float = 0.0,
     frames: int | None = None,
+    wait: bool = False,
 ) -> tuple[list[Result], list[SourceState], Stream]:
     """The results of the first camera and, when it is lost, of the others, one after another."""
     left = list(cameras[1:])
@@ -117,7 +118,7 @@ def run(
     )
     late = threading.Timer(6, stream.stop.set)
     late.start()
-    assert stream.open()
+    assert stream.open(wait=wait)
     try:
         return list(stream), states, stream
     finally:
@@ -154,6 +155,14 @@ def test_attempts_are_paced_and_told_once() -> None:
 def test_a_source_that_never_gave_a_frame_is_not_waited_for() -> None:
     with pytest.raises(SourceError, match="the cable is out"):
         run([Camera([LOST]), Camera([1])])
+
+
+def test_waiting_lasts_until_the_first_frame() -> None:
+    cameras = [Camera([LOST]), Camera([], opens=False), Camera([LOST]), Camera([1, 2])]
+    results, states, stream = run(cameras, wait=True, frames=2)
+    assert [result.prediction.class_index for result in results] == [1, 2]
+    assert [state.name for state in states] == ["lost", "live"]
+    assert stream.summary().losses == 1
 
 
 def test_without_another_source_a_loss_ends_the_stream() -> None:
