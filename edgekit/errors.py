@@ -62,5 +62,5 @@ class ReportError(EdgekitError, ValueError):
     """A measurement record that is missing, damaged, of another version, or not comparable."""
 
 
-class BoardError(EdgekitError, ConnectionError):
+class BoardError(EdgekitError, RuntimeError):
     """A board that cannot be reached over ssh, or cannot do what is asked of it."""

@@ -12,6 +12,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from edgekit.report.wording import one_line
+
 
 class _State:
     """What one board does now."""
@@ -37,6 +39,7 @@ class HostProgress:
         self._spinner = Spinner("dots")
 
     def __call__(self, host: str, text: str) -> None:
+        text = one_line(text)  # a board's words may be in it
         with self._lock:
             self._states[host].text = text
             if self._live is None:
@@ -44,6 +47,7 @@ class HostProgress:
 
     def end(self, host: str, text: str, *, good: bool) -> None:
         """The host is done; `text` is its record's verdict, or why there is none."""
+        text = one_line(text)
         with self._lock:
             state = self._states[host]
             state.text = text

@@ -35,6 +35,7 @@ SILENCE_S = 30.0
 BEAT_S = 5.0
 _GRACE_S = 3.0
 _TRIES = 20
+_LINE_BYTES = 1 << 16
 _COMPLETE = "complete"
 """The file in an environment's folder that says that it was installed to its end."""
 _INTERPRETERS = ("edgekit/bin/python", "/opt/edgekit/bin/python", "/usr/bin/python3")
@@ -56,6 +57,7 @@ class Agent:
         self._sending = threading.Lock()
         self._cleaning = threading.RLock()  # a signal may come while it is held
         self._program: subprocess.Popen[bytes] | None = None
+        self._starting = self._signalled = False
         self._made: list[Path] = []
         self._base: Path | None = None
         self._folder: Path | None = None
@@ -66,7 +68,7 @@ class Agent:
     def serve(self) -> None:
         """Answer until the end is asked for or the connection is gone."""
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, lambda *_: self._leave())
+            signal.signal(number, self._on_signal)
         for work in (self._listen, self._watch, self._beat):
             threading.Thread(target=work, daemon=True).start()
         handlers: dict[str, Callable[..., None]] = {
@@ -81,6 +83,13 @@ class Agent:
                 kind, request = self._asked.get()
                 self._try(handlers[kind], request)
         finally:
+            self._leave()
+
+    def _on_signal(self, *_: object) -> None:
+        """Leave; where this came in the midst of a program's start, once it can be ended."""
+        if self._starting:
+            self._signalled = True
+        else:
             self._leave()
 
     def _listen(self) -> None:
@@ -223,15 +232,22 @@ class Agent:
 
     def _run(self, arguments: list[str], variables: dict[str, str]) -> None:
         """Start a program in the folder; its lines are told as they come, then its end."""
-        self._program = program = subprocess.Popen(
-            arguments,
-            cwd=self._folder,
-            env={**os.environ, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        with self._cleaning:  # whoever leaves knows of it, or it is not begun
+            self._starting = True
+            try:
+                self._program = program = subprocess.Popen(
+                    arguments,
+                    cwd=self._folder,
+                    env={**os.environ, **variables},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+            finally:
+                self._starting = False
+            if self._signalled:
+                self._leave()
         assert program.stdout is not None and program.stderr is not None
         streams = {"out": program.stdout, "err": program.stderr}
         readers = [
@@ -244,7 +260,7 @@ class Agent:
 
     def _pass_on(self, name: str, stream: IO[bytes]) -> None:
         with stream:
-            for line in stream:
+            while line := stream.readline(_LINE_BYTES):
                 self._tell("line", to=name, text=line.decode(errors="replace").rstrip("\n"))
 
     def _await(self, program: subprocess.Popen[bytes], readers: list[threading.Thread]) -> None:
@@ -276,8 +292,9 @@ class Agent:
         os._exit(0)
 
     def _leave(self) -> None:
-        self._clean()
-        os._exit(1)
+        with self._cleaning:  # to the very end, so that no program begins behind it
+            self._clean()
+            os._exit(1)
 
     def _clean(self) -> None:
         """End the program and delete every file and folder that was made here."""

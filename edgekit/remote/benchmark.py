@@ -29,6 +29,10 @@ _INSTALL_LIMIT_S = 1800.0
 _DOCTOR_LIMIT_S = 300.0
 _BENCHMARK_LIMIT_S = 1800.0
 """Building an engine on a Jetson takes minutes without a word."""
+_LONGEST_S = 4 * 3600.0
+"""What goes on for longer, saying something all the while, is broken."""
+_TIMES_DURATION = 10
+"""The model, the loop and other thread counts take their time, for each model."""
 _CAMERA_CHECKS = ("cameras", "picamera2", "GStreamer")
 """What a benchmark on a video does without."""
 _STEP = re.compile(r"^\s*✓ (.*) [\d.]+ s$")
@@ -93,7 +97,8 @@ class _Session:
             "TMPDIR": folder,
         }
         if not wanted.keep:
-            self._variables["XDG_CACHE_HOME"] = f"{folder}/cache"
+            cache = f"{folder}/cache"
+            self._variables |= {"XDG_CACHE_HOME": cache, "EDGEKIT_CACHE": f"{cache}/edgekit"}
 
     def run(self) -> Measured:
         python = self._find_python() or self._install()
@@ -105,6 +110,8 @@ class _Session:
             self._variables,
             self._hear,
             limit_s=_BENCHMARK_LIMIT_S,
+            longest_s=_LONGEST_S
+            + _TIMES_DURATION * len(self._wanted.models) * (self._wanted.duration_s or 0.0),
         )
         if done.code != 0:
             raise BoardError(f"edgekit benchmark failed there: {_last_words(done)}")
@@ -139,6 +146,7 @@ class _Session:
             ["bash", "install.sh", *options, "--venv", self._facts["environment"], WHEEL_NAME],
             self._variables,
             limit_s=_INSTALL_LIMIT_S,
+            longest_s=_LONGEST_S,
         )
         if done.code != 0:
             raise BoardError(f"edgekit cannot be installed there: {_last_words(done)}")
@@ -158,7 +166,9 @@ class _Session:
         """Ask the doctor there: a failure ends it, warnings are returned."""
         self._tell("checking the board")
         command = [python, "-m", "edgekit", "doctor", "--json"]
-        done = self._board.run(command, self._variables, limit_s=_DOCTOR_LIMIT_S)
+        done = self._board.run(
+            command, self._variables, limit_s=_DOCTOR_LIMIT_S, longest_s=_DOCTOR_LIMIT_S
+        )
         try:
             answer = msgspec.json.decode(done.out[-1], type=_Checks)
         except (IndexError, msgspec.MsgspecError):
@@ -202,7 +212,9 @@ class _Session:
     def _local_source(self) -> Path | None:
         """The source where it is a file of the desk."""
         source = self._wanted.source
-        return Path(source) if source is not None and Path(source).is_file() else None
+        with contextlib.suppress(OSError):  # too long for a name here
+            return Path(source) if source is not None and Path(source).is_file() else None
+        return None
 
     def _hear(self, stream: str, text: str) -> None:
         step = _STEP.match(text) if stream == "err" else None

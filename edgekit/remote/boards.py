@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from edgekit.errors import EdgekitError
 from edgekit.profile.record import BoardEntry
 from edgekit.remote.benchmark import Wanted, measure_board
+from edgekit.report.wording import one_line
 
 _AT_ONCE = 32
 _LOOK_UP_S = 0.2
@@ -52,15 +53,8 @@ def _measure(host: str, wanted: Wanted, tell: Tell, cancelled: threading.Event) 
     try:
         measured = measure_board(host, wanted, lambda text: tell(host, text), cancelled)
     except EdgekitError as error:
-        return BoardEntry(host=host, report=None, error=_one_line(str(error)))
+        return BoardEntry(host=host, report=None, error=one_line(str(error)))
     except Exception as error:  # noqa: BLE001 - the other boards go on, whatever it is
         reason = f"{type(error).__name__}: {error}: report it with this line"
-        return BoardEntry(host=host, report=None, error=_one_line(reason))
-    return BoardEntry(
-        host=host, report=measured.report, notes=tuple(map(_one_line, measured.notes))
-    )
-
-
-def _one_line(text: str) -> str:
-    """Words of a board, with nothing in them that a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+        return BoardEntry(host=host, report=None, error=one_line(reason))
+    return BoardEntry(host=host, report=measured.report, notes=tuple(map(one_line, measured.notes)))

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +34,9 @@ _GRACE_S = 10.0
 _NOISE_BYTES = 1 << 20
 """What a login may print before the agent speaks."""
 _BLOCK_BYTES = 1 << 18
+_MOST_BYTES = 64 << 20
+"""The longest answer, a record, takes a few; what is longer is none."""
+_KEPT_LINES = 200
 _HELLO = b"edgekit-agent "
 _OLDEST_PYTHON = (3, 10)
 _OPTIONS = {
@@ -47,9 +51,10 @@ _MENDS = (
      " {forget}, then ssh {host} once"),
     ("Host key verification failed", "its host key is not known yet: ssh {host} once and look at"
      " the key"),
-    ("Permission denied", "it lets none of your keys in: ssh-copy-id {host}"),
+    ("Permission denied", "it lets none of your keys in: ssh-copy-id {host}, or ssh-add for a key"
+     " that has a passphrase"),
     ("Could not resolve hostname", "there is no such name: look at the spelling, or give the"
-     " address"),
+     " address; a port is spelled ssh://pi@board:2222"),
     ("hostname contains invalid characters", "that is no name of a host: expected one as in ssh"
      " pi@board"),
     ("Connection refused", "no ssh server answers there: switch ssh on (sudo raspi-config, or sudo"
@@ -66,8 +71,8 @@ class Finished(NamedTuple):
     """How a program on the board ended, and the last lines that it wrote, by stream."""
 
     code: int
-    out: list[str]
-    err: list[str]
+    out: Sequence[str]
+    err: Sequence[str]
 
 
 class Connection:
@@ -171,13 +176,14 @@ class Connection:
         hear: Line = lambda stream, text: None,
         *,
         limit_s: float,
+        longest_s: float,
     ) -> Finished:
         """Run a program in the connection's folder; `hear` gets the stream and text of each line.
 
-        `limit_s` is how long it may be silent.
+        `limit_s` is how long it may be silent, `longest_s` how long it may take.
         """
-        lines: dict[str, list[str]] = {"out": [], "err": []}
-        heard_s = time.monotonic()
+        lines = {name: deque[str](maxlen=_KEPT_LINES) for name in ("out", "err")}
+        began_s = heard_s = time.monotonic()
         self._send(_spell_request("run", arguments=list(arguments), variables=dict(variables)))
         while (answer := self._next(running=True)[0])["kind"] != "ended":
             if answer["kind"] == "line":
@@ -188,6 +194,11 @@ class Connection:
                 raise BoardError(
                     f"{Path(arguments[0]).name} hangs there, nothing was heard of it for"
                     f" {limit_s:.0f} s: restart the board"
+                )
+            if time.monotonic() - began_s > longest_s:
+                raise BoardError(
+                    f"{Path(arguments[0]).name} does not end there, after {longest_s:.0f} s: look"
+                    " what it does, or restart the board"
                 )
         return Finished(answer["code"], lines["out"], lines["err"])
 
@@ -225,7 +236,7 @@ class Connection:
                 self._greeted = True
                 self._limit_s, self._heard_s = _SILENCE_S, time.monotonic()
                 self._answers.put(({"kind": "hello", "python": hello}, b""))
-                while line := stream.readline():
+                while line := stream.readline(_MOST_BYTES):
                     self._heard_s = time.monotonic()
                     answer = _read_answer(line)
                     if answer is None:  # a program of the login's writes in between
@@ -286,14 +297,9 @@ class Connection:
             return f"the connection ended ({last}): look whether it still has power and network"
         if code == 127:
             return "it has no python3: sudo apt install python3"
-        forget = re.search(r"ssh-keygen -f .*", said)  # ssh knows what it has it under
-        names = {
-            "host": self._host,
-            "forget": forget[0].strip() if forget else f"ssh-keygen -R {self._host}",
-        }
         for words, mend in _MENDS:
             if words in said:
-                return mend.format(**names)
+                return mend.format(host=self._host, forget=_spell_forgetting(said, self._host))
         return f"ssh cannot connect ({last}): try ssh {self._host}"
 
     def close(self) -> None:
@@ -351,10 +357,20 @@ def _read_answer(line: bytes) -> dict[str, Any] | None:
     """An answer of the agent; None for what is none."""
     try:
         answer = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    is_answer = isinstance(answer, dict) and isinstance(answer.get("size"), int)
-    return answer if is_answer and "kind" in answer else None
+    if not isinstance(answer, dict) or not isinstance(answer.get("kind"), str):
+        return None
+    size = answer.get("size")
+    return answer if isinstance(size, int) and 0 <= size <= _MOST_BYTES else None
+
+
+def _spell_forgetting(said: str, host: str) -> str:
+    """The command that forgets a host's old key. ssh knows what it has it under."""
+    if hint := re.search(r"ssh-keygen -f .*", said):  # Debian's ssh says all of it
+        return hint[0].strip()
+    known = re.search(r"Host key for (\S+) has changed", said)
+    return f"ssh-keygen -R {shlex.quote(known[1] if known else host)}"
 
 
 def _bootstrap(size: int) -> str:

@@ -5,24 +5,30 @@ from __future__ import annotations
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table as RichTable
-from rich.text import Text
+from rich.text import Text as RichText
 
 from edgekit.report.boards import BoardsOutline
 from edgekit.report.outline import Figure, Outline
 from edgekit.report.table import Table
+from edgekit.report.wording import one_line
+
+
+def _text(words: str, style: str = "") -> RichText:
+    """Words of a record, which may have come from anywhere."""
+    return RichText(one_line(words), style)
 
 
 def print_outline(page: Outline, console: Console) -> None:
     """Print the whole report; plain text when `console` is no terminal."""
-    console.print(Text(page.title, style="bold"))
-    console.print(Text(page.subtitle, style="dim"))
+    console.print(_text(page.title, "bold"))
+    console.print(_text(page.subtitle, style="dim"))
     console.print(_verdict(page))
     if page.accuracy is not None:
         console.print(render_table(page.accuracy))
     for section in page.sections:
         console.print()
         if len(page.sections) > 1:
-            console.print(Text(section.title, style="bold underline"))
+            console.print(_text(section.title, style="bold underline"))
         console.print(_figures(section.figures))
         for table in section.tables:
             console.print(render_table(table))
@@ -32,8 +38,8 @@ def print_outline(page: Outline, console: Console) -> None:
 
 def print_boards(page: BoardsOutline, console: Console) -> None:
     """Print what compares the boards; each board's own report is in its folder."""
-    console.print(Text(page.title, style="bold"))
-    console.print(Text(page.subtitle, style="dim"))
+    console.print(_text(page.title, "bold"))
+    console.print(_text(page.subtitle, style="dim"))
     console.print(_verdict(page))
     for table in page.tables:
         console.print(render_table(table))
@@ -51,24 +57,24 @@ def render_table(table: Table) -> RenderableType:
     for index, column in enumerate(table.columns):
         words = index == 0 or not table.numeric
         grid.add_column(
-            Text(column),
+            _text(column),
             justify="left" if words else "right",
             no_wrap=(index == 0) != table.numeric,  # a name may be long, a number is not
             style="cyan" if index == 0 else "",
         )
     for row in table.rows:
-        grid.add_row(*map(Text, row))
-    parts: list[RenderableType] = [Text(f"\n{table.title}", style="bold"), grid]
+        grid.add_row(*map(_text, row))
+    parts: list[RenderableType] = [RichText(), _text(table.title, "bold"), grid]
     if table.note:
-        parts.append(Text(table.note, style="dim"))
+        parts.append(_text(table.note, style="dim"))
     return Group(*parts)
 
 
 def _verdict(page: Outline | BoardsOutline) -> RenderableType:
-    head = Text(page.verdict, style="bold green" if page.trusted else "bold red")
+    head = _text(page.verdict, style="bold green" if page.trusted else "bold red")
     reasons = RichTable.grid(padding=(0, 1, 0, 0))
     for reason in page.reasons:
-        reasons.add_row(Text("  -"), Text(reason))
+        reasons.add_row(RichText("  -"), _text(reason))
     return Group(head, reasons)
 
 
@@ -79,8 +85,8 @@ def _figures(figures: tuple[Figure, ...]) -> RenderableType:
     grid.add_column()
     for figure in figures:
         grid.add_row(
-            Text(figure.label, style="cyan"),
-            Text(figure.value, style="bold"),
-            Text(figure.detail, style="dim"),
+            _text(figure.label, style="cyan"),
+            _text(figure.value, "bold"),
+            _text(figure.detail, style="dim"),
         )
     return grid

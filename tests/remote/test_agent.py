@@ -257,3 +257,42 @@ def test_agents_that_come_and_go_at_once(tmp_path: Path) -> None:
         for wire in wires:
             wire.process.wait(LINGER_S)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_no_program_begins_behind_the_end(tmp_path: Path) -> None:
+    """The end of the input, and a signal, in the midst of a program's start."""
+    for attempt in range(12):
+        home = tmp_path / str(attempt)
+        home.mkdir()
+        wire = Wire(home)
+        open_folder(wire)
+        wire.send("run", arguments=["sleep", "600"], variables={"MARK": str(home)})
+        if attempt % 2:
+            time.sleep(0.002 * attempt)
+            wire.process.send_signal(signal.SIGTERM)
+        else:
+            wire.requests.close()
+        assert wire.process.wait(LINGER_S) == 1
+        assert not find_marked(home)
+        assert not [*home.iterdir()]
+
+
+def find_marked(home: Path) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"MARK={home}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_a_line_without_an_end_comes_in_pieces(wire: Wire) -> None:
+    open_folder(wire)
+    wire.run("head -c 300000 /dev/zero | tr '\\0' x")
+    lines = []
+    while (answer := wire.next())["kind"] == "line":
+        lines.append(answer["text"])
+    assert "".join(lines) == "x" * 300_000
+    assert max(map(len, lines)) <= 1 << 16

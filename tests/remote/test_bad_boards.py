@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgekit import __version__
+from edgekit.remote.connection import _spell_forgetting
 from tests.remote.conftest import Benchmark, desk_environment, spell_command
 from tests.remote.sshd import Login, Sshd, this_machine
 
@@ -62,6 +63,21 @@ ACTORS = {
         "mkdir report && head -c 100000 /dev/zero | tr '\\0' '[' > report/report.json",
         "its record (100,000 bytes) is damaged or cut short",
     ),
+    "colourful-steps": (
+        HEALTHY,
+        f"printf '  ✓ \\033]0;pwned\\007\\033[2Jgone 1.0 s\\n' >&2; {GOOD}",
+        None,
+    ),
+    "colourful-record": (
+        HEALTHY,
+        f"mkdir report && sed 's/AMD EPYC/Evil \\\\u001b[31mRED/' {RECORD} > report/report.json",
+        None,
+    ),
+    "endless": (
+        HEALTHY,
+        "head -c 300000 /dev/zero | tr '\\0' x; exit 3",
+        "edgekit benchmark failed",
+    ),
     "colourful": (HEALTHY, "printf 'edgekit: \\033[2Jgone\\n' >&2; exit 1", " [2Jgone"),
 }
 
@@ -80,6 +96,60 @@ def test_each_is_told_in_one_line(sshd: Sshd, desk: Benchmark, tmp_path: Path) -
         assert (errors[host] or "").startswith(expected or "") or expected in errors[host]
         assert (errors[host] is None) == (expected is None)
     assert sorted(path.name for path in tmp_path.glob("*/.cache")) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"kind": "done", "size": 1000000000000000000000000000000}',
+        '{"kind": "done", "size": 99999999999999}',
+        '{"kind": "done", "size": -1}',
+        '{"kind": 3, "size": 0}',
+        "[" * 200_000,
+    ],
+    ids=["huge", "large", "negative", "kind", "deep"],
+)
+def test_answers_that_are_none(sshd: Sshd, desk: Benchmark, tmp_path: Path, answer: str) -> None:
+    """In the place of the agent something answers that never was one."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "answer").write_text(answer + "\n")
+    (tools / "python3").write_text(f"#!/bin/sh\necho edgekit-agent 3.11.2\ncat {tools}/answer\n")
+    (tools / "python3").chmod(0o755)
+    login = acting_board("odd", tmp_path / "home")
+    path = f"{tools}:{login.environment['PATH']}"
+    sshd.add(login._replace(environment={**login.environment, "PATH": path}))
+    sshd.start()
+    done = desk("odd", limit_s=60)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "✗ odd: the connection ended (" in done.stderr
+
+
+def test_what_a_board_refuses_is_told(sshd: Sshd, desk: Benchmark, tmp_path: Path) -> None:
+    """A source whose name is too long there, with what is put behind it until it is whole."""
+    sshd.add(acting_board("pi", tmp_path / "home"))
+    sshd.start()
+    source = tmp_path / f"{'x' * 247}.mp4"
+    source.write_bytes(b"a video")
+    done = desk("pi", f"--source={source}")
+    assert done.returncode == 1
+    assert "✗ pi: File name too long there: " in done.stderr
+
+
+def test_a_source_whose_name_is_too_long_here(sshd: Sshd, desk: Benchmark, tmp_path: Path) -> None:
+    """It may be one there: a URL, say."""
+    sshd.add(acting_board("pi", tmp_path / "home"))
+    sshd.start()
+    done = desk("pi", f"--source=http://camera/{'x' * 300}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_key_that_ssh_is_to_forget() -> None:
+    said = "Host key for [pi.local]:2222 has changed and you have requested strict checking."
+    assert _spell_forgetting(said, "me@pi") == "ssh-keygen -R '[pi.local]:2222'"
+    hint = f"  remove with:\n  ssh-keygen -f '/h/known' -R '[pi.local]:2222'\n{said}"
+    assert _spell_forgetting(hint, "me@pi") == "ssh-keygen -f '/h/known' -R '[pi.local]:2222'"
 
 
 @pytest.mark.parametrize("noise", ["42", "[]", "hello", '{"kind": "beat"}'])

@@ -115,6 +115,21 @@ def test_a_connection_that_falls_silent(measuring: Desk, tmp_path: Path) -> None
     assert not measuring.report.exists()
 
 
+def test_a_cut_while_a_file_is_sent(sshd: Sshd, tmp_path: Path) -> None:
+    sshd.add(this_machine("board", tmp_path / "home"))
+    sshd.start()
+    big = tmp_path / "big.mp4"
+    with big.open("wb") as stream:
+        stream.truncate(1 << 29)
+    desk = Desk(sshd, tmp_path, "board", f"--source={big}")
+    desk.wait_for("sending big.mp4")
+    sshd.cut()
+    assert desk.end(30) == 1
+    assert "✗ board: the connection ended (" in "\n".join(desk.said)
+    wait_until_left(tmp_path / "home", 15)
+    assert not desk.report.exists()
+
+
 def test_an_installation_that_is_cut(sshd: Sshd, tmp_path: Path) -> None:
     """A board without edgekit, whose pip hangs."""
     home, tools = tmp_path / "home", tmp_path / "tools"

@@ -40,6 +40,14 @@ RENDERINGS = {
 }
 
 
+def test_a_terminal_obeys_nothing_of_a_record():
+    board = "Evil \x1b[31mRED\x1b]0;title\x07 \x1b[2J board"
+    report = make_report(device=msgspec.structs.replace(DEVICE, board=board), reasons=(board,))
+    text = render_terminal(report)
+    assert "Evil" in text
+    assert not {"\x1b", "\x07"} & set(text)
+
+
 WORKSTATION = msgspec.structs.replace(DEVICE, board="unknown", cpu="Intel Xeon")
 
 
