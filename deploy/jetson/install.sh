@@ -69,11 +69,11 @@ release=$(sed -n '1s/^# R\([0-9][0-9]*\) .*/\1/p' "$release_file")
 if [ "$release" -lt 33 ]; then
     fail "$release_file says R$release, JetPack 4 or older (Python 3.6, TensorRT 8.2): expected R36" \
         "(JetPack 6) or R38 and later (JetPack 7); on a Nano, TX1 or TX2 export the checkpoint with" \
-        "torch.onnx at opset 13 and run trtexec --onnx=FILE --fp16"
+        "torch.onnx at opset 13 and run /usr/src/tensorrt/bin/trtexec --onnx=FILE --fp16"
 elif [ "$release" -lt 36 ]; then
     fail "$release_file says R$release, JetPack 5 (Python 3.8, TensorRT 8.5): expected R36 (JetPack" \
         "6) or R38 and later (JetPack 7); flash an Orin with JetPack 6; on a Xavier unzip model.onnx" \
-        "from the bundle and run trtexec --onnx=model.onnx --int8 --fp16"
+        "from the bundle and run /usr/src/tensorrt/bin/trtexec --onnx=model.onnx --int8 --fp16"
 elif [ "$release" -lt 38 ]; then
     jetpack=6
     cuda_python='cuda-python>=12.2,<13'

@@ -59,9 +59,23 @@ venv=${venv:-${HOME:?is not set: give a folder with --venv DIR}/edgekit}
     fail "the system has no OpenCV: sudo apt install -y python3-opencv"
 "$system_python" -c 'import picamera2' 2>/dev/null ||
     echo "install.sh: no picamera2, so no csi:// cameras: sudo apt install -y python3-picamera2"
-[ -x "$venv/bin/python" ] || "$system_python" -m venv --system-site-packages "$venv"
-"$venv/bin/pip" install --quiet --upgrade "$wheel$extras"
+if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv")" ]; then
+    fail "$venv is there and is no virtual environment: move it away, or choose another with --venv DIR"
+fi
+# Also where there is one: an interrupted one lacks its pip.
+log=$("$system_python" -m venv --system-site-packages "$venv" 2>&1) ||
+    fail "$venv cannot be made ($(tail -n 1 <<<"$log")): free some space, or choose another folder" \
+        "with --venv DIR"
+
+install() {
+    local log
+    log=$("$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" 2>&1) ||
+        fail "pip: $(grep -m 1 '^ERROR' <<<"$log" || tail -n 1 <<<"$log"): connect the board to the" \
+            "network, see that the wheel is whole, and run this again"
+}
+
+install --upgrade "$wheel$extras"
 # pip leaves a version that is there already, though the wheel may have been built anew.
-"$venv/bin/pip" install --quiet --force-reinstall --no-deps "$wheel"
+install --force-reinstall --no-deps "$wheel"
 "$venv/bin/edgekit" --version
 echo "install.sh: done; try $venv/bin/edgekit run --camera 0"

@@ -89,9 +89,9 @@ def gather_facts(root: Path = ROOT, run: Run = run_command) -> Facts:
     board = read_board(root)
     snapshot = Sensors(root).sample()
     memory = read_memory(root)
-    throttled = snapshot.throttled
-    if throttled is None:
-        throttled = parse_throttled(answers["throttled"].out)
+    # The kernel's file forgets what was earlier: its driver asks every 2 s and clears the marks
+    # (https://github.com/raspberrypi/linux, drivers/hwmon/raspberrypi-hwmon.c).
+    marks = parse_throttled(answers["throttled"].out)
     swap_bytes = memory.get("SwapTotal", 0)
     return Facts(
         kind=_classify(board, root),
@@ -126,7 +126,8 @@ def gather_facts(root: Path = ROOT, run: Run = run_command) -> Facts:
         swap_used_bytes=swap_bytes - memory.get("SwapFree", swap_bytes),
         disk=_parse_disk(answers["disk"].out),
         temperature_c=snapshot.temperature_c,
-        throttled=throttled,
+        throttled=snapshot.throttled if marks is None else marks,
+        marks_kept=marks is not None,
         clock_synchronized=_read_clock(root, answers["clock"].out),
         user=answers["user"].out.strip(),
         groups=tuple(answers["groups"].out.split()),

@@ -6,6 +6,7 @@ What a machine does not tell is None, "" or "unknown".
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Literal
 
 from edgekit.profile.board import UNKNOWN
@@ -169,6 +170,8 @@ class Facts(Record, frozen=True, kw_only=True):
     disk: Disk | None
     temperature_c: float | None
     throttled: int | None
+    marks_kept: bool
+    """Whether `throttled` also tells of what was earlier, since the board started."""
     clock_synchronized: bool | None
     user: str
     groups: tuple[str, ...]
@@ -176,12 +179,13 @@ class Facts(Record, frozen=True, kw_only=True):
 
     @property
     def pip(self) -> str:
-        return f"{self.python.executable} -m pip"
+        return f"{shlex.quote(self.python.executable)} -m pip"
 
     @property
     def remake_environment(self) -> str:
         """The command that makes the virtual environment anew, with the system's packages."""
-        folder = self.python.executable.rpartition("/bin/")[0] or "~/edgekit"
+        folder = self.python.executable.rpartition("/bin/")[0]
+        folder = shlex.quote(folder) if folder else "~/edgekit"
         return (
             f"python3 -m venv --clear --system-site-packages {folder} && {folder}/bin/pip install"
             " edgekit-*.whl"
@@ -206,10 +210,10 @@ class Facts(Record, frozen=True, kw_only=True):
 
     @property
     def jetpack_major(self) -> int | None:
-        """L4T 32 is JetPack 4, 34 and 35 are 5, 36 is 6, 38 and 39 are 7."""
+        """L4T 28 is JetPack 3, 32 is 4, 34 and 35 are 5, 36 is 6, 38 and 39 are 7."""
         if self.l4t is None:
             return None
-        last_releases = ((32, 4), (35, 5), (37, 6))
+        last_releases = ((28, 3), (32, 4), (35, 5), (37, 6))
         return next((major for last, major in last_releases if self.l4t[0] <= last), 7)
 
     @property
@@ -252,6 +256,10 @@ class Facts(Record, frozen=True, kw_only=True):
     @property
     def throttled_text(self) -> str:
         return "" if self.throttled is None else describe_throttled(self.throttled)
+
+    @property
+    def marked_span(self) -> str:
+        return "since the board started" if self.marks_kept else "in the last seconds"
 
     def throttled_bits(self, *bits: int) -> bool:
         """Whether one of these bits of `vcgencmd get_throttled` is on."""

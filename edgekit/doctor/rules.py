@@ -73,7 +73,8 @@ def _numpy_breaks_picamera2(f: Facts) -> bool:
 
 
 def _is_xavier(f: Facts) -> bool:
-    return "Xavier" in f.board
+    """The AGX Xavier calls itself Jetson-AGX."""
+    return "Xavier" in f.board or f.board == "Jetson-AGX"
 
 
 _SYSTEM = (
@@ -133,15 +134,21 @@ _NVIDIA = (
         lambda f: f.jetpack_major == 4 and _is_xavier(f),
         "fail",
         "{f.jetpack}: Python 3.6 and TensorRT 8.2, and edgekit needs Python 3.10 and TensorRT 8.6",
-        "flash JetPack 5, the board's last; then unzip my.edgekit model.onnx && trtexec"
-        " --onnx=model.onnx --int8 --fp16",
+        "flash JetPack 5, the board's last; then unzip my.edgekit model.onnx &&"
+        " /usr/src/tensorrt/bin/trtexec --onnx=model.onnx --int8 --fp16",
+    ),
+    Rule(
+        "JetPack 3", "JetPack", JETSON, lambda f: f.jetpack_major == 3, "fail",
+        "{f.jetpack}: Python 2 or 3.5, and edgekit needs Python 3.10 and TensorRT 8.6",
+        "flash JetPack 4.6, the board's last; then export the checkpoint with torch.onnx at opset"
+        " 13, and on the board /usr/src/tensorrt/bin/trtexec --onnx=FILE --fp16",
     ),
     Rule(
         "JetPack 4", "JetPack", JETSON, lambda f: f.jetpack_major == 4, "fail",
         "{f.jetpack}, the board's last: Python 3.6 and TensorRT 8.2, which reads neither opset 17"
         " nor uint8 pixels, and a GPU without int8 instructions",
-        "export the checkpoint with torch.onnx at opset 13, then on the board trtexec"
-        " --onnx=FILE --fp16",
+        "export the checkpoint with torch.onnx at opset 13, then on the board"
+        " /usr/src/tensorrt/bin/trtexec --onnx=FILE --fp16",
     ),
     Rule(
         "JetPack 5 on a Xavier", "JetPack", JETSON,
@@ -149,7 +156,8 @@ _NVIDIA = (
         "fail",
         "{f.jetpack}, the board's last: Python 3.8 and TensorRT 8.5, and edgekit needs Python 3.10"
         " and TensorRT 8.6",
-        "unzip my.edgekit model.onnx && trtexec --onnx=model.onnx --int8 --fp16",
+        "unzip my.edgekit model.onnx && /usr/src/tensorrt/bin/trtexec --onnx=model.onnx --int8"
+        " --fp16",
     ),
     Rule(
         "JetPack 5", "JetPack", JETSON, lambda f: f.jetpack_major == 5, "fail",
@@ -590,7 +598,7 @@ _CONDITIONS = (
         lambda f: f.swap_bytes > 0 and f.swap_used_bytes >= 0.9 * f.swap_bytes,
         "warn",
         "{f.swap_used_mb} of {f.swap_mb} MB used: the next program that needs memory is killed",
-        "sudo reboot   # or stop programs, then sudo swapoff -a && sudo swapon -a",
+        "sudo reboot   # or stop what takes most: ps aux --sort=-rss | head",
     ),
     Rule(
         "swap", "swap", ANY, lambda f: f.swap_bytes > 0, "ok",
@@ -641,7 +649,7 @@ _CONDITIONS = (
     ),
     Rule(
         "under-voltage before", "power supply", PI, lambda f: f.throttled_bits(16), "warn",
-        "under-voltage since the board started ({f.throttled_text})",
+        "under-voltage {f.marked_span} ({f.throttled_text})",
         "use the power supply made for the board, 5 V 3 A (Pi 5: 5 V 5 A), then sudo reboot",
     ),
     Rule(
@@ -651,7 +659,7 @@ _CONDITIONS = (
     ),
     Rule(
         "power supply", "power supply", PI, _always, "ok",
-        "no under-voltage since the board started",
+        "no under-voltage {f.marked_span}",
     ),
     Rule(
         "over-current before", "power supply", JETSON,
@@ -675,12 +683,12 @@ _CONDITIONS = (
     ),
     Rule(
         "throttled before", "throttling", PI, lambda f: f.throttled_bits(17, 18, 19), "warn",
-        "slowed down since the board started ({f.throttled_text})",
+        "slowed down {f.marked_span} ({f.throttled_text})",
         "fit a heat sink and a fan, then sudo reboot, which clears the mark",
     ),
     Rule(
         "not throttled", "throttling", PI, lambda f: f.throttled is not None, "ok",
-        "none since the board started",
+        "none {f.marked_span}",
     ),
     Rule(
         "clock not synchronized", "clock", ANY,

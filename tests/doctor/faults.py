@@ -116,6 +116,11 @@ FAULTS = {
         "orin-agx", "JetPack", "fail", "JetPack 4", "flash JetPack 5",
         {MODEL: "NVIDIA Jetson AGX Xavier Developer Kit\0", RELEASE: _release(32, "7.1")},
     ),
+    "JetPack 3": Fault(
+        "orin-nano", "JetPack", "fail", "L4T R28.2.1: Python 2", "flash JetPack 4.6",
+        {MODEL: "NVIDIA Jetson TX2 Developer Kit\0", RELEASE: _release(28, "2.1")},
+        {PYTHON: {"version": "3.5.2"}},
+    ),
     "JetPack 4": Fault(
         "orin-nano", "JetPack", "fail", "TensorRT 8.2", "opset 13",
         {MODEL: "NVIDIA Jetson Nano Developer Kit\0", RELEASE: _release(32, "7.1")},
@@ -406,7 +411,7 @@ FAULTS = {
     ),
     "throttled now": Fault(
         "pi-4", "throttling", "warn", "slowed down now (0x60006", "a fan",
-        {"sys/devices/platform/soc/soc:firmware/get_throttled": "60006\n"},
+        commands={THROTTLED: "throttled=0x60006\n"},
     ),
     "throttled before": Fault(
         "pi-zero-2-w", "throttling", "warn", "since the board started (0x40000", "sudo reboot",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,8 @@ from edgekit.doctor import commands
 from edgekit.doctor.checks import check_machine
 from edgekit.doctor.commands import PROBE, Answer, explain, run_command
 from edgekit.doctor.facts import gather_facts
-from tests.doctor.machines import BOARDS, NAMES, copy_board, look_at
+from tests.doctor.faults import PYTHON, RELEASE, THROTTLED
+from tests.doctor.machines import BOARDS, NAMES, check_by_name, copy_board, look_at
 
 
 def test_a_machine_that_tells_nothing_is_judged(tmp_path):
@@ -43,7 +45,7 @@ def test_kinds_are_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "release, jetpack", [(28, 4), (32, 4), (35, 5), (36, 6), (38, 7), (1000, 7)]
+    "release, jetpack", [(28, 3), (32, 4), (35, 5), (36, 6), (38, 7), (1000, 7)]
 )
 def test_jetpack_is_known_by_its_l4t(release, jetpack, tmp_path):
     line = {"etc/nv_tegra_release": f"# R{release} (release), REVISION: 2.0, GCID: 1\n"}
@@ -105,3 +107,30 @@ def test_doctor_itself_imports_nothing_that_may_be_broken():
     )
     answer = run_command([sys.executable, "-c", program])
     assert (answer.code, answer.out) == (0, "[]\n"), answer.err
+
+
+def test_what_the_kernels_file_has_forgotten(tmp_path: Path) -> None:
+    """Its driver clears the marks of what was earlier; the firmware's own program keeps them."""
+    kernel = "sys/devices/platform/soc/soc:firmware/get_throttled"
+    root = copy_board("pi-4", tmp_path)
+    facts = look_at(root, {kernel: "0\n"}, {THROTTLED: "throttled=0x50000\n"})
+    assert facts.throttled == 0x50000 and facts.marked_span == "since the board started"
+    facts = look_at(root, {kernel: "4\n"}, {THROTTLED: None})
+    assert facts.throttled == 4 and facts.marked_span == "in the last seconds"
+    assert check_by_name(facts)["power supply"].found == "no under-voltage in the last seconds"
+
+
+def test_the_agx_xaviers_own_name(tmp_path: Path) -> None:
+    root = copy_board("orin-agx", tmp_path)
+    files = {"proc/device-tree/model": "Jetson-AGX\0", RELEASE: "# R35 (release), REVISION: 4.1,\n"}
+    assert "the board's last" in check_by_name(look_at(root, files))["JetPack"].found
+
+
+def test_commands_are_quoted(tmp_path: Path) -> None:
+    python = {"executable": "/home/pi/my env/bin/python"}
+    facts = look_at(copy_board("pi-4", tmp_path), commands={PYTHON: python})
+    assert facts.pip == "'/home/pi/my env/bin/python' -m pip"
+    folder = "'/home/pi/my env'"
+    assert facts.remake_environment.startswith(
+        f"python3 -m venv --clear --system-site-packages {folder} && {folder}/bin/pip install"
+    )

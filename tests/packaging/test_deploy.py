@@ -305,3 +305,37 @@ def test_the_pis_script_refuses(words: list[str], told: str, tmp_path: Path) -> 
     assert result.returncode == 1
     assert result.stderr.startswith("install.sh: ") and told in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_the_pis_script_without_a_network_and_with_half_an_environment(tmp_path: Path) -> None:
+    """It says what pip lacks and what to do, and gives an interrupted environment its pip."""
+    wheel = make_wheel(tmp_path, "edgekit", "0.1", requires=("no-such-package-anywhere",))
+    venv = tmp_path / "my edgekit"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    result = subprocess.run(
+        ["bash", PI_SCRIPT, "--bare", "--venv", venv, wheel],
+        env={**os.environ, "EDGEKIT_SYSTEM_PYTHON": sys.executable, "PIP_NO_INDEX": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("install.sh: pip: ERROR: ")
+    assert "no-such-package-anywhere" in result.stderr
+    assert "connect the board to the network" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert (venv / "bin" / "pip").exists()
+
+
+def test_the_pis_script_leaves_a_folder_alone(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "edgekit", "0.1")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    result = subprocess.run(
+        ["bash", PI_SCRIPT, "--bare", "--venv", tmp_path / "mine", wheel],
+        env={**os.environ, "EDGEKIT_SYSTEM_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "is no virtual environment" in result.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]

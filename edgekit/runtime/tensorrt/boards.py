@@ -16,15 +16,16 @@ class EndedBoard(NamedTuple):
     instead: str
 
 
+_TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
 _JETPACK_4 = (
     "its last JetPack is 4.6, with Python 3.6 and TensorRT 8.2, and its GPU has no int8"
     " instructions",
-    "export the checkpoint with torch.onnx at opset 13 and run trtexec --onnx=FILE --fp16 there,"
-    " since TensorRT 8.2 reads no later opset and no uint8 pixels",
+    f"export the checkpoint with torch.onnx at opset 13 and run {_TRTEXEC} --onnx=FILE --fp16"
+    " there, since TensorRT 8.2 reads no later opset and no uint8 pixels",
 )
 _JETPACK_5 = (
     "its last JetPack is 5.1, with Python 3.8 and TensorRT 8.5",
-    "unzip model.onnx from the bundle and run trtexec --onnx=model.onnx --int8 --fp16 there",
+    f"unzip model.onnx from the bundle and run {_TRTEXEC} --onnx=model.onnx --int8 --fp16 there",
 )
 ENDED = {
     (5, 3): EndedBoard("Jetson Nano or TX1", *_JETPACK_4),
