@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from edgekit.report.wording import one_line
+from edgekit.text import one_line
 
 
 class _State:

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from edgekit.errors import EdgekitError
 from edgekit.profile.record import BoardEntry
 from edgekit.remote.benchmark import Wanted, measure_board
-from edgekit.report.wording import one_line
+from edgekit.text import one_line
 
 _AT_ONCE = 32
 _LOOK_UP_S = 0.2

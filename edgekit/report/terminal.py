@@ -10,7 +10,7 @@ from rich.text import Text as RichText
 from edgekit.report.boards import BoardsOutline
 from edgekit.report.outline import Figure, Outline
 from edgekit.report.table import Table
-from edgekit.report.wording import one_line
+from edgekit.text import one_line
 
 
 def _text(words: str, style: str = "") -> RichText:

@@ -13,11 +13,6 @@ _LONGEST_LAYER = 31
 """Characters."""
 
 
-def one_line(text: str) -> str:
-    """`text` on one line, with nothing in it that a terminal would obey."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
-
-
 def spell_ms(value: float) -> str:
     """Milliseconds with three significant digits or more, without the unit."""
     decimals = 0 if value >= 1000 else 1 if value >= 100 else 2 if value >= 1 else 3
