@@ -82,13 +82,14 @@ def run_command_line() -> int:
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
+        error.message = _make_fit(error.message)
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("edgekit: interrupted", err=True)
         return 130
     except EdgekitError as error:
-        click.echo(f"edgekit: {error}", err=True)
+        click.echo(f"edgekit: {_make_fit(str(error))}", err=True)
         return 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE):
@@ -98,6 +99,14 @@ def run_command_line() -> int:
             click.echo(f"edgekit: cannot write the output: {error.strerror}", err=True)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _make_fit(message: str) -> str:
+    """On one line, and without the passwords of addresses, wherever it came from."""
+    from edgekit.runtime.secrets import hide_in_text
+    from edgekit.text import one_line
+
+    return hide_in_text(one_line(message))
 
 
 def _leave_hanging_threads(code: int) -> None:

@@ -21,8 +21,11 @@ def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
     """Read `edgekit.toml` of `folder` (the working folder) as click's default map, else {}."""
     from edgekit.cli import COMMANDS
 
-    path = (folder or _settings_folder()) / SETTINGS_FILE
-    if not path.is_file():
+    try:
+        path = (folder or _settings_folder()) / SETTINGS_FILE
+        if not path.is_file():
+            return {}
+    except OSError:  # the working folder is gone, or may not be read
         return {}
     from edgekit.toml import TOMLDecodeError, read_toml
 
@@ -52,25 +55,34 @@ def fit_settings(name: str, command: click.Command, table: Mapping[str, Any]) ->
 
     Raises SettingsError for a key that is no option of the command, or a value that is a table.
     """
-    names = {
-        spelling: parameter.name
+    parameters = {
+        spelling: parameter
         for parameter in command.params
         for spelling in _spellings(parameter)
     }
     fitted: dict[str, Any] = {}
     for key, value in table.items():
-        if key not in names:
-            known = ", ".join(sorted(names))
+        if key not in parameters:
+            known = ", ".join(sorted(parameters))
             raise SettingsError(f"{SETTINGS_FILE} has {key!r} in [{name}]: expected one of {known}")
-        values = value if isinstance(value, list) else [value]
-        if any(isinstance(item, (dict, list)) for item in values):
-            raise SettingsError(
-                f"{SETTINGS_FILE} has {value!r} for {key!r} in [{name}]:"
-                " expected text, a number, true, false, or a list of them"
-            )
+        parameter = parameters[key]
+        takes_several = parameter.multiple or parameter.nargs != 1
+        values = value if isinstance(value, list) and takes_several else [value]
+        for item in values:
+            _check_kind(f"{key!r} in [{name}]", parameter, item, takes_several=takes_several)
         spelled = [item if isinstance(item, bool) else str(item) for item in values]
-        fitted[str(names[key])] = spelled if isinstance(value, list) else spelled[0]
+        fitted[str(parameter.name)] = spelled if takes_several else spelled[0]
     return fitted
+
+
+def _check_kind(place: str, parameter: click.Parameter, item: Any, *, takes_several: bool) -> None:
+    """Raise SettingsError for a value of the wrong kind; the value itself may be a secret."""
+    is_switch = isinstance(parameter.type, click.types.BoolParamType)
+    if isinstance(item, (dict, list)) or (isinstance(item, bool) and not is_switch):
+        kind = {dict: "a table", list: "a list"}.get(type(item), str(item).lower())
+        expected = "true or false" if is_switch else "text or a number"
+        more = ", or a list of them" if takes_several else ""
+        raise SettingsError(f"{SETTINGS_FILE} has {kind} for {place}: expected {expected}{more}")
 
 
 def _spellings(parameter: click.Parameter) -> set[str]:

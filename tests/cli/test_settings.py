@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgekit.cli import cli
+from edgekit.cli import cli, run_command_line
 from edgekit.cli.settings import load_settings
 from edgekit.errors import BundleError, CalibrationError, CheckpointError, SettingsError
 from tests.targets.conversions import small_checkpoint
@@ -120,7 +120,10 @@ def test_values_of_a_wrong_type_are_usage_errors(folder: Path, line: str, words:
     ("line", "words"),
     [
         ("calibratoin = 3", r"'calibratoin' in \[convert\]: expected one of activation, arch, cal"),
-        ("arch = [[1]]", r"has \[\[1\]\] for 'arch' in \[convert\]: expected text, a number"),
+        ("arch = [[1]]", r"has a list for 'arch' in \[convert\]: expected text or a number$"),
+        ("input_size = [224]", r"has a list for 'input_size' in \[convert\]: expected text or"),
+        ("input_size = true", r"has true for 'input_size' in \[convert\]: expected text or a"),
+        ('arch = {url = "rtsp://u:SECRET@h"}', r"has a table for 'arch' in \[convert\]: expected"),
     ],
 )
 def test_unknown_keys_and_odd_values_are_refused(folder: Path, line: str, words: str) -> None:
@@ -134,3 +137,26 @@ def test_json_and_lists_may_be_set(folder: Path) -> None:
     assert invoke("models").startswith("{")
     with pytest.raises(BundleError, match=r"a\.edgekit"):
         cli.main(["benchmark"], standalone_mode=False)
+
+
+def test_a_single_value_where_several_may_stand(folder: Path) -> None:
+    write(folder, '[benchmark]\nbundle = "a.edgekit"\n')
+    with pytest.raises(BundleError, match=r"a\.edgekit"):
+        cli.main(["benchmark"], standalone_mode=False)
+
+
+def test_an_address_under_the_wrong_key_keeps_its_password(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write(folder, '[run]\nmax-age = "rtsp://u:hunter2@h"\n')
+    monkeypatch.setattr("sys.argv", ["edgekit", "run"])
+    assert run_command_line() == 2
+    error = capfd.readouterr().err
+    assert "hunter2" not in error and "rtsp://***@h" in error
+
+
+def test_a_working_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert load_settings() == {}

@@ -185,6 +185,12 @@ def test_stream_that_falls_silent() -> None:
         "rtsp://admin:hunter2@127.0.0.1:99999/stream",
         "rtsp://admin:hunter2@[127.0.0.1/stream",
         "srt://admin:hunter2@127.0.0.1/stream",
+        "http://127.0.0.1:9/video.mjpg?user=admin&pwd=p@hunter2",
+        "rtsp://admin:hunter2?x@127.0.0.1:9/stream",
+        "rtsp://127.0.0.1:9/channel=1_password=hunter2",
+        "rtsp://127.0.0.1:9/live#api_key=hunter2",
+        "http://127.0.0.1:9/live;sig=hunter2",
+        "admin:hunter2@127.0.0.1/stream",
     ],
 )
 def test_password_never_shows(url: str) -> None:

@@ -26,13 +26,14 @@ def make_source(text: str, wish: Wish = ANYTHING) -> Source:
     path = Path(text)
     if path.exists() and text:
         return _open_path(path)
-    if any(sign in path.name for sign in "*?["):
+    if any(sign in text for sign in "*?["):
         from edgekit.runtime.sources.images import ImageSource
 
         return ImageSource(path)
     from edgekit.runtime.secrets import hide_credentials
 
-    shown = hide_credentials(text) if ":/" in text else text
+    is_address = ":/" in text or (":" in text and "@" in text)  # perhaps one without a scheme
+    shown = hide_credentials(text) if is_address else text
     found = f"there is no file or folder {shown!r}" if text else "the source is empty"
     raise SourceError(
         f"{found}: expected a camera number, a video, an image, a folder of images, an rtsp:// or"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from edgekit.errors import SourceError
 from edgekit.images import IMAGE_SUFFIXES, list_images, read_image
 from edgekit.runtime.frame import Frame, SourceDescription
 from edgekit.runtime.preprocess import Pixels
+from edgekit.runtime.sources.opencv import silence_opencv
 
 
 class ImageSource:
@@ -28,12 +30,13 @@ class ImageSource:
         self._began_ns = 0
 
     def open(self) -> None:
+        silence_opencv()
         if self.path.is_dir():
             self._paths = list_images(self.path)
         elif self.path.exists():
             self._paths = [self.path]
         else:
-            matches = self.path.parent.glob(self.path.name)
+            matches = map(Path, glob.glob(str(self.path), recursive=True))  # noqa: PTH207 - any part
             self._paths = sorted(p for p in matches if p.suffix.lower() in IMAGE_SUFFIXES)
         if not self._paths:
             raise SourceError(
