@@ -12,6 +12,7 @@ import gc
 gc.disable()  # until a command works: imports make no garbage, and looking for it costs 5 % of them
 
 import errno  # noqa: E402
+import io  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import threading  # noqa: E402
@@ -82,8 +83,11 @@ def run_command_line() -> int:
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
-        error.message = _make_fit(error.message)
-        error.show()
+        from edgekit.runtime.secrets import hide_in_text
+
+        told = io.StringIO()
+        error.show(told)
+        click.echo(hide_in_text(told.getvalue()), err=True, nl=False)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("edgekit: interrupted", err=True)

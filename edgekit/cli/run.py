@@ -104,7 +104,7 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     from edgekit.runtime.notify import Notifier
     from edgekit.runtime.sources import make_source
     from edgekit.runtime.stream import Stream, start_opening
-    from edgekit.runtime.summary import check_complete, print_summary
+    from edgekit.runtime.summary import print_summary
 
     if options["show"]:
         from edgekit.runtime.window import check_window
@@ -165,7 +165,6 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
             print_summary(stream.summary())
         raise
     print_summary(stream.summary())
-    check_complete(stream.summary(), str(stream.description.name))
 
 
 def _pick_source(ctx: click.Context, options: dict[str, Any]) -> str:

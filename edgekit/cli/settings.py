@@ -56,9 +56,7 @@ def fit_settings(name: str, command: click.Command, table: Mapping[str, Any]) ->
     Raises SettingsError for a key that is no option of the command, or a value that is a table.
     """
     parameters = {
-        spelling: parameter
-        for parameter in command.params
-        for spelling in _spellings(parameter)
+        spelling: parameter for parameter in command.params for spelling in _spellings(parameter)
     }
     fitted: dict[str, Any] = {}
     for key, value in table.items():
@@ -79,7 +77,8 @@ def _check_kind(place: str, parameter: click.Parameter, item: Any, *, takes_seve
     """Raise SettingsError for a value of the wrong kind; the value itself may be a secret."""
     is_switch = isinstance(parameter.type, click.types.BoolParamType)
     if isinstance(item, (dict, list)) or (isinstance(item, bool) and not is_switch):
-        kind = {dict: "a table", list: "a list"}.get(type(item), str(item).lower())
+        is_list = isinstance(item, list)
+        kind = "a table" if isinstance(item, dict) else "a list" if is_list else str(item).lower()
         expected = "true or false" if is_switch else "text or a number"
         more = ", or a list of them" if takes_several else ""
         raise SettingsError(f"{SETTINGS_FILE} has {kind} for {place}: expected {expected}{more}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from edgekit.errors import SourceError
 from edgekit.profile.stage_clock import StageSummary
 from edgekit.runtime.stream import StreamSummary
 
@@ -12,7 +11,7 @@ def print_summary(summary: StreamSummary) -> None:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    console.print(format_counts(summary), markup=False)
+    console.print(format_counts(summary), markup=False, soft_wrap=True)
     if summary.frames:
         console.print(_make_table(summary.stages_ms))
 
@@ -33,33 +32,9 @@ def format_counts(summary: StreamSummary) -> str:
     text = ", ".join([text, *(f"{count:,} {what}" for what, count in others.items() if count)])
     if summary.losses:
         text += f"; source lost {summary.losses:,} time{'s' * (summary.losses > 1)}"
-    if not summary.ended or summary.expected is None:
-        return text
-    return text if is_cut_short(summary) else f"{text}, all decoded"
-
-
-def is_cut_short(summary: StreamSummary) -> bool:
-    """Whether a file ended well before the number of frames that its container names.
-
-    Some containers only estimate the number, from their duration: 2 % and two frames are let pass.
-    """
-    if not summary.ended or summary.expected is None:
-        return False
-    return _count_decoded(summary) < 0.98 * summary.expected - 2
-
-
-def _count_decoded(summary: StreamSummary) -> int:
     passed_over = summary.dropped + summary.skipped + summary.repeated
-    return summary.frames + passed_over + summary.too_old + summary.unfit
-
-
-def check_complete(summary: StreamSummary, name: str) -> None:
-    """Raise SourceError for a file that was cut short: its answers are not those of the whole."""
-    if is_cut_short(summary):
-        raise SourceError(
-            f"{name} is damaged or cut short: decoded {_count_decoded(summary):,} of"
-            f" {summary.expected:,} frames: copy it again; the results of those frames stand"
-        )
+    decoded = summary.frames + passed_over + summary.too_old + summary.unfit
+    return f"{text}, all decoded" if summary.ended and decoded == summary.expected else text
 
 
 def _make_table(stages_ms: dict[str, StageSummary]) -> object:

@@ -13,6 +13,7 @@ from edgekit.errors import OutputError
 from edgekit.runtime.outputs.files import KEEP_FILES, ROTATE_BYTES, rotate
 from edgekit.runtime.outputs.output import Numbered, Output
 from edgekit.runtime.window import draw_result
+from edgekit.text import is_utf8
 
 _CODECS = {".avi": "MJPG"}
 _CODEC = "mp4v"
@@ -33,6 +34,8 @@ class VideoOutput(Output):
         self, path: Path, *, fps: float, limit: int = ROTATE_BYTES, keep: int = KEEP_FILES
     ) -> None:
         self.name = str(path)
+        if not is_utf8(self.name):
+            raise OutputError(f"the name {self.name!r} is not UTF-8: choose another for the video")
         self._path = path
         self._fps = fps
         self._limit = limit

@@ -11,6 +11,7 @@ from edgekit.errors import SourceError
 from edgekit.runtime.frame import Frame, SourceDescription
 from edgekit.runtime.preprocess import Pixels
 from edgekit.runtime.secrets import hide_credentials
+from edgekit.runtime.sources.completeness import Timeline
 from edgekit.runtime.sources.opencv import CaptureSource, open_capture
 
 OPEN_TIMEOUT_S = 5.0
@@ -34,6 +35,7 @@ class NetworkSource(CaptureSource):
         self._url = url
         self._open_timeout_s = open_timeout_s
         self._read_timeout_s = read_timeout_s
+        self._timeline = Timeline()
 
     def open(self) -> None:
         self._check_reachable()
@@ -52,6 +54,7 @@ class NetworkSource(CaptureSource):
                 f"{self.name} answers, but no video comes from there within"
                 f" {self._open_timeout_s:g} s: check the path, user name and password in the URL"
             )
+        self._timeline = Timeline()
         self._hold(capture)
         self.is_live = self._url.lower().startswith("rtsp") or self._get("FRAME_COUNT") is None
 
@@ -80,13 +83,31 @@ class NetworkSource(CaptureSource):
         captured_ns = self._grab()
         pixels = self._retrieve(buffer) if captured_ns is not None else None
         if pixels is not None and captured_ns is not None:
-            return self._frame(pixels, captured_ns, stamp_ms=self._get("POS_MSEC"))
+            stamp_ms = self._get("POS_MSEC")
+            self._timeline.add((stamp_ms or 0.0) / 1e3)
+            return self._frame(pixels, captured_ns, stamp_ms=stamp_ms)
         if not self.is_live and self._frames:
+            self._check_whole()
             return None
         raise SourceError(
             f"{self.name} stopped delivering after {self._frames:,} frames (it closed the"
             f" connection, or was silent for {self._read_timeout_s:g} s): check it and the network"
         )
+
+    def _check_whole(self) -> None:
+        """Raise SourceError for a file of which the connection gave a part."""
+        duration_s, fps = self._duration_s(), self._get("FPS")
+        if duration_s is None or fps is None or self._timeline.is_whole(duration_s, fps):
+            return
+        raise SourceError(
+            f"{self.name} broke off: decoded {self._frames:,} frames, the last at"
+            f" {self._timeline.last_s:.1f} of {duration_s:.1f} s: try again, or check the file; the"
+            " results of those frames stand"
+        )
+
+    def _duration_s(self) -> float | None:
+        frames, fps = self._get("FRAME_COUNT"), self._get("FPS")
+        return frames / fps if frames and fps else None
 
     def describe(self) -> SourceDescription:
         width, height = self._size()
