@@ -72,10 +72,20 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> NoReturn:
     """The console script: run the command line, and end the process with its exit code."""
+    _open_standard_streams()
     code = run_command_line()
     if "edgekit.runtime.background" in sys.modules:
         _leave_hanging_threads(code)
     sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Let nothing that is opened later take the place of one that is closed (`2>&-`)."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def run_command_line() -> int:

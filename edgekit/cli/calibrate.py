@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.cli.checkpoint_options import NAMES, checkpoint_options, load
-from edgekit.cli.options import interrupt_on_sigterm, json_option, print_json, say
+from edgekit.cli.options import FiniteRange, interrupt_on_sigterm, json_option, print_json, say
 
 if TYPE_CHECKING:
     from edgekit.quantize.table import StatisticsTable
@@ -34,13 +34,13 @@ STATISTICS = ("checkpoint", "calibration", "target", "recipe", *NAMES)
 @click.option(
     "--every",
     metavar="S",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Look at a frame every S seconds.  [default: 0.5]",
 )
 @click.option(
     "--limit",
     metavar="S",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Stop after S seconds, however few were kept.  [default: 600]",
 )
 @click.option(

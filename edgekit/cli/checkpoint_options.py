@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from edgekit.cli.options import Decorator
+from edgekit.cli.options import Decorator, FiniteRange
 from edgekit.spec import Activation, Padding, Resize
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--width",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True),
         help="The width multiplier the tensors must have; they tell it themselves.",
     ),
     click.option(

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.cli.checkpoint_options import checkpoint_options, load
-from edgekit.cli.options import interrupt_on_sigterm, json_option, origin, print_json, say
+from edgekit.cli.options import (
+    FiniteRange,
+    interrupt_on_sigterm,
+    json_option,
+    origin,
+    print_json,
+    say,
+)
 
 LABELS = "labels.csv"
 """What the labels of a validation folder are called."""
@@ -67,7 +74,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-drop",
     metavar="P",
-    type=click.FloatRange(min=0, max=100),
+    type=FiniteRange(min=0, max=100),
     help="Keep as few layers in float as it takes to lose at most P percentage points: of top-1 on"
     " the images of --validation, or without it of agreement with the float network.",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.options import json_option, print_json
+from edgekit.cli.options import FiniteRange, json_option, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,9 +22,7 @@ WIDTH = 500
 @click.command()
 @click.argument("name", required=False)
 @click.option("--layers", is_flag=True, help="The layers of family NAME, one a line.")
-@click.option(
-    "--width", type=click.FloatRange(min=0, min_open=True), help="This width multiplier only."
-)
+@click.option("--width", type=FiniteRange(min=0, min_open=True), help="This width multiplier only.")
 @click.option(
     "--input-size", type=click.IntRange(32, 1024), help="Side of the input in pixels, this only."
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,19 @@ from click.core import ParameterSource
 
 from edgekit.cli.settings import SETTINGS_FILE
 from edgekit.errors import OutputError
+
+
+class FiniteRange(click.FloatRange):
+    """A float in a range, and neither `inf` nor `nan`, which lies in every range."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document on standard output."

@@ -115,6 +115,7 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     watched = threading.Event()
     wanted, wish = read_result_options(options, watched), read_wish(options)
     source = _play_in_time(make_source(picked, wish), options["policy"])
+    is_film = source.describe().kind == "video"
     policy = read_policy(options, live=source.is_live)
     _check_live(source, picked, options)
     if picked.lower().startswith("csi://"):
@@ -139,7 +140,7 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
         options=wanted,
         policy=policy,
         filters=make_filters(options, loaded.classifier),
-        again=None if options["once"] else lambda: make_source(picked, wish),
+        again=None if options["once"] or is_film else lambda: make_source(picked, wish),
         tell=tell,
         beat=notifier.beat,
         limit=options["frames"],
@@ -151,6 +152,8 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     if not stream.open(wait=options["wait"], opening=opening):
         say(f"stopped before it was open: {stream.description}")
         return
+    if policy.kind == "latest" or policy.max_age_s is not None:
+        _check_is_stream(stream)
     outputs = open_outputs(options, loaded.classifier, stream.description)
     say("\n".join([*loaded.notes, f"source: {stream.description}"]))
     if stream.description.note:
@@ -194,12 +197,26 @@ def _play_in_time(source: Source, policy: str | None) -> Source:
 def _check_live(source: Source, picked: str, options: dict[str, Any]) -> None:
     from edgekit.errors import SettingsError
 
+    for name in ("size", "fps"):
+        if options[name] and source.describe().kind != "camera":
+            raise SettingsError(f"--{name} is for cameras, and {picked} is none: leave it out")
     for name in ("wait", "once", "max_age"):
         if options[name] and not source.is_live:
             raise SettingsError(
                 f"--{name.replace('_', '-')} is for cameras and streams, and {picked} is a file:"
                 " leave it out"
             )
+
+
+def _check_is_stream(stream: Stream) -> None:
+    """A URL may turn out to be that of a film, whose frames all come as fast as they can."""
+    from edgekit.errors import SettingsError
+
+    if not stream.is_live:
+        raise SettingsError(
+            f"{stream.description.name} is a film: leave --policy latest and --max-age out, or"
+            " download it, which then plays at its own speed"
+        )
 
 
 def _tell_state(state: SourceState) -> None:
@@ -254,15 +271,19 @@ def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> L
 
 def _make_sinks(stream: Stream, options: dict[str, Any]) -> list[Sink]:
     """Lines for programs, a panel for a person at a terminal, plain lines for a log."""
+    from edgekit.errors import OutputError
     from edgekit.runtime.sinks import JsonLines, LivePanel, PlainLines
 
+    if sys.stdout is None:
+        raise OutputError("cannot write the results: standard output is closed: leave >&- out")
     sink: Sink
     if options["as_json"]:
-        sink = JsonLines(sys.stdout.buffer, at_once=stream.is_live)
+        sink = JsonLines(sys.stdout.buffer, at_once=stream.is_live, stop=stream.stop)
     elif sys.stdout.isatty() and not options["on_change"]:
         sink = LivePanel()
     else:
-        sink = PlainLines(sys.stdout.buffer, at_once=stream.is_live or sys.stdout.isatty())
+        at_once = stream.is_live or sys.stdout.isatty()
+        sink = PlainLines(sys.stdout.buffer, at_once=at_once, stop=stream.stop)
     sinks: list[Sink] = [sink]
     if options["show"]:
         from edgekit.runtime.window import Window

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgekit.cli.options import FiniteRange
+
 if TYPE_CHECKING:
     from edgekit.runtime.classifier import Classifier
     from edgekit.runtime.filters import Filter
@@ -32,13 +34,13 @@ _OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--every",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True),
         metavar="S",
         help="Classify one frame every S seconds.",
     ),
     click.option(
         "--max-age",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True),
         metavar="MS",
         help="Count live frames older than MS milliseconds instead of classifying them.",
     ),
@@ -52,13 +54,13 @@ _OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--smooth",
-        type=click.FloatRange(0, 1, min_open=True),
+        type=FiniteRange(0, 1, min_open=True),
         metavar="W",
         help="Average the scores over frames; the newest has weight W, from 0 to 1.",
     ),
     click.option(
         "--min-score",
-        type=click.FloatRange(0, 1),
+        type=FiniteRange(0, 1),
         metavar="P",
         help="Only results with this score or more, from 0 to 1.",
     ),
@@ -72,7 +74,7 @@ _OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--rotate",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True),
         default=100.0,
         metavar="MB",
         show_default=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-LEAVE_S = 1.0
+LEAVE_S = 0.6
 """How long to wait for a thread that hangs inside a driver before going on without it."""
 
 

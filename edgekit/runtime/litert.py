@@ -51,7 +51,8 @@ def _hide_notices() -> Iterator[None]:
     They say which delegate was made, which `EngineDescription` tells better.
     """
     with _STANDARD_ERROR:
-        sys.stderr.flush()
+        if sys.stderr is not None:
+            sys.stderr.flush()
         kept, saved = os.memfd_create("edgekit-stderr"), os.dup(2)
         os.dup2(kept, 2)
         try:

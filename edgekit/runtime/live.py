@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from edgekit.runtime.policy import Picker, Policy
 from edgekit.runtime.repeats import RepeatCheck
 from edgekit.runtime.result import Capture, Result, ResultOptions, classify_capture, read_capture
 from edgekit.runtime.source_state import OPEN_S, LiveCounts, SourceState, StateName, delay_s
+from edgekit.runtime.sources.paced import PacedSource
 
 QUEUE_FRAMES = 32
 """How many frames may wait when every one is to be classified."""
@@ -32,6 +34,8 @@ MOST_HANGING = 3
 """So many threads may hang inside a driver at once."""
 _LOOK_UP_S = 0.1
 """How often a wait for a frame looks whether to stop."""
+_PAUSE_S = 1.0
+"""Who did not look for so long was stopped itself, and the driver perhaps with it."""
 
 
 def classify_live(
@@ -95,6 +99,7 @@ class _Connection(Background):
     ) -> None:
         super().__init__("edgekit-capture", self._capture)
         self._source = source
+        self._is_film = isinstance(source, PacedSource)
         self._put = put
         self._counts = counts
         self.is_open = is_open
@@ -112,7 +117,7 @@ class _Connection(Background):
                 self.alive = self.renewed = time.monotonic()
             while not self.leave.is_set() and (capture := read_capture(self._source)) is not None:
                 self.alive = time.monotonic()
-                if self.repeats.repeats(capture.frame):
+                if not self._is_film and self.repeats.repeats(capture.frame):
                     self._counts.repeated += 1
                 elif not self.leave.is_set():
                     self.renewed = self.alive
@@ -129,6 +134,8 @@ class _Connection(Background):
     @property
     def hangs(self) -> bool:
         """Whether its thread has been inside the driver for too long."""
+        if self._is_film:  # its pictures may last
+            return False
         limit_s = STALL_S if self.is_open else OPEN_S
         return self.is_alive() and time.monotonic() - self.alive > limit_s
 
@@ -154,24 +161,30 @@ class _Capturing:
         self._tell = tell
         self._state: StateName = "live"
         self._since = time.monotonic()
-        self._frames = 0
+        self._next = 0
+        """The index of the next frame, over all connections."""
         self._began_ns: int | None = None
+        self._looked_s = time.monotonic()
         self._attempts = 0
         self._due = 0.0
         self._hanging: list[_Connection] = []
         self._name = source.describe().name
         self.ended = False
-        self._connection: _Connection | None = _Connection(source, self._put, counts, is_open=True)
+        self._connection: _Connection | None = self._connect(source, is_open=True)
 
-    def _put(self, capture: Capture) -> None:
-        """Count a frame on, over all connections, and queue it when it is to be classified."""
+    def _connect(self, source: Source, *, is_open: bool) -> _Connection:
+        return _Connection(source, partial(self._put, self._next), self._counts, is_open=is_open)
+
+    def _put(self, earlier: int, capture: Capture) -> None:
+        """Count a frame on, behind those of `earlier` connections; queue it when it is wanted."""
         frame = capture.frame
         if self._began_ns is None:
             self._began_ns = frame.captured_ns - round(frame.time_s * 1e9)
-        if self._frames != frame.index:
+        index = earlier + frame.index
+        if earlier:
             time_s = (frame.captured_ns - self._began_ns) / 1e9
-            capture = Capture(replace(frame, index=self._frames, time_s=time_s), capture.took_ns)
-        self._frames += 1
+            capture = Capture(replace(frame, index=index, time_s=time_s), capture.took_ns)
+        self._next = index + 1
         if self._picker.takes(capture.frame):
             self._queue.put(capture)
 
@@ -188,11 +201,10 @@ class _Capturing:
     def _look_after(self) -> None:
         """Find out why no frame came, and open the source again when that is due."""
         connection, now = self._connection, time.monotonic()
+        paused, self._looked_s = now - self._looked_s > _PAUSE_S, now
         if connection is None:
             if now >= self._due and self._again is not None:
-                self._connection = _Connection(
-                    self._again(), self._put, self._counts, is_open=False
-                )
+                self._connection = self._connect(self._again(), is_open=False)
         elif not connection.is_alive():
             if len(self._queue):
                 return  # it ended right behind its last frame
@@ -200,11 +212,13 @@ class _Capturing:
             try:
                 connection.finish(0)
             except SourceError as error:
-                if self._again is None or not (self._frames or self._wait):
+                if self._again is None or not (self._next or self._wait):
                     raise
                 self._lose(str(error))
             else:
                 self.ended = True
+        elif paused:
+            connection.alive = now
         elif connection.hangs:
             self._give_up(connection)
         elif self._state == "lost" and connection.delivered:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
+import stat
+import threading
 import time
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -13,6 +17,11 @@ from edgekit.spec import ClassScore, Record
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+PATIENCE_S = 0.5
+"""For a reader who takes nothing, once the stream is to stop."""
+_LOOK_UP_S = 0.1
 
 
 class Sink(Protocol):
@@ -81,13 +90,18 @@ def _ms(ns: int) -> float:
 class _Lines:
     """Writes lines to a binary stream: each at once, or gathered while they come fast.
 
-    Raises BrokenPipeError when the reader has gone, OutputError when nothing more can be written.
+    Waits for a reader who is slow; once `stop` is set, no longer than `PATIENCE_S`. Raises
+    BrokenPipeError when the reader has gone, OutputError when nothing more can be written.
     """
 
     _GATHER_S = 0.1
 
-    def __init__(self, output: BinaryIO, *, at_once: bool) -> None:
+    def __init__(
+        self, output: BinaryIO, *, at_once: bool, stop: threading.Event | None = None
+    ) -> None:
         self._output = output
+        self._stop = stop or threading.Event()
+        self._may_block = not stat.S_ISREG(os.fstat(output.fileno()).st_mode)
         self._gather_s = 0.0 if at_once else self._GATHER_S
         self._waiting = bytearray()
         self._flushed = 0.0
@@ -101,15 +115,32 @@ class _Lines:
         self._flushed = time.monotonic()
         waiting, self._waiting = self._waiting, bytearray()
         try:
-            self._output.write(waiting)
-            self._output.flush()
-        except BrokenPipeError:
+            for begin in range(0, len(waiting), select.PIPE_BUF):
+                self._await_room()
+                self._output.write(waiting[begin : begin + select.PIPE_BUF])
+                self._output.flush()
+        except (BrokenPipeError, OutputError):
             raise
         except OSError as error:
             raise OutputError(
                 f"the results cannot be written to standard output ({error.strerror}):"
                 " free some space, or send them elsewhere"
             ) from error
+
+    def _await_room(self) -> None:
+        """Until `PIPE_BUF` bytes fit in: a write that blocks would outlast every signal."""
+        if not self._may_block:
+            return
+        poll = select.poll()
+        poll.register(self._output.fileno(), select.POLLOUT)
+        stopped_s: float | None = None
+        while not poll.poll(_LOOK_UP_S * 1e3):
+            if self._stop.is_set():
+                stopped_s = stopped_s or time.monotonic()
+                if time.monotonic() - stopped_s > PATIENCE_S:
+                    raise OutputError(
+                        "nobody reads the results on standard output: the last of them are lost"
+                    )
 
     def close(self) -> None:
         self._flush()
@@ -118,8 +149,10 @@ class _Lines:
 class JsonLines(_Lines):
     """One JSON document a line, for programs."""
 
-    def __init__(self, output: BinaryIO, *, at_once: bool) -> None:
-        super().__init__(output, at_once=at_once)
+    def __init__(
+        self, output: BinaryIO, *, at_once: bool, stop: threading.Event | None = None
+    ) -> None:
+        super().__init__(output, at_once=at_once, stop=stop)
         self._encoder = msgspec.json.Encoder()
 
     def write(self, result: Result) -> None:
@@ -147,7 +180,7 @@ class LivePanel:
         from rich.live import Live
 
         self._live = Live(console=Console(), auto_refresh=False, transient=True)
-        self._live.start()
+        self._bar, self._dot = _choose_signs(self._live.console.encoding)
         self._began = time.monotonic()
         self._drawn = 0.0
         self._frames = self._dropped = 0
@@ -165,6 +198,7 @@ class LivePanel:
                 markup=False,
             )
         now = time.monotonic()
+        self._live.start()  # not before there is something to show: it hides the cursor
         if now - self._drawn >= self._REFRESH_S:
             self._drawn = now
             self._live.update(self._draw(result, now), refresh=True)
@@ -175,14 +209,27 @@ class LivePanel:
 
         table = Table(box=None, show_header=False, padding=(0, 2))
         for place in result.prediction.top:
-            bar = "█" * round(20 * place.score)
+            bar = self._bar * round(20 * place.score)
             table.add_row(escape(place.label), f"{place.score:6.1%}", f"[cyan]{bar:<20}[/cyan]")
         rate = self._frames / max(now - self._began, 1e-3)
-        table.caption = (
-            f"{result.time_s:.1f} s · {rate:.0f} frames/s · {result.age_ns / 1e6:.1f} ms old"
-            f" · {self._dropped:,} dropped · Ctrl-C ends"
+        told = (
+            f"{result.time_s:.1f} s",
+            f"{rate:.0f} frames/s",
+            f"{result.age_ns / 1e6:.1f} ms old",
+            f"{self._dropped:,} dropped",
+            "Ctrl-C ends",
         )
+        table.caption = self._dot.join(told)
         return table
 
     def close(self) -> None:
         self._live.stop()
+
+
+def _choose_signs(encoding: str) -> tuple[str, str]:
+    """For bars and between figures, as the terminal can show them."""
+    try:
+        "█·".encode(encoding)
+    except UnicodeEncodeError:
+        return "#", ", "
+    return "█", " · "

@@ -124,15 +124,17 @@ class Stream:
         self._wait_for_first = wait
         began, attempts = time.monotonic(), 0
         while not self.stop.is_set():
+            opening = opening or start_opening(self._source)
             try:
-                if not self._open_once(opening or start_opening(self._source)):
+                if not self._open_once(opening):
                     return False
             except SourceError as error:
                 if not wait:
                     raise
                 if not attempts:
                     self._tell(SourceState("lost", str(error), 0.0))
-                opening = None
+                if not opening.is_alive():  # one thread at a time, however long it hangs
+                    opening = None
                 self._wait(delay_s(attempts))
                 attempts += 1
             else:

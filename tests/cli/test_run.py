@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -367,12 +368,27 @@ def test_panel_on_a_terminal(test_data: Path, model: Path, labels: Path) -> None
     assert "Traceback" not in text
 
 
-def run_on_a_terminal(*arguments: Any) -> str:
+def test_an_error_leaves_the_terminal_its_cursor(model: Path) -> None:
+    text = run_on_a_terminal("run", model, "--source", "test://", "--metrics", 99999)
+    assert "--metrics is '99999'" in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h")
+
+
+def test_a_terminal_that_knows_few_letters(test_data: Path, model: Path, labels: Path) -> None:
+    words = ["--class-names", labels, "--frames", 40]
+    text = run_on_a_terminal(
+        "run", model, "--source", test_data / VIDEO, *words, PYTHONIOENCODING="ascii"
+    )
+    assert "#" in text and "frames/s" in text
+    assert "Traceback" not in text
+
+
+def run_on_a_terminal(*arguments: Any, **variables: str) -> str:
     """What a command writes to a pseudo terminal."""
     words = command(*arguments)
     pid, descriptor = pty.fork()
     if pid == 0:
-        os.execve(words[0], words, environment())
+        os.execve(words[0], words, environment(**variables))
     written = b""
     try:
         while piece := os.read(descriptor, 4096):
@@ -412,3 +428,73 @@ def test_a_model_that_fails_while_the_video_opens(tmp_path: Path) -> None:
             os.close(os.open(video, os.O_WRONLY | os.O_NONBLOCK))
         process.wait(20)
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_nobody_reads(model: Path, number: signal.Signals) -> None:
+    """The pipe is full; the stream ends all the same, and says what is lost."""
+    with subprocess.Popen(
+        command("run", model, "--source", "test://?fps=200", "--json"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stderr.readline()
+        wait_for_sleep(process.pid)
+        process.send_signal(number)
+        began = time.monotonic()
+        assert process.wait(10) == 1
+        assert time.monotonic() - began < 2
+        told = process.stderr.read()
+    assert "frames/s" in told
+    assert told.splitlines()[-1].startswith("edgekit: nobody reads the results on standard output")
+
+
+def wait_for_sleep(pid: int) -> None:
+    """Until a program does nothing any more, its pipe being full."""
+    used, end_s = -1, time.monotonic() + 30
+    while time.monotonic() < end_s:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        if int(fields[11]) - used < 5 and used > 0:
+            return
+        used = int(fields[11])
+        time.sleep(1)
+    raise AssertionError("it never slept")
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "told"),
+    [("2>&-", 0, ""), ("<&-", 0, "all decoded"), (">&-", 1, "standard output is closed")],
+)
+def test_standard_streams_that_are_closed(
+    test_data: Path, model: Path, closed: str, code: int, told: str
+) -> None:
+    words = shlex.join(command("run", model, "--source", test_data / VIDEO, "--json"))
+    result = subprocess.run(
+        ["sh", "-c", f"{words} {closed}"], capture_output=True, text=True, env=environment()
+    )
+    assert result.returncode == code
+    assert told in result.stderr and "Traceback" not in result.stderr
+    assert len(read_lines(result.stdout)) == (0 if code else VIDEO_FRAMES)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("option", ["--smooth", "--every", "--min-score", "--max-age", "--rotate"])
+def test_numbers_that_are_none(model: Path, option: str, value: str) -> None:
+    result = edgekit("run", model, "--source", "test://", option, value)
+    assert result.returncode == 2
+    assert "is not" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_name_with_a_line_in_it_stays_one_line(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "junk\nname.mp4").write_text("no video")
+    result = edgekit("run", model, "--source", tmp_path / "junk\nname.mp4")
+    assert_one_line(result, "junk name.mp4", "cannot be opened as a video")
+
+
+def test_an_output_whose_name_is_no_utf8(test_data: Path, model: Path, tmp_path: Path) -> None:
+    target = os.fsdecode(os.fsencode(tmp_path) + b"/o\xff.mp4")
+    result = edgekit("run", model, "--source", test_data / VIDEO, "--output", target)
+    assert_one_line(result, "is not UTF-8: choose another")

@@ -6,14 +6,18 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from edgekit.runtime import live
 from tests.cli.test_run import (
     assert_one_line,
     command,
@@ -188,6 +192,8 @@ def test_a_region_is_what_is_classified(test_data: Path, model: Path, tmp_path: 
         (["--wait"], "--wait is for cameras and streams"),
         (["--once"], "--once is for cameras and streams"),
         (["--max-age", "50"], "--max-age is for cameras and streams"),
+        (["--size", "640x480"], "--size is for cameras, and "),
+        (["--fps", "30"], "--fps is for cameras, and "),
     ],
 )
 def test_options_that_will_not_do(
@@ -204,3 +210,37 @@ def test_images_have_no_speed_of_their_own(test_data: Path, model: Path) -> None
     photos = test_data / "photos"
     result = edgekit("run", model, "--source", photos, "--policy", "latest")
     assert_one_line(result, "--policy latest is for what has a speed of its own", "images")
+
+
+@pytest.mark.parametrize("options", [["--policy", "latest"], ["--max-age", "50"]])
+def test_a_film_behind_a_url_is_no_stream(test_data: Path, model: Path, options: list[str]) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str((test_data / VIDEO).parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/{Path(VIDEO).name}"
+        result = edgekit("run", model, "--source", url, *options)
+        server.shutdown()
+    assert_one_line(result, f"{url} is a film: leave --policy latest and --max-age out")
+
+
+@pytest.mark.slow
+def test_a_program_that_was_stopped_itself(model: Path) -> None:
+    """As by a freezer of the system: nothing of the camera is lost."""
+    with subprocess.Popen(
+        command("run", model, "--source", "test://?fps=5", "--json"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(live.STALL_S + 1)
+        process.send_signal(signal.SIGCONT)
+        for _ in range(5):
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "lost" not in told

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -18,6 +20,8 @@ from edgekit.runtime.policy import Policy
 from edgekit.runtime.preprocess import Pixels
 from edgekit.runtime.result import Region, Result, ResultOptions
 from edgekit.runtime.source_state import SourceState
+from edgekit.runtime.sources.paced import PacedSource
+from edgekit.runtime.sources.video import VideoSource
 from edgekit.runtime.stream import Stream
 from tests.runtime.test_stream import number_classifier
 from tests.runtime.video_files import numbered_frame, wait_for_threads
@@ -370,3 +374,51 @@ def test_live_is_told_also_when_frames_are_rarely_taken() -> None:
     assert stream.open()
     assert len(list(stream)) == 1
     assert [state.name for state in states] == ["lost", "live"]
+
+
+def test_repeated_frames_count_in_the_numbers_of_the_others() -> None:
+    results, _, stream = run([Camera([1, 1, 1, 2, LOST]), Camera([3, 3, 4])], frames=4)
+    assert [result.prediction.class_index for result in results] == [1, 2, 3, 4]
+    assert [result.index for result in results] == [0, 3, 4, 6]
+    assert stream.summary().repeated == 3
+
+
+def write_film(path: Path, numbers: Sequence[int], rate: float) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate, (160, 120))
+    for number in numbers:
+        writer.write(numbered_frame(number))
+    writer.release()
+    return path
+
+
+def test_pictures_of_a_film_may_last_and_repeat(tmp_path: Path) -> None:
+    """Longer than a driver may be silent, and without being told frozen."""
+    film = write_film(tmp_path / "film.avi", [1, 1, 1, 2], 2.0)
+    stream = Stream(
+        PacedSource(VideoSource(film)),
+        [number_classifier()],
+        policy=Policy(kind="latest"),
+        tell=(states := list[SourceState]()).append,
+    )
+    assert stream.open()
+    results = list(stream)
+    assert [result.prediction.class_index for result in results] == [1, 1, 1, 2]
+    assert [result.time_s for result in results] == pytest.approx([0, 0.5, 1.0, 1.5])
+    assert states == []
+
+
+def test_one_thread_at_a_time_waits_for_a_driver_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream_module, "OPEN_S", 0.05)
+    begun = []
+
+    class Slow(Camera):
+        def open(self) -> None:
+            begun.append(time.monotonic())
+            time.sleep(0.6)
+
+    stream = Stream(Slow([1]), [number_classifier()])
+    assert stream.open(wait=True)
+    assert len(begun) == 1
+    assert len(list(stream)) == 1

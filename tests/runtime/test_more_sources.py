@@ -79,6 +79,16 @@ def test_a_pattern_of_file_names(tmp_path: Path) -> None:
     assert seen == [1, 2]
 
 
+def test_a_pattern_of_folder_names(tmp_path: Path) -> None:
+    for folder in ("a/deep", "b/deep", "b"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / folder / "1.png"), numbered_frame(1))
+    for pattern, count in (("*/deep/*.png", 2), ("**/*.png", 3), ("[b]/*.png", 1)):
+        source = make_source(str(tmp_path / pattern))
+        source.open()
+        assert sum(1 for _ in iter(source.read, None)) == count
+
+
 def test_a_video_at_its_own_speed(tmp_path: Path) -> None:
     source = PacedSource(make_source(str(write_video(tmp_path / "v.avi", 6))))
     source.open()
