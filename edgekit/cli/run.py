@@ -117,7 +117,7 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     source = _play_in_time(make_source(picked, wish), options["policy"])
     is_film = source.describe().kind == "video"
     policy = read_policy(options, live=source.is_live)
-    _check_live(source, picked, options)
+    _check_live(ctx, source, picked, options)
     if picked.lower().startswith("csi://"):
         keep_output_apart()
     # A camera waits until the model has proved to be sound.
@@ -194,11 +194,11 @@ def _play_in_time(source: Source, policy: str | None) -> Source:
     return PacedSource(source)
 
 
-def _check_live(source: Source, picked: str, options: dict[str, Any]) -> None:
+def _check_live(ctx: click.Context, source: Source, picked: str, options: dict[str, Any]) -> None:
     from edgekit.errors import SettingsError
 
     for name in ("size", "fps"):
-        if options[name] and source.describe().kind != "camera":
+        if _given(ctx, name) and source.describe().kind != "camera":
             raise SettingsError(f"--{name} is for cameras, and {picked} is none: leave it out")
     for name in ("wait", "once", "max_age"):
         if options[name] and not source.is_live:

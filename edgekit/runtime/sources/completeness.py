@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from array import array
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+import numpy as np
 
 SLACK = 0.02
 """Containers round, and a sound track may be longer than the pictures."""
@@ -37,7 +38,7 @@ class Timeline:
         """
         if not self.last_s:
             return True
-        usual_s = statistics.median(self._gaps_s)
+        usual_s = float(np.median(self._gaps_s))
         if abs(usual_s * fps - 1) < _LIKE_RATE and not is_enough(
             self.frames, round(self.last_s * fps) + 1
         ):
