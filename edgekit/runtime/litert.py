@@ -121,10 +121,14 @@ class LiteRTEngine(Engine):
                 f"{name} has {len(inputs)} inputs, the first of shape {shape}:"
                 " expected one image input (1, height, width, 3)"
             )
-        if len(outputs) != 1:
-            raise ModelFileError(f"{name} has {len(outputs)} outputs: expected one, class scores")
+        scores = tuple(int(side) for side in outputs[0]["shape"])
+        if len(outputs) != 1 or np.prod(scores) != max(scores, default=0):
+            raise ModelFileError(
+                f"{name} has {len(outputs)} outputs, the first of shape {scores}: expected one,"
+                " class scores (1, classes): a network that finds objects or areas will not do"
+            )
         self.input_height, self.input_width = shape[1], shape[2]
-        self.classes = int(np.prod(outputs[0]["shape"]))
+        self.classes = max(scores)
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         self._input_type = np.dtype(inputs[0]["dtype"])
         self._input_scale, self._input_zero = inputs[0]["quantization"]

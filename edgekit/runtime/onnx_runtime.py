@@ -94,13 +94,15 @@ class OnnxRuntimeEngine(Engine):
             )
         if inputs[0].type != "tensor(uint8)":
             raise ModelFileError(f"{name} has an input of type {inputs[0].type}: expected uint8")
-        if len(outputs) != 1 or not isinstance(outputs[0].shape[-1], int):
+        scores = tuple(outputs[0].shape)
+        is_list = all(isinstance(side, int) for side in scores) and np.prod(scores) == max(scores)
+        if len(outputs) != 1 or not is_list:
             raise ModelFileError(
-                f"{name} has {len(outputs)} outputs, the first of shape {outputs[0].shape}:"
-                " expected one, class scores"
+                f"{name} has {len(outputs)} outputs, the first of shape {scores}: expected one,"
+                " class scores (1, classes): a network that finds objects or areas will not do"
             )
         self.input_height, self.input_width = int(shape[1]), int(shape[2])
-        self.classes = int(np.prod(outputs[0].shape))
+        self.classes = max(scores)
         self._input, self._output = inputs[0].name, outputs[0].name
 
     def _infer(self, pixels: Pixels) -> Scores:

@@ -19,6 +19,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from edgekit.bundle import open_bundle
+from edgekit.profile.cut_model import ModelCutter
 from edgekit.spec import NORMALIZATIONS, InputSpec
 from tests.environments import REPOSITORY
 from tests.runtime.video_files import (
@@ -498,3 +500,13 @@ def test_an_output_whose_name_is_no_utf8(test_data: Path, model: Path, tmp_path:
     target = os.fsdecode(os.fsencode(tmp_path) + b"/o\xff.mp4")
     result = edgekit("run", model, "--source", test_data / VIDEO, "--output", target)
     assert_one_line(result, "is not UTF-8: choose another")
+
+
+def test_a_network_that_gives_a_picture(tmp_path: Path) -> None:
+    """As one that finds areas does: the demo's own, cut behind its first convolutions."""
+    bundle = open_bundle(REPOSITORY / "calibration/demo/digits-pi.edgekit")
+    cutter = ModelCutter(bundle.model)
+    piece = next(iter(cutter.cut(cutter.find_cuts())))
+    (tmp_path / "areas.tflite").write_bytes(piece.model)
+    result = edgekit("run", tmp_path / "areas.tflite", "--source", "test://")
+    assert_one_line(result, "1 outputs, the first of shape (1, ", "expected one, class scores")
