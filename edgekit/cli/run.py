@@ -152,7 +152,7 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     if not stream.open(wait=options["wait"], opening=opening):
         say(f"stopped before it was open: {stream.description}")
         return
-    if policy.kind == "latest" or policy.max_age_s is not None:
+    if options["max_age"] or (options["policy"] and policy.kind == "latest"):
         _check_is_stream(stream)
     outputs = open_outputs(options, loaded.classifier, stream.description)
     say("\n".join([*loaded.notes, f"source: {stream.description}"]))
