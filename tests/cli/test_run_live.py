@@ -212,15 +212,25 @@ def test_images_have_no_speed_of_their_own(test_data: Path, model: Path) -> None
     assert_one_line(result, "--policy latest is for what has a speed of its own", "images")
 
 
-@pytest.mark.parametrize("options", [["--policy", "latest"], ["--max-age", "50"]])
-def test_a_film_behind_a_url_is_no_stream(test_data: Path, model: Path, options: list[str]) -> None:
+@pytest.fixture
+def film_url(test_data: Path) -> Iterator[str]:
     handler = partial(SimpleHTTPRequestHandler, directory=str((test_data / VIDEO).parent))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/{Path(VIDEO).name}"
-        result = edgekit("run", model, "--source", url, *options)
+        yield f"http://127.0.0.1:{server.server_port}/{Path(VIDEO).name}"
         server.shutdown()
-    assert_one_line(result, f"{url} is a film: leave --policy latest and --max-age out")
+
+
+@pytest.mark.parametrize("options", [["--policy", "latest"], ["--max-age", "50"]])
+def test_a_film_behind_a_url_is_no_stream(film_url: str, model: Path, options: list[str]) -> None:
+    result = edgekit("run", model, "--source", film_url, *options)
+    assert_one_line(result, f"{film_url} is a film: leave --policy latest and --max-age out")
+
+
+def test_every_frame_of_a_film_behind_a_url(film_url: str, model: Path) -> None:
+    result = edgekit("run", model, "--source", film_url, "--json")
+    assert result.returncode == 0, result.stderr
+    assert [line["frame"] for line in read_lines(result.stdout)] == [*range(VIDEO_FRAMES)]
 
 
 @pytest.mark.slow
