@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.options import json_option, origin, print_json, say
+from edgekit.cli.options import (
+    FiniteRange,
+    interrupt_on_sigterm,
+    json_option,
+    origin,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from edgekit.profile.measure import LabelledFolder
@@ -53,7 +60,7 @@ class Hosts(_SeveralOrOne, click.Option):
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0.1),
+    type=FiniteRange(min=0.1),
     default=8.0,
     show_default=True,
     metavar="SECONDS",
@@ -62,7 +69,7 @@ class Hosts(_SeveralOrOne, click.Option):
 )
 @click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 64),
     default=1,
     show_default=True,
     help="Inference threads. All counts up to the cores are tried for the model alone.",
@@ -140,7 +147,7 @@ def command(
     names = ", ".join(path.name for path in models)
     say(f"model: {names} ({origin(ctx, 'bundle') if bundle else 'built-in demo'})")
     say(f"frames: {source or demo_video().name} ({origin(ctx, 'source')})")
-    with Steps(quiet=as_json) as tell:
+    with Steps(quiet=as_json) as tell, interrupt_on_sigterm():
         report = Benchmark(
             models,
             source=source or str(demo_video()),
@@ -150,7 +157,7 @@ def command(
             images=folder,
             tell=tell,
         ).run()
-    write_report(report, output)
+        write_report(report, output)
     if as_json:
         print_json(to_document(report))
     else:

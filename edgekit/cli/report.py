@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edgekit.cli.options import json_option, print_json, say
+from edgekit.errors import OutputError
 
 if TYPE_CHECKING:
     from edgekit.report.compare import Comparison
@@ -49,6 +51,7 @@ def show(record: Path, form: str, as_json: bool) -> None:
     from edgekit.profile.record import read_any_report, to_document
     from edgekit.report.rendering import render
 
+    _require_output()
     report = read_any_report(record)
     shown = render(report)
     if as_json or form == "json":
@@ -70,6 +73,7 @@ def show(record: Path, form: str, as_json: bool) -> None:
 @json_option
 def compare(base: Path, new: Path, unlike_boards: bool, as_json: bool) -> None:
     """Put the record NEW beside BASE: ratios with confidence intervals, and what else differed."""
+    _require_output()
     comparison = _compare(base, new, unlike_boards)
     if as_json:
         print_json(comparison)
@@ -101,12 +105,16 @@ def gate(
     require_trusted: bool,
     as_json: bool,
 ) -> None:
-    """Exit 1 when NEW is slower than BASE by more than --max-regression."""
+    """Exit 1 when NEW is slower than BASE by more than --max-regression, or lacks a model."""
     from edgekit.report.compare import find_regressions
 
     comparison = _compare(base, new, unlike_boards)
     regressions = find_regressions(comparison, max_regression)
     failures = [f"regression: {regression}" for regression in regressions]
+    failures += [
+        f"{name} is in {base} but not in {new}: benchmark the same models"
+        for name in comparison.missing
+    ]
     if require_trusted and not comparison.trusted:
         failures += comparison.reasons
     if as_json:
@@ -125,6 +133,11 @@ def gate(
     if failures:
         ctx.exit(1)
     say(f"passed: no median latency grew by more than {max_regression * 100:g} %")
+
+
+def _require_output() -> None:
+    if sys.stdout is None:
+        raise OutputError("cannot write the report: standard output is closed: leave >&- out")
 
 
 def _compare(base: Path, new: Path, unlike_boards: bool) -> Comparison:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from edgekit._version import __version__
+from edgekit.profile.ranges import Count, PositiveCount
 from edgekit.spec import Record
 
 UNKNOWN = "unknown"
@@ -42,8 +43,8 @@ class Device(Record, frozen=True, kw_only=True):
     board: str
     cpu: str
     architecture: str
-    cores: int
-    memory_bytes: int | None
+    cores: PositiveCount
+    memory_bytes: Count | None
     os: str
     kernel: str
     python: str
@@ -56,8 +57,8 @@ class Timer(Record, frozen=True, kw_only=True):
     """The clock that times every stage: what it is, its finest step and the cost of reading it."""
 
     name: str
-    step_ns: int
-    read_ns: int
+    step_ns: Count
+    read_ns: Count
 
 
 def read_device(packages: dict[str, str], root: Path = ROOT) -> Device:

@@ -16,13 +16,16 @@ from edgekit.profile.record import Accuracy, Chunk, ColdStart, Result, ThreadPoi
 from edgekit.profile.stage_clock import StageClock, StageSummary
 from edgekit.profile.statistics import (
     Distribution,
+    Indices,
     Latencies,
     median_drift,
     median_interval,
     summarize,
+    thin,
 )
 
 _KEPT_SAMPLES = 20_000
+_KEPT_LONGEST = 1000
 _MODEL = "model"
 
 
@@ -74,7 +77,7 @@ def conclude(turns: Turns, origin_ns: int, snapshots: Sequence[Snapshot]) -> Res
         stages_ms=_summarize_stages(turns.loop),
         frame_ms=summarize(frame_ms),
         frame_samples=_keep_samples(turns.loop, frames_ms, origin_ns),
-        throughput_fps=round(len(frame_ms) / sum(_duration_s(turn) for turn in turns.loop), 3),
+        throughput_fps=round(1e3 / float(frame_ms.mean()), 3),
         cold_start_s=round(float(np.median(turns.cold_starts_s)), 4),
         cold_starts_s=turns.cold_starts_s,
         memory_peak_bytes=turns.peak_bytes,
@@ -125,17 +128,30 @@ def _summarize_stages(turns: Sequence[Timed]) -> dict[str, StageSummary]:
 def _keep_samples(
     turns: Sequence[Timed], latencies_ms: Sequence[Latencies], origin_ns: int
 ) -> tuple[Chunk, ...]:
-    """The samples for the plots and for comparisons: every n-th when there are very many."""
+    """The samples for the plots and for comparisons: one of a few when there are very many, and
+    the longest of the others."""
     stride = -(-sum(map(len, latencies_ms)) // _KEPT_SAMPLES)
-    return tuple(
-        Chunk(
-            start_s=round((turn.began_ns - origin_ns) / 1e9, 3),
-            duration_s=round(_duration_s(turn), 3),
-            stride=stride,
-            latency_ms=tuple(np.round(series[::stride], 4).tolist()),
+    generator = np.random.default_rng(0)
+    chunks = []
+    for turn, series in zip(turns, latencies_ms, strict=True):
+        kept = thin(len(series), stride, generator)
+        chunks.append(
+            Chunk(
+                start_s=round((turn.began_ns - origin_ns) / 1e9, 3),
+                duration_s=round(_duration_s(turn), 3),
+                stride=stride,
+                latency_ms=tuple(np.round(series[kept], 4).tolist()),
+                longest=_find_longest(series, kept, _KEPT_LONGEST // len(turns) or 1),
+            )
         )
-        for turn, series in zip(turns, latencies_ms, strict=True)
-    )
+    return tuple(chunks)
+
+
+def _find_longest(series: Latencies, kept: Indices, most: int) -> tuple[tuple[int, float], ...]:
+    """The `most` longest runs that are not among the `kept` ones, as (index, ms) in their order."""
+    left_out = np.delete(np.arange(len(series)), kept)
+    longest = np.sort(left_out[np.argsort(-series[left_out], kind="stable")[:most]])
+    return tuple(zip(longest.tolist(), np.round(series[longest], 4).tolist(), strict=True))
 
 
 def _duration_s(turn: Timed) -> float:

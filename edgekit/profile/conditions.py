@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from edgekit.profile.ranges import Bounded, Count, NotNegative
 from edgekit.spec import Record
 
 THROTTLE_BITS = {
@@ -28,28 +29,28 @@ https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
 class Snapshot(Record, frozen=True, kw_only=True):
     """One reading of the sensors, `time_s` after the run began."""
 
-    time_s: float
-    temperature_c: float | None = None
-    clocks_mhz: tuple[int, ...] = ()
+    time_s: Bounded
+    temperature_c: Bounded | None = None
+    clocks_mhz: tuple[Count, ...] = ()
     """One a core, in core order; empty when the machine does not tell."""
-    clock_limit_mhz: int | None = None
+    clock_limit_mhz: Count | None = None
     governor: str | None = None
-    throttled: int | None = None
-    memory_available_bytes: int | None = None
-    swap_used_bytes: int | None = None
-    swapped_pages: int | None = None
+    throttled: Count | None = None
+    memory_available_bytes: Count | None = None
+    swap_used_bytes: Count | None = None
+    swapped_pages: Count | None = None
     """Pages moved to and from swap since the machine started."""
-    load_1min: float | None = None
-    power_w: dict[str, float] = msgspec.field(default_factory=dict)
+    load_1min: NotNegative | None = None
+    power_w: dict[str, Bounded] = msgspec.field(default_factory=dict)
     """Sensors that tell watts, by the name of their rail."""
-    energy_j: dict[str, float] = msgspec.field(default_factory=dict)
+    energy_j: dict[str, Bounded] = msgspec.field(default_factory=dict)
     """Sensors that count joules, by name; each since a moment of its own."""
     power_mode: str | None = None
     """A Jetson's mode, as `nvpmodel -q` names it."""
     jetson_clocks: str | None = None
     """`on` when a Jetson's clocks are pinned to their highest, else `off`."""
-    gpu_clock_mhz: int | None = None
-    over_current_events: int | None = None
+    gpu_clock_mhz: Count | None = None
+    over_current_events: Count | None = None
     """How often a Jetson has slowed itself down for want of current since it started."""
 
     @property
@@ -70,11 +71,11 @@ class CpuShare(Record, frozen=True, kw_only=True):
     `waiting` is how long the thread that runs the loop was ready to run and had no core.
     """
 
-    elapsed_s: float
-    own: float
-    others: float | None
-    steal: float | None
-    waiting: float | None
+    elapsed_s: NotNegative
+    own: Bounded
+    others: NotNegative | None
+    steal: Bounded | None
+    waiting: NotNegative | None
 
 
 def parse_throttled(text: str) -> int | None:
@@ -127,10 +128,13 @@ def share_cpu(
     own_s: float,
     waited_s: float | None,
 ) -> CpuShare:
-    """Who used the cores between two readings; `own_s` is the CPU time that was ours."""
+    """Who used the cores between two readings; `own_s` is the CPU time that was ours.
+
+    `others` may be a little below zero: the machine counts in ticks, our own time is exact.
+    """
     others = steal = None
     if before is not None and after is not None:
-        others = max(0.0, after.busy_s - before.busy_s - own_s) / elapsed_s
+        others = (after.busy_s - before.busy_s - own_s) / elapsed_s
         steal = (after.steal_s - before.steal_s) / elapsed_s
     return CpuShare(
         elapsed_s=elapsed_s,
@@ -142,11 +146,12 @@ def share_cpu(
 
 
 def mean_share(shares: Sequence[CpuShare]) -> CpuShare:
-    """The mean of one or more intervals, each weighted by its length."""
+    """The mean of one or more intervals, each weighted by its length; none of it below zero."""
+    others = _mean(shares, [share.others for share in shares])
     return CpuShare(
         elapsed_s=round(sum(share.elapsed_s for share in shares), 3),
         own=_mean(shares, [share.own for share in shares]) or 0.0,
-        others=_mean(shares, [share.others for share in shares]),
+        others=None if others is None else max(0.0, others),
         steal=_mean(shares, [share.steal for share in shares]),
         waiting=_mean(shares, [share.waiting for share in shares]),
     )

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from edgekit.profile.cut_model import ModelCutter, Piece
 from edgekit.profile.graph import Operator, list_operators, open_interpreter
+from edgekit.profile.ranges import Count, NotNegative, Positive, Share
 from edgekit.spec import Record
 
 if TYPE_CHECKING:
@@ -40,10 +42,10 @@ class LayerTime(Record, frozen=True, kw_only=True):
     """
 
     name: str
-    operators: int
-    multiply_adds: int | None
-    delegated_multiply_adds: int | None
-    p50_ms: float
+    operators: Count
+    multiply_adds: Count | None
+    delegated_multiply_adds: Count | None
+    p50_ms: NotNegative
 
     @property
     def lacks_delegate(self) -> bool:
@@ -60,10 +62,10 @@ class LayerTimes(Record, frozen=True, kw_only=True):
     """
 
     method: str
-    rounds: int
-    whole_ms: float
-    surplus: float
-    parts: tuple[LayerTime, ...]
+    rounds: Count
+    whole_ms: Positive
+    surplus: Share
+    parts: Annotated[tuple[LayerTime, ...], msgspec.Meta(min_length=1)]
 
     @property
     def believable(self) -> bool:
@@ -98,7 +100,6 @@ def time_layers(
     whole = open_interpreter(engine.runtime, model, engine.threads)
     _fill_inputs(whole)
     cutter = ModelCutter(model)
-    end_ns = time.perf_counter_ns() + round(seconds * 1e9)
 
     def prepare(cuts: Sequence[int]) -> tuple[list[Piece], list[Callable[[], None]]]:
         pieces = list(cutter.cut(cuts))
@@ -119,6 +120,7 @@ def time_layers(
         fewer = int(0.6 * MOST_SURPLUS / trial.surplus * len(pieces))
         pieces, runs = prepare(cutter.find_cuts(min(len(pieces) - 1, max(_FEWEST_PIECES, fewer))))
         trial = try_out(runs)
+    end_ns = time.perf_counter_ns() + round(seconds * 1e9)
     laps = _time_rounds(whole.invoke, runs, end_ns, _LEAST_ROUNDS)
     return _conclude(operators, pieces, laps)
 

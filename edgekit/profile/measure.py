@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from edgekit.errors import SourceError
+from edgekit.errors import ImageError, ModelFileError, SourceError
 from edgekit.profile.board import Device, read_device, read_timer, usable_cores
 from edgekit.profile.conclude import Turns, conclude, distribution_of
-from edgekit.profile.conditions import CpuShare, Snapshot, mean_share, share_cpu
+from edgekit.profile.conditions import CpuShare, CpuTimes, Snapshot, mean_share, share_cpu
 from edgekit.profile.measured_process import MeasuredProcess
 from edgekit.profile.messages import (
     AskMemory,
@@ -28,6 +28,7 @@ from edgekit.profile.messages import (
     Layered,
     Load,
     Memory,
+    Reply,
     Request,
     Settle,
     Settled,
@@ -36,8 +37,16 @@ from edgekit.profile.messages import (
     TimeLoop,
     TimeModel,
 )
+from edgekit.profile.own_process import Usage
 from edgekit.profile.peak import peak_multiply_adds
-from edgekit.profile.record import ColdStart, Conditions, Report, Result, Settings, ThreadPoint
+from edgekit.profile.record import (
+    ColdStart,
+    Conditions,
+    Report,
+    Result,
+    Settings,
+    ThreadPoint,
+)
 from edgekit.profile.sensors import Sampler, Sensors
 from edgekit.profile.trust import judge
 
@@ -65,6 +74,14 @@ class LabelledFolder(NamedTuple):
     labels: Path | None
 
 
+class _Moment(NamedTuple):
+    """Clock, our CPU time and that of the whole machine, in seconds."""
+
+    time_s: float
+    own_s: float
+    cores: CpuTimes | None
+
+
 class Benchmark:
     """One benchmark of one or more models on one source of frames.
 
@@ -86,6 +103,7 @@ class Benchmark:
         tell: Tell = lambda line: None,
         sensors: Sensors | None = None,
     ) -> None:
+        _check_names(models, source, images)
         _check_source(models, source)
         self._models = models
         self._half_width = half_width
@@ -97,6 +115,7 @@ class Benchmark:
         self._sensors = sensors or Sensors()
         self._rounds = max(1, round(duration_s / _ROUND_S))
         self._shares: list[CpuShare] = []
+        self._elsewhere: dict[str, list[CpuShare]] = {}
         self._pauses: list[Snapshot] = []
 
     def run(self) -> Report:
@@ -104,18 +123,21 @@ class Benchmark:
         timer = read_timer()
         before = self._sensors.read()
         with contextlib.ExitStack() as processes:
-            subjects = [self._start(model, processes) for model in self._models]
             with Sampler(self._sensors) as sampler:
+                subjects = [self._start(model, processes) for model in self._models]
                 self._measure(subjects)
+                for subject in subjects:
+                    self._finish(subject)
             after = self._sensors.read()
-            for subject in subjects:
-                self._finish(subject)
+            for subject in subjects if self._images else ():
+                self._evaluate(subject)
         sorted_snapshots = sorted([*sampler.snapshots, *self._pauses], key=lambda s: s.time_s)
         conditions = Conditions(
             before=before,
             during=_thin(sorted_snapshots),
             after=after,
             cpu=mean_share(self._shares),
+            cpu_elsewhere={what: mean_share(shares) for what, shares in self._elsewhere.items()},
         )
         device = read_device(subjects[0].process.loaded.packages)
         results = tuple(self._conclude(subject, device, sorted_snapshots) for subject in subjects)
@@ -154,10 +176,13 @@ class Benchmark:
         load = Load(model=str(model), source=self._source, threads=self._threads)
         starts: dict[float, ColdStart] = {}
         while True:
+            began = self._moment()
             process = MeasuredProcess(load)
+            self._note_share("cold_start", began, process.used)
             starts[process.cold_start_s] = process.cold_start
             if len(starts) == _COLD_STARTS or sum(starts) > _COLD_STARTS_LIMIT_S:
                 processes.enter_context(process)
+                self._check_images(process)
                 middle = statistics.median_low(starts)
                 return Turns(process, tuple(starts), starts[middle])
             process.close()
@@ -186,20 +211,35 @@ class Benchmark:
 
     def _time(self, subject: Turns, request: Request) -> Timed:
         """One turn, and who else used the cores while it lasted."""
-        began_s, own_s = time.monotonic(), time.process_time()
-        before = self._sensors.cpu_times()
+        began = self._moment()
         timed = subject.process.ask(request)
-        after = self._sensors.cpu_times()
+        self._shares.append(self._share_since(began, subject.process.used))
         assert isinstance(timed, Timed)
-        share = share_cpu(
-            before,
-            after,
-            elapsed_s=time.monotonic() - began_s,
-            own_s=timed.cpu_s + time.process_time() - own_s,
-            waited_s=timed.waited_s,
-        )
-        self._shares.append(share)
         return timed
+
+    def _ask_watched(self, what: str, subject: Turns, request: Request) -> Reply:
+        """Ask for a figure outside the rounds, and note who else used the cores meanwhile."""
+        began = self._moment()
+        reply = subject.process.ask(request)
+        self._note_share(what, began, subject.process.used)
+        return reply
+
+    def _note_share(self, what: str, began: _Moment, used: Usage) -> None:
+        self._elsewhere.setdefault(what, []).append(self._share_since(began, used))
+
+    def _moment(self) -> _Moment:
+        return _Moment(time.monotonic(), time.process_time(), self._sensors.cpu_times())
+
+    def _share_since(self, began: _Moment, used: Usage) -> CpuShare:
+        """Who used the cores since `began`; `used` is what the measured process did."""
+        now = self._moment()
+        return share_cpu(
+            began.cores,
+            now.cores,
+            elapsed_s=now.time_s - began.time_s,
+            own_s=used.cpu_s + now.own_s - began.own_s,
+            waited_s=used.waited_s,
+        )
 
     def _finish(self, subject: Turns) -> None:
         """Peak memory first: the engines with other thread counts would add to it."""
@@ -210,24 +250,48 @@ class Benchmark:
         on_gpu = subject.process.loaded.engine.gpu is not None
         for threads in () if on_gpu else count_threads(usable_cores()):
             self._tell(f"{subject.name}: {threads} thread{'s' if threads > 1 else ''}")
-            timed = subject.process.ask(TimeModel(seconds=seconds, threads=threads))
+            request = TimeModel(seconds=seconds, threads=threads)
+            timed = self._ask_watched("threads", subject, request)
             assert isinstance(timed, Timed)
             point = ThreadPoint(threads=threads, latency_ms=distribution_of(timed))
             subject.threads.append(point)
         self._tell(f"{subject.name}: layers")
         seconds = min(_LAYERS_LIMIT_S, self._duration_s * _LAYERS_SHARE)
-        layered = subject.process.ask(TimeLayers(seconds=seconds))
+        layered = self._ask_watched("layers", subject, TimeLayers(seconds=seconds))
         assert isinstance(layered, Layered)
         subject.layered = layered
-        if self._images is not None:
-            self._evaluate(subject, self._images)
 
-    def _evaluate(self, subject: Turns, folder: LabelledFolder) -> None:
+    def _check_images(self, process: MeasuredProcess) -> None:
+        """Before anything is measured. Raises ImageError for labels that do not fit the model."""
+        if self._images is not None:
+            from edgekit.images import find_labelled_images  # OpenCV: not in every run
+
+            folder, labels = self._images
+            find_labelled_images(folder, labels, process.loaded.class_names)
+
+    def _evaluate(self, subject: Turns) -> None:
+        folder = self._images
+        assert folder is not None
         self._tell(f"{subject.name}: accuracy on {folder.images.name}")
         labels = str(folder.labels) if folder.labels else None
         evaluated = subject.process.ask(Evaluate(images=str(folder.images), labels=labels))
         assert isinstance(evaluated, Evaluated)
         subject.accuracy = evaluated.accuracy
+
+
+def _check_names(models: Sequence[Path], source: str, images: LabelledFolder | None) -> None:
+    """Names go to the measured process as JSON. Raises ModelFileError, SourceError, ImageError."""
+    for kind, error, name in (
+        *(("model", ModelFileError, str(model)) for model in models),
+        ("source", SourceError, source),
+        *(("images", ImageError, str(path)) for path in images or () if path is not None),
+    ):
+        try:
+            name.encode()
+        except UnicodeEncodeError as reason:
+            raise error(
+                f"the name of the {kind} {name!a} is not UTF-8: expected UTF-8, rename it"
+            ) from reason
 
 
 def _check_source(models: Sequence[Path], source: str) -> None:

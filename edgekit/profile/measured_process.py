@@ -22,7 +22,7 @@ from edgekit.profile.messages import (
     Marks,
     Reply,
     Request,
-    decode_reply,
+    decode_answer,
     encode,
 )
 from edgekit.profile.record import ColdStart
@@ -33,7 +33,8 @@ _GRACE_S = 5
 class MeasuredProcess:
     """A worker of its own, from its start to its end as a context manager.
 
-    `cold_start_s` is the time from before the process was made to its first result.
+    `cold_start_s` is the time from before the process was made to its first result, `used` what
+    the worker used for the answer before.
     """
 
     def __init__(self, load: Load) -> None:
@@ -68,26 +69,32 @@ class MeasuredProcess:
         line = self._process.stdout.readline()
         if not line.endswith(b"\n"):
             raise ReportError(self._explain_death())
-        reply = decode_reply(line)
+        answer = decode_answer(line)
+        reply, self.used = answer.reply, answer.used
         if isinstance(reply, Failed):
             kind: type[EdgekitError] = getattr(errors, reply.error, EdgekitError)
             raise kind(reply.message)
         return reply
 
     def close(self) -> None:
-        """End the process: by closing its input, else by force."""
-        process = self._process
-        if process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
+        """End the process: by closing its pipes, else by force. No interruption is lost."""
         try:
-            process.wait(_GRACE_S)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-        self._stderr.close()
+            self._close_pipes()
+            self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self._process.kill()  # does nothing to a process that has ended
+            self._process.wait()
+            self._close_pipes()
+            self._stderr.close()
+
+    def _close_pipes(self) -> None:
+        """Both of them: a worker may be waiting to read, or for room to write a long answer."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
     def _explain_death(self) -> str:
         code = self._process.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from edgekit.profile.layers import LayerTimes
+from edgekit.profile.own_process import Usage, read_usage
 from edgekit.profile.record import Accuracy, GraphCost, MeasuredEngine, MeasuredModel, WarmUp
 from edgekit.spec import Record
 
@@ -63,11 +64,13 @@ class Marks(Record, frozen=True, kw_only=True):
 
 
 class Loaded(Record, frozen=True, kw_only=True, tag="loaded"):
-    """The first result is out. `source` describes where the frames come from."""
+    """The first result is out. `source` describes where the frames come from, `class_names` are
+    in class order."""
 
     model: MeasuredModel
     engine: MeasuredEngine
     source: str
+    class_names: tuple[str, ...]
     packages: dict[str, str]
     marks_ns: Marks
 
@@ -79,16 +82,12 @@ class Settled(Record, frozen=True, kw_only=True, tag="settled"):
 class Timed(Record, frozen=True, kw_only=True, tag="timed"):
     """Laps in ns, in the order they were run: of the model, or of each stage of the loop.
 
-    `began_ns` and `ended_ns` are readings of the monotonic clock, which processes share. `cpu_s` is
-    the CPU time spent since the last answer; `waited_s` how long the main thread was ready to run
-    and had no core, where the kernel tells.
+    `began_ns` and `ended_ns` are readings of the monotonic clock, which processes share.
     """
 
     began_ns: int
     ended_ns: int
     laps_ns: dict[str, list[int]]
-    cpu_s: float
-    waited_s: float | None
 
 
 class Memory(Record, frozen=True, kw_only=True, tag="memory"):
@@ -117,8 +116,17 @@ class Failed(Record, frozen=True, kw_only=True, tag="failed"):
 Request = Load | Settle | TimeModel | TimeLoop | AskMemory | TimeLayers | Evaluate
 Reply = Loaded | Settled | Timed | Memory | Layered | Evaluated | Failed
 
+
+class Answer(Record, frozen=True, kw_only=True):
+    """A reply, and what the worker used from the request to it; for the first one, since its
+    process began."""
+
+    reply: Reply
+    used: Usage
+
+
 _REQUESTS = msgspec.json.Decoder(Request)
-_REPLIES = msgspec.json.Decoder(Reply)
+_ANSWERS = msgspec.json.Decoder(Answer)
 
 encode = msgspec.json.encode
 
@@ -128,6 +136,13 @@ def decode_request(line: bytes) -> Request:
     return request
 
 
-def decode_reply(line: bytes) -> Reply:
-    reply: Reply = _REPLIES.decode(line)
-    return reply
+def encode_answer(reply: Reply, before: Usage) -> bytes:
+    """One line. What the encoding takes is part of `used`."""
+    encoded = encode(reply)
+    used = encode(read_usage().since(before))
+    return b'{"reply":%b,"used":%b}\n' % (encoded, used)
+
+
+def decode_answer(line: bytes) -> Answer:
+    answer: Answer = _ANSWERS.decode(line)
+    return answer

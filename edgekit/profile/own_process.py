@@ -1,11 +1,36 @@
-"""What a process knows about itself: how long it waited for a core, and its peak memory."""
+"""What a process knows about itself: CPU time, waiting for a core, and its peak memory."""
 
 from __future__ import annotations
 
 import resource
+import time
 from pathlib import Path
 
 from edgekit.profile.board import read_text
+from edgekit.spec import Record
+
+
+class Usage(Record, frozen=True, kw_only=True):
+    """CPU seconds of a process over some time, all its threads together.
+
+    `waited_s` is how long its main thread was ready to run and had no core, None where the kernel
+    does not tell.
+    """
+
+    cpu_s: float = 0.0
+    waited_s: float | None = 0.0
+
+    def since(self, before: Usage) -> Usage:
+        """What was used between two readings."""
+        waited = None
+        if self.waited_s is not None and before.waited_s is not None:
+            waited = max(0.0, self.waited_s - before.waited_s)
+        return Usage(cpu_s=self.cpu_s - before.cpu_s, waited_s=waited)
+
+
+def read_usage() -> Usage:
+    """What this process has used since it began."""
+    return Usage(cpu_s=time.process_time(), waited_s=read_waited_s())
 
 
 def read_waited_s() -> float | None:

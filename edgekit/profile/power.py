@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from edgekit.profile.board import read_number, read_text
 from edgekit.profile.conditions import Snapshot
+from edgekit.profile.ranges import Bounded
 from edgekit.spec import Record
 
 Unit = Literal["power_w", "energy_j"]
@@ -38,8 +39,8 @@ class RailPower(Record, frozen=True, kw_only=True):
     """Mean power of one rail while a model ran, and that energy by run; idle power included."""
 
     rail: str
-    mean_w: float
-    energy_mj: float
+    mean_w: Bounded
+    energy_mj: Bounded
 
 
 def find_power_sensors(root: Path) -> list[PowerSensor]:
@@ -77,6 +78,14 @@ def energy_per_run(
         )
         for rail in rails
     )
+
+
+def main_rail(powers: Sequence[RailPower], snapshots: Sequence[Snapshot]) -> str | None:
+    """The first rail of `powers` whose watts `snapshots` hold, else the first that they hold; None
+    where they hold none, as with counters of joules."""
+    told = dict.fromkeys(rail for snapshot in snapshots for rail in snapshot.power_w)
+    ranked = [power.rail for power in powers if power.rail in told]
+    return next(iter([*ranked, *told]), None)
 
 
 def _mean_power(snapshots: Sequence[Snapshot], spans: Sequence[Span]) -> dict[str, float]:

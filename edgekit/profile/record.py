@@ -19,6 +19,15 @@ from edgekit.profile.board import Device, Timer
 from edgekit.profile.conditions import CpuShare, Snapshot
 from edgekit.profile.layers import LayerTimes
 from edgekit.profile.power import RailPower
+from edgekit.profile.ranges import (
+    Bounded,
+    Count,
+    NotNegative,
+    Percentage,
+    Positive,
+    PositiveCount,
+    Share,
+)
 from edgekit.profile.stage_clock import StageSummary
 from edgekit.profile.statistics import Distribution, Interval
 from edgekit.spec import Record
@@ -35,13 +44,13 @@ class MeasuredModel(Record, frozen=True, kw_only=True):
     name: str
     file: str
     sha256: str
-    size_bytes: int
-    input_height: int
-    input_width: int
-    classes: int
+    size_bytes: Count
+    input_height: Count
+    input_width: Count
+    classes: Count
     family: str | None = None
     precision: str | None = None
-    multiply_adds: int | None = None
+    multiply_adds: Count | None = None
 
 
 class MeasuredEngine(Record, frozen=True, kw_only=True):
@@ -49,11 +58,11 @@ class MeasuredEngine(Record, frozen=True, kw_only=True):
 
     runtime: str
     version: str
-    threads: int
+    threads: PositiveCount
     delegate: str | None
-    delegated_partitions: int
-    operators_outside: dict[str, int]
-    build_s: float | None = None
+    delegated_partitions: Count
+    operators_outside: dict[str, Count]
+    build_s: NotNegative | None = None
 
     @property
     def gpu(self) -> str | None:
@@ -64,18 +73,18 @@ class MeasuredEngine(Record, frozen=True, kw_only=True):
 class GraphCost(Record, frozen=True, kw_only=True):
     """Multiply-adds of the graph's convolutions and linear layers, and those a delegate runs."""
 
-    multiply_adds: int
-    delegated: int
+    multiply_adds: Count
+    delegated: Count
 
 
 class Accuracy(Record, frozen=True, kw_only=True):
     """What `edgekit evaluate` says of a model, in percent and dB; None without a float original."""
 
-    top1: float
-    top5: float
-    images: int
-    agreement: float | None
-    sqnr_db: float | None
+    top1: Percentage
+    top5: Percentage
+    images: PositiveCount
+    agreement: Percentage | None
+    sqnr_db: Bounded | None
 
 
 class ColdStart(Record, frozen=True, kw_only=True):
@@ -85,34 +94,46 @@ class ColdStart(Record, frozen=True, kw_only=True):
     the source opened, `first_result` its first frame read and classified.
     """
 
-    process_s: float
-    load_s: float
-    source_s: float
-    first_result_s: float
+    process_s: Positive
+    load_s: NotNegative
+    source_s: NotNegative
+    first_result_s: NotNegative
 
 
 class WarmUp(Record, frozen=True, kw_only=True):
     """The runs before the measured ones, kept apart. `stable` says whether the rule was met."""
 
     rule: str
-    runs: int
-    seconds: float
+    runs: Count
+    seconds: NotNegative
     stable: bool
 
 
 class Chunk(Record, frozen=True, kw_only=True):
-    """Latencies measured in one go: every `stride`-th is kept, the first began at `start_s`."""
+    """Latencies measured in one go, the first of which began at `start_s`.
 
-    start_s: float
-    duration_s: float
-    stride: int
-    latency_ms: Annotated[tuple[float, ...], _FILLED]
+    Of each `stride` runs in a row one is kept. `longest` are the longest of the others, as
+    (number of the run, ms) in the order of the runs.
+    """
+
+    start_s: NotNegative
+    duration_s: NotNegative
+    stride: PositiveCount
+    latency_ms: Annotated[tuple[Positive, ...], _FILLED]
+    longest: tuple[tuple[Count, Positive], ...] = ()
+
+    def count_beyond(self, limit_ms: float) -> int:
+        """How many runs took longer: exactly where `longest` reaches down to the limit."""
+        kept = sum(ms > limit_ms for ms in self.latency_ms)
+        others = sum(ms > limit_ms for _, ms in self.longest)
+        known = kept + others
+        return known if others < len(self.longest) else max(known, kept * self.stride)
 
 
 class ThreadPoint(Record, frozen=True, kw_only=True):
     """The model alone with another number of threads."""
 
-    threads: int
+    threads: PositiveCount
     latency_ms: Distribution
 
 
@@ -126,18 +147,18 @@ class Result(Record, frozen=True, kw_only=True):
     engine: MeasuredEngine
     warmup: WarmUp
     model_ms: Distribution
-    model_drift: float
+    model_drift: Share
     model_samples: Annotated[tuple[Chunk, ...], _FILLED]
     stages_ms: Annotated[dict[str, StageSummary], _FILLED]
     frame_ms: Distribution
     frame_samples: Annotated[tuple[Chunk, ...], _FILLED]
-    throughput_fps: float
-    cold_start_s: float
-    cold_starts_s: tuple[float, ...]
-    memory_peak_bytes: int
+    throughput_fps: Positive
+    cold_start_s: Positive
+    cold_starts_s: Annotated[tuple[Positive, ...], _FILLED]
+    memory_peak_bytes: PositiveCount
     threads: tuple[ThreadPoint, ...]
-    multiply_adds_per_s: float | None = None
-    multiply_adds_peak_per_s: float | None = None
+    multiply_adds_per_s: Positive | None = None
+    multiply_adds_peak_per_s: Positive | None = None
     model_p50_interval_ms: Interval | None = None
     frame_p50_interval_ms: Interval | None = None
     cold_start: ColdStart | None = None
@@ -154,12 +175,17 @@ class Result(Record, frozen=True, kw_only=True):
 
 
 class Conditions(Record, frozen=True, kw_only=True):
-    """The sensors before, during and after, and how the cores were shared while measuring."""
+    """The sensors before, during and after, and how the cores were shared while measuring.
+
+    `cpu` is of the rounds, `cpu_elsewhere` of what is measured outside them, all models together:
+    `cold_start`, `threads` and `layers`.
+    """
 
     before: Snapshot
     during: tuple[Snapshot, ...]
     after: Snapshot
     cpu: CpuShare
+    cpu_elsewhere: dict[str, CpuShare] = msgspec.field(default_factory=dict)
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
@@ -169,12 +195,12 @@ class Conditions(Record, frozen=True, kw_only=True):
 class Settings(Record, frozen=True, kw_only=True):
     """What was asked for. `duration_s` holds for the model alone and again for the loop."""
 
-    duration_s: float
-    threads: int
-    rounds: int
+    duration_s: Positive
+    threads: PositiveCount
+    rounds: Count
     source: str
     timer: Timer
-    half_width: float | None = None
+    half_width: NotNegative | None = None
     """The run was to end once every median's 95 % interval lay within this share of it."""
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from edgekit.profile.ranges import NotNegative, PositiveCount
 from edgekit.spec import Record
 
 STAGES = ("capture", "preprocess", "inference", "postprocess")
@@ -32,12 +33,12 @@ class StageSummary(Record, frozen=True, kw_only=True):
     recent ones that the clock kept.
     """
 
-    p50: float
-    p90: float
-    p99: float
-    mean: float
-    count: int
-    p95: float | None = None
+    p50: NotNegative
+    p90: NotNegative
+    p99: NotNegative
+    mean: NotNegative
+    count: PositiveCount
+    p95: NotNegative | None = None
     """None in records of schema 1, which did not keep it."""
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from edgekit.profile.ranges import Positive, PositiveCount
 from edgekit.spec import Record
 
 Latencies = npt.NDArray[np.float64]
 """`(runs,) float64` milliseconds, in the order of the runs."""
+Indices = npt.NDArray[np.int64]
 
 _RESAMPLES = 1000
 _MEDIAN_RESAMPLES = 300
@@ -19,23 +22,31 @@ _MOST_RESAMPLED = 5000
 
 
 class Distribution(Record, frozen=True, kw_only=True):
-    """Latencies in ms. Percentiles are interpolated linearly; nothing is left out."""
+    """Latencies in ms. Percentiles are interpolated linearly; nothing is left out.
 
-    p50: float
-    p90: float
-    p95: float
-    p99: float
-    mean: float
-    min: float
-    max: float
-    count: int
+    Raises ValueError for percentiles that fall.
+    """
+
+    p50: Positive
+    p90: Positive
+    p95: Positive
+    p99: Positive
+    mean: Positive
+    min: Positive
+    max: Positive
+    count: PositiveCount
+
+    def __post_init__(self) -> None:
+        rising = (self.min, self.p50, self.p90, self.p95, self.p99, self.max)
+        if any(before > after for before, after in itertools.pairwise(rising)):
+            raise ValueError(f"min, p50, p90, p95, p99 and max are {rising}: expected to rise")
 
 
 class Interval(Record, frozen=True, kw_only=True):
     """The interval that holds a median with 95 % confidence, in ms."""
 
-    low: float
-    high: float
+    low: Positive
+    high: Positive
 
     def half_width(self, median: float) -> float:
         """The larger distance of its ends from `median`, as a share of it."""
@@ -85,16 +96,27 @@ def median_ratio(base: Sequence[float], new: Sequence[float], seed: int = 0) -> 
     ratios = _resample_medians(new, generator) / _resample_medians(base, generator)
     tail = 100 * (1 - _CONFIDENCE) / 2
     low, high = np.percentile(ratios, (tail, 100 - tail))
-    return Ratio(value=_round(value), low=_round(low), high=_round(high))
+    return Ratio(value=_round(value), low=_round(min(low, value)), high=_round(max(high, value)))
 
 
 def median_interval(latencies: Sequence[float] | Latencies, seed: int = 0) -> Interval:
-    """The 95 % interval of the median, by the same bootstrap as `median_ratio`'s."""
+    """The 95 % interval of the median, by the same bootstrap as `median_ratio`'s; it holds the
+    median of `latencies`."""
     generator = np.random.default_rng(seed)
+    median = float(np.median(latencies))
     medians = _resample_medians(latencies, generator, _MEDIAN_RESAMPLES)
     tail = 100 * (1 - _CONFIDENCE) / 2
     low, high = np.percentile(medians, (tail, 100 - tail))
-    return Interval(low=_round(low), high=_round(high))
+    return Interval(low=_round(min(low, median)), high=_round(max(high, median)))
+
+
+def thin(count: int, stride: int, generator: np.random.Generator) -> Indices:
+    """The indices of `count` runs of which one is kept of each `stride` in a row.
+
+    Which one is drawn: every n-th could fall in step with a source that repeats itself.
+    """
+    starts = np.arange(0, count, stride)
+    return starts + generator.integers(0, np.minimum(stride, count - starts))
 
 
 def _resample_medians(
@@ -102,9 +124,10 @@ def _resample_medians(
     generator: np.random.Generator,
     resamples: int = _RESAMPLES,
 ) -> Latencies:
-    """`(resamples,)` medians of series put together from blocks of `latencies`."""
+    """`(resamples,)` medians of series put together from blocks of `latencies`, thinned to the
+    most that is resampled."""
     series = np.asarray(latencies, np.float64)
-    series = series[:: -(-len(series) // _MOST_RESAMPLED)]
+    series = series[thin(len(series), -(-len(series) // _MOST_RESAMPLED), generator)]
     length = max(1, round(len(series) ** 0.5))
     blocks = -(-len(series) // length)
     offsets = np.arange(length)
@@ -113,6 +136,12 @@ def _resample_medians(
         starts = generator.integers(0, len(series) - length + 1, blocks)
         medians[index] = np.median(series[starts[:, None] + offsets])
     return medians
+
+
+def decimals_apart(value: float, limit: float, least: int) -> int:
+    """The fewest decimals, `least` or more, with which two unlike numbers read differently."""
+    numbers = range(least, least + 6)
+    return next((n for n in numbers if f"{value:.{n}f}" != f"{limit:.{n}f}"), least)
 
 
 def _round(value: float) -> float:

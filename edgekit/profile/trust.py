@@ -8,8 +8,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
-from edgekit.profile.conditions import Snapshot, describe_throttled, throttled_between
+from edgekit.profile.conditions import (
+    CpuShare,
+    Snapshot,
+    describe_throttled,
+    throttled_between,
+)
 from edgekit.profile.record import Conditions, Result
+from edgekit.profile.statistics import decimals_apart
 
 MOST_OTHERS = 0.2
 """Cores that other programs, and the kernel for them, may use on average: 0.2 of one core."""
@@ -17,6 +23,9 @@ MOST_STEAL = 0.05
 """Cores that a virtual machine's host may take away on average."""
 MOST_WAITING = 0.05
 """Share of the time that the measured thread may wait for a core."""
+SHORTEST_JUDGED_S = 0.3
+"""What is measured outside the rounds is judged when it took this long: CPU times are counted in
+steps of 10 ms."""
 MOST_DRIFT = 0.05
 """Change of the model's median latency between the first and the last third of its runs."""
 MOST_APART = 0.03
@@ -28,6 +37,12 @@ MOST_UNCERTAIN = 0.015
 within 3 %."""
 FEWEST_RUNS = 30
 """Runs of the model, and frames of the loop, below which percentiles say little."""
+
+_ELSEWHERE = {
+    "cold_start": " while the cold start was measured",
+    "threads": " while other numbers of threads were measured",
+    "layers": " while the layers were timed",
+}
 
 
 def judge(conditions: Conditions, results: Sequence[Result], cores: int) -> tuple[str, ...]:
@@ -85,21 +100,42 @@ def _judge_jetson(conditions: Conditions) -> Iterator[str]:
 
 def _judge_sharing(conditions: Conditions, cores: int) -> Iterator[str]:
     cpu = conditions.cpu
-    if cpu.others is not None and cpu.others > MOST_OTHERS:
+    yield from _judge_others(cpu, cores, "")
+    if cpu.waiting is not None and cpu.waiting > MOST_WAITING:
+        waited, most = _spell_shares(cpu.waiting, MOST_WAITING)
         yield (
-            f"other programs used {cpu.others:.2f} of {cores} cores (at most {MOST_OTHERS} are"
+            f"the measured thread waited for a core {waited} of the time (at most {most} is"
+            " expected): stop other programs, or use fewer --threads"
+        )
+    for what, share in conditions.cpu_elsewhere.items():
+        if share.elapsed_s >= SHORTEST_JUDGED_S:
+            yield from _judge_others(share, cores, _ELSEWHERE[what])
+
+
+def _judge_others(cpu: CpuShare, cores: int, when: str) -> Iterator[str]:
+    if cpu.others is not None and cpu.others > MOST_OTHERS:
+        used, most = _spell_cores(cpu.others, MOST_OTHERS)
+        yield (
+            f"other programs used {used} of {cores} cores{when} (at most {most} are"
             " expected): stop them (top shows which) and measure again"
         )
     if cpu.steal is not None and cpu.steal > MOST_STEAL:
+        taken, most = _spell_cores(cpu.steal, MOST_STEAL)
         yield (
-            f"the host took {cpu.steal:.2f} cores from this virtual machine (at most {MOST_STEAL}"
+            f"the host took {taken} cores from this virtual machine{when} (at most {most}"
             " are expected): measure on real hardware or a quieter host"
         )
-    if cpu.waiting is not None and cpu.waiting > MOST_WAITING:
-        yield (
-            f"the measured thread waited for a core {cpu.waiting:.0%} of the time (at most"
-            f" {MOST_WAITING:.0%} is expected): stop other programs, or use fewer --threads"
-        )
+
+
+def _spell_cores(value: float, limit: float) -> tuple[str, str]:
+    decimals = decimals_apart(value, limit, 2)
+    return f"{value:.{decimals}f}", f"{limit:.{decimals}f}"
+
+
+def _spell_shares(value: float, limit: float, least: int = 0) -> tuple[str, str]:
+    """Two shares in percent, the first beyond the second also as it reads."""
+    decimals = decimals_apart(100 * value, 100 * limit, least)
+    return f"{value:.{decimals}%}", f"{limit:.{decimals}%}"
 
 
 def _judge_result(result: Result) -> Iterator[str]:
@@ -109,21 +145,25 @@ def _judge_result(result: Result) -> Iterator[str]:
             f" ({result.warmup.runs} runs): let the machine come to rest and measure again"
         )
     if abs(result.model_drift) > MOST_DRIFT:
+        drift, most = _spell_shares(abs(result.model_drift), MOST_DRIFT, 1)
+        sign = "+" if result.model_drift > 0 else "-"
         yield (
-            f"the model's median changed by {result.model_drift:+.1%} from the first third of the"
-            f" runs to the last (at most ±{MOST_DRIFT:.0%} is expected): look for heat or a program"
+            f"the model's median changed by {sign}{drift} from the first third of the"
+            f" runs to the last (at most ±{most} is expected): look for heat or a program"
             " that started meanwhile, or measure longer with --duration"
         )
     elif (apart := _rounds_apart(result)) > MOST_APART:
+        differed, most = _spell_shares(apart, MOST_APART, 1)
         yield (
-            f"the model's median differed by {apart:.1%} between rounds (at most {MOST_APART:.0%}"
+            f"the model's median differed by {differed} between rounds (at most {most}"
             " is expected): look for a program that works now and then, or on a virtual machine for"
             " neighbours, and measure again"
         )
     interval = result.model_p50_interval_ms
     if interval and (half := interval.half_width(result.model_ms.p50)) > MOST_UNCERTAIN:
+        known, most = _spell_shares(half, MOST_UNCERTAIN, 1)
         yield (
-            f"the model's median is known to ±{half:.1%} only (±{MOST_UNCERTAIN:.1%} expected):"
+            f"the model's median is known to ±{known} only (±{most} expected):"
             " measure longer with --duration"
         )
     fewest = min(result.model_ms.count, result.frame_ms.count)

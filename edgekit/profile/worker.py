@@ -39,9 +39,9 @@ from edgekit.profile.messages import (
     TimeLoop,
     TimeModel,
     decode_request,
-    encode,
+    encode_answer,
 )
-from edgekit.profile.own_process import read_peak_bytes, read_waited_s
+from edgekit.profile.own_process import Usage, read_peak_bytes, read_usage
 from edgekit.profile.record import Accuracy, GraphCost, MeasuredEngine, WarmUp
 from edgekit.profile.stage_clock import STAGES
 from edgekit.runtime.classifier import TOP_CLASSES, is_bundle
@@ -72,8 +72,6 @@ class Worker:
     def __init__(self) -> None:
         self._ready_ns = time.perf_counter_ns()
         self._sink = JsonLines(open(os.devnull, "wb", buffering=0), at_once=True)  # noqa: SIM115, PTH123
-        self._cpu_s = time.process_time()
-        self._waited_s = read_waited_s()
 
     def answer(self, request: Request) -> Reply:
         """Do what is asked. Raises EdgekitError."""
@@ -114,6 +112,7 @@ class Worker:
         return Loaded(
             model=facts,
             source=str(self._source),
+            class_names=tuple(self._classifier.class_names),
             engine=msgspec.convert(msgspec.to_builtins(description), type=MeasuredEngine),
             packages={
                 description.runtime: description.version,
@@ -144,7 +143,7 @@ class Worker:
         time_runs(engine, self._pixels, _LEAD_IN_NS, _LEAD_IN_RUNS)
         began_ns = time.perf_counter_ns()
         laps = time_runs(engine, self._pixels, round(seconds * 1e9), 1)
-        return self._timed(began_ns, time.perf_counter_ns(), {"model": laps})
+        return Timed(began_ns=began_ns, ended_ns=time.perf_counter_ns(), laps_ns={"model": laps})
 
     def _time_threads(self, threads: int, seconds: float) -> Timed:
         engine = open_engine(self._model, threads=threads)
@@ -158,7 +157,7 @@ class Worker:
         self._run_loop(_LEAD_IN_NS, _LEAD_IN_RUNS)
         began_ns = time.perf_counter_ns()
         laps = self._run_loop(round(seconds * 1e9), 1)
-        return self._timed(began_ns, time.perf_counter_ns(), laps)
+        return Timed(began_ns=began_ns, ended_ns=time.perf_counter_ns(), laps_ns=laps)
 
     def _run_loop(self, span_ns: int, least: int) -> dict[str, list[int]]:
         """The loop of `edgekit run` on one thread: each frame passes all stages before the next."""
@@ -198,20 +197,6 @@ class Worker:
         result = evaluate(self._classifier.engine, images, self._classifier.input, infer)
         return Evaluated(accuracy=Accuracy(**result._asdict()))
 
-    def _timed(self, began_ns: int, ended_ns: int, laps: dict[str, list[int]]) -> Timed:
-        cpu_s, waited_s = time.process_time(), read_waited_s()
-        reply = Timed(
-            began_ns=began_ns,
-            ended_ns=ended_ns,
-            laps_ns=laps,
-            cpu_s=cpu_s - self._cpu_s,
-            waited_s=None
-            if waited_s is None or self._waited_s is None
-            else max(0.0, waited_s - self._waited_s),
-        )
-        self._cpu_s, self._waited_s = cpu_s, waited_s
-        return reply
-
 
 def time_onnx_layers(engine: Engine, seconds: float) -> Layered:
     """By TensorRT's own profiler; ONNX Runtime is a stand-in whose layers tell nothing."""
@@ -249,12 +234,13 @@ def main() -> None:
     os.dup2(2, 1)
     cv2.setNumThreads(1)  # as `edgekit run` does: the cores are busy with inference
     worker = Worker()
-    for line in sys.stdin.buffer:
+    for number, line in enumerate(sys.stdin.buffer):
+        before = read_usage() if number else Usage()
         try:
             reply = worker.answer(decode_request(line))
         except EdgekitError as error:
             reply = Failed(error=type(error).__name__, message=str(error))
-        replies.write(encode(reply) + b"\n")
+        replies.write(encode_answer(reply, before))
         replies.flush()
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from edgekit.errors import ReportError
 from edgekit.profile.board import UNKNOWN
 from edgekit.profile.conditions import Snapshot
 from edgekit.profile.record import Chunk, Report, Result
-from edgekit.profile.statistics import Ratio, median_ratio
+from edgekit.profile.statistics import Ratio, decimals_apart, median_ratio
 from edgekit.report.table import Table
 from edgekit.report.wording import (
     spell_bytes,
@@ -60,9 +61,13 @@ class Difference(Record, frozen=True, kw_only=True):
 
 
 class Comparison(Record, frozen=True, kw_only=True):
-    """Two records. `trusted` only when both are; `reasons` say whose figures are doubtful."""
+    """Two records. `trusted` only when both are; `reasons` say whose figures are doubtful.
+
+    `missing` names the models of the base that the new record lacks.
+    """
 
     models: tuple[ModelComparison, ...]
+    missing: tuple[str, ...] = ()
     differences: tuple[Difference, ...]
     trusted: bool
     reasons: tuple[str, ...]
@@ -77,8 +82,18 @@ class Regression(Record, frozen=True, kw_only=True):
     limit: float
 
     def __str__(self) -> str:
-        change, limit = spell_change(self.ratio), spell_change(self.limit)
+        decimals = decimals_apart(100 * (self.ratio - 1), 100 * (self.limit - 1), 1)
+        change, limit = (spell_change(value, decimals) for value in (self.ratio, self.limit))
         return f"{self.model}: {_NAMES[self.figure]} {change}, at most {limit} is allowed"
+
+
+class _Pair(NamedTuple):
+    """One model in both records, and what it is called in each."""
+
+    base: Result
+    new: Result
+    base_name: str
+    new_name: str
 
 
 def compare_reports(base: Report, new: Report, *, unlike_boards: bool = False) -> Comparison:
@@ -92,8 +107,11 @@ def compare_reports(base: Report, new: Report, *, unlike_boards: bool = False) -
             f"the records are from different boards ({spell_processors(base)} and"
             f" {spell_processors(new)}): compare records of one board, or say --unlike-boards"
         )
+    pairs = _pair_results(base, new)
+    paired = {pair.base_name for pair in pairs}
     return Comparison(
-        models=tuple(_compare_results(*pair) for pair in _pair_results(base, new)),
+        models=tuple(_compare_results(pair) for pair in pairs),
+        missing=tuple(name for name in _name_results(base) if name not in paired),
         differences=tuple(_find_differences(base, new)),
         trusted=base.trusted and new.trusted,
         reasons=tuple(
@@ -164,16 +182,30 @@ def _same_board(base: Report, new: Report) -> bool:
     )
 
 
-def _pair_results(base: Report, new: Report) -> list[tuple[Result, Result]]:
-    """The same model of both; two records of one model each are a pair whatever its name."""
-    if len(base.results) == len(new.results) == 1:
-        return [(base.results[0], new.results[0])]
-    named = {result.model.name: result for result in base.results}
+def _name_results(report: Report) -> dict[str, Result]:
+    """The results by name; of several models of one name the second is called `name (2)`."""
+    named: dict[str, Result] = {}
+    for result in report.results:
+        name, count = result.model.name, 1
+        while name in named:
+            count += 1
+            name = f"{result.model.name} ({count})"
+        named[name] = result
+    return named
+
+
+def _pair_results(base: Report, new: Report) -> list[_Pair]:
+    """The same model of both, the first of a name with the first, the second with the second; two
+    records of one model each are a pair whatever its name."""
+    named, recent = _name_results(base), _name_results(new)
+    if len(named) == len(recent) == 1:
+        (old_name, old), (new_name, result) = *named.items(), *recent.items()
+        return [_Pair(old, result, old_name, new_name)]
     pairs = [
-        (named[result.model.name], result) for result in new.results if result.model.name in named
+        _Pair(named[name], result, name, name) for name, result in recent.items() if name in named
     ]
     if not pairs:
-        seen = [", ".join(r.model.name for r in report.results) for report in (base, new)]
+        seen = [", ".join(names) for names in (named, recent)]
         raise ReportError(
             f"the records have no model in common ({seen[0]}; {seen[1]}):"
             " benchmark the same models, or one model each"
@@ -181,12 +213,13 @@ def _pair_results(base: Report, new: Report) -> list[tuple[Result, Result]]:
     return pairs
 
 
-def _compare_results(base: Result, new: Result) -> ModelComparison:
+def _compare_results(pair: _Pair) -> ModelComparison:
+    base, new = pair.base, pair.new
     model = median_ratio(_samples(base.model_samples), _samples(new.model_samples))
     frame = median_ratio(_samples(base.frame_samples), _samples(new.frame_samples))
     return ModelComparison(
-        base=base.model.name,
-        new=new.model.name,
+        base=pair.base_name,
+        new=pair.new_name,
         figures={
             "model_p50_ms": _change(base.model_ms.p50, new.model_ms.p50, model),
             "model_p99_ms": _change(base.model_ms.p99, new.model_ms.p99),
@@ -202,13 +235,16 @@ def _samples(chunks: tuple[Chunk, ...]) -> list[float]:
     return [latency for chunk in chunks for latency in chunk.latency_ms]
 
 
-def _change(base: float, new: float, ratio: Ratio | None = None) -> Change:
+def _change(base: float, new: float, sampled: Ratio | None = None) -> Change:
+    """`sampled` is the ratio of the kept samples: how far it may be off holds for all runs too."""
+    ratio = new / base
+    scale = ratio / sampled.value if sampled and sampled.value else 1.0
     return Change(
         base=base,
         new=new,
-        ratio=round(new / base, 6),
-        low=ratio.low if ratio else None,
-        high=ratio.high if ratio else None,
+        ratio=round(ratio, 6),
+        low=round(sampled.low * scale, 6) if sampled else None,
+        high=round(sampled.high * scale, 6) if sampled else None,
     )
 
 
@@ -220,7 +256,10 @@ def _find_differences(base: Report, new: Report) -> Iterator[Difference]:
 
 def _facts(base: Report, new: Report) -> Iterator[tuple[str, str, str]]:
     """Everything that may explain a change, as (name, base, new)."""
-    for name in ("board", "cpu", "os", "kernel", "python", "edgekit"):
+    for name in ("board", "cpu", "cores", "architecture"):
+        yield name, str(getattr(base.device, name)), str(getattr(new.device, name))
+    yield "GPU", base.gpu or "none", new.gpu or "none"
+    for name in ("os", "kernel", "python", "edgekit"):
         yield name, getattr(base.device, name), getattr(new.device, name)
     for package in sorted({*base.device.packages, *new.device.packages}):
         versions = [report.device.packages.get(package, "none") for report in (base, new)]
@@ -230,10 +269,13 @@ def _facts(base: Report, new: Report) -> Iterator[tuple[str, str, str]]:
         yield name, str(getattr(base.settings, name)), str(getattr(new.settings, name))
     seconds = [f"{report.settings.duration_s:g} s" for report in (base, new)]
     yield "duration", seconds[0], seconds[1]
-    for old, recent in _pair_results(base, new):
-        yield "model file", old.model.sha256[:16], recent.model.sha256[:16]
-        yield "delegate", str(old.engine.delegate), str(recent.engine.delegate)
-        yield "operators outside", _outside(old), _outside(recent)
+    yield "models", ", ".join(_name_results(base)), ", ".join(_name_results(new))
+    pairs = _pair_results(base, new)
+    for old, recent, name, _ in pairs:
+        prefix = f"{name}: " if len(pairs) > 1 else ""
+        yield f"{prefix}model file", old.model.sha256[:16], recent.model.sha256[:16]
+        yield f"{prefix}delegate", str(old.engine.delegate), str(recent.engine.delegate)
+        yield f"{prefix}operators outside", _outside(old), _outside(recent)
     yield from _condition_facts(base.conditions.before, new.conditions.before)
     yield "trusted", _yes(base.trusted), _yes(new.trusted)
 

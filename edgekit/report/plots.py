@@ -18,13 +18,19 @@ def draw_distribution(result: Result) -> ElementTree.Element:
     """How often the model alone took how long, with p50, p90 and p99.
 
     A long tail goes into one last bar that says how many runs it holds and how long the longest
-    took; nothing is left out.
+    took; nothing is left out. Of the runs that the record does not hold, each bar has its share.
     """
     model = result.model_ms
-    latencies = np.concatenate([chunk.latency_ms for chunk in result.model_samples])
+    chunks = result.model_samples
+    kept_ms = np.concatenate([chunk.latency_ms for chunk in chunks])
+    latencies = np.clip(kept_ms, model.min, model.max)  # samples are rounded
     limit = model.max if model.max < 2 * model.p50 else min(model.max, model.p99 * 1.2)
-    beyond = int((latencies > limit).sum())
-    counts, edges = np.histogram(latencies, bins=_BINS, range=(model.min, limit))
+    beyond = 0
+    if limit < model.max:
+        beyond = min(model.count, max(1, sum(chunk.count_beyond(limit) for chunk in chunks)))
+    kept, edges = np.histogram(latencies, bins=_BINS, range=(model.min, limit))
+    counts = kept * ((model.count - beyond) / max(1, kept.sum()))
+    stride = max(chunk.stride for chunk in chunks)
     plot = Plot(
         f"Histogram of {model.count} runs of the model alone: median {spell_ms(model.p50)} ms,"
         f" 99th percentile {spell_ms(model.p99)} ms"
@@ -34,6 +40,8 @@ def draw_distribution(result: Result) -> ElementTree.Element:
     x = Scale(float(edges[0]), float(edges[-1]), LEFT, right)
     y = Scale(0, max(int(counts.max()), beyond, 1), bottom, TOP + 28)
     plot.y_axis(y, "runs")
+    if stride > 1:
+        plot.write(f"from one in {stride:,} runs", "tick", LEFT, bottom + 30)
     for count, low, high in zip(counts.tolist(), edges[:-1], edges[1:], strict=True):
         _add_bar(plot, count, x(low), x(high), y, f"{spell_ms(low)} to {spell_ms(high)} ms")
     if beyond:
@@ -49,13 +57,13 @@ def draw_distribution(result: Result) -> ElementTree.Element:
     return plot.root
 
 
-def _add_bar(plot: Plot, count: int, left: float, right: float, y: Scale, name: str) -> None:
+def _add_bar(plot: Plot, count: float, left: float, right: float, y: Scale, name: str) -> None:
     if not count:
         return
     plot.add(
         "rect",
         "bar",
-        f"{count} runs: {name}",
+        f"{round(count):,} runs: {name}",
         x=left,
         y=y(count),
         width=round(max(1.0, right - left - 1), 2),

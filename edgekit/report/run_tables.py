@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from edgekit.profile.board import UNKNOWN
 from edgekit.profile.conditions import Snapshot, describe_throttled
+from edgekit.profile.power import main_rail
 from edgekit.profile.record import Conditions, Report, Result
 from edgekit.report.table import Row, Table
 from edgekit.report.wording import spell_bytes, spell_count, spell_ms, spell_number
@@ -23,15 +24,25 @@ def run_tables(report: Report) -> Iterator[Table]:
 
 
 def find_pareto(results: Sequence[Result]) -> list[Result]:
-    """The results that no other beats in accuracy without being slower, fastest first."""
-    kept: list[Result] = []
-    best = float("-inf")
+    """The results that no other beats, fastest first."""
     known = [result for result in results if result.accuracy is not None]
-    for result in sorted(known, key=lambda r: (r.model_ms.p50, -_top1(r))):
-        if _top1(result) > best:
-            kept.append(result)
-            best = _top1(result)
-    return kept
+    kept = [result for result in known if not any(_beats(other, result) for other in known)]
+    return sorted(kept, key=lambda r: (r.model_ms.p50, -_top1(r)))
+
+
+def _beats(other: Result, result: Result) -> bool:
+    """More accurate and no slower, or as accurate and faster by more than is uncertain."""
+    if _top1(other) > _top1(result):
+        return other.model_ms.p50 <= result.model_ms.p50
+    return _top1(other) == _top1(result) and _median_range(other)[1] < _median_range(result)[0]
+
+
+def _median_range(result: Result) -> tuple[float, float]:
+    """The 95 % interval of the model's median; older records hold the median alone."""
+    interval = result.model_p50_interval_ms
+    if interval is None:
+        return result.model_ms.p50, result.model_ms.p50
+    return interval.low, interval.high
 
 
 def _top1(result: Result) -> float:
@@ -65,8 +76,9 @@ def accuracy_table(report: Report) -> Table | None:
         title="Accuracy and latency",
         columns=("model", "p50 ms", "top-1 %", "top-5 %", "as float %", "images", "best"),
         rows=tuple(row(result) for result in report.results),
-        note="best: on the Pareto line, no model here is both as fast and more accurate. as float:"
-        " the best class is the float original's.",
+        note="best: on the Pareto line, no model here is more accurate and no slower, or as"
+        " accurate and faster beyond the 95 % intervals of the medians. as float: the best class"
+        " is the float original's.",
     )
 
 
@@ -91,6 +103,7 @@ def _device_table(report: Report) -> Table:
 
 def _conditions_table(report: Report) -> Table:
     conditions = report.conditions
+    rail = main_rail(report.results[0].model_power, conditions.snapshots)
     rows = (
         _condition(conditions, "temperature", lambda s: s.temperature_c, "°C", 1),
         _condition(conditions, "fastest core", lambda s: s.fastest_clock_mhz, "MHz"),
@@ -98,7 +111,13 @@ def _conditions_table(report: Report) -> Table:
         _plain(conditions, "throttling", _spell_throttled),
         _plain(conditions, "memory free", lambda s: _spell_known(s.memory_available_bytes)),
         _plain(conditions, "swap used", lambda s: _spell_known(s.swap_used_bytes)),
-        _condition(conditions, "power", _main_power, "W", 2),
+        _condition(
+            conditions,
+            f"power of {rail}" if rail else "power",
+            lambda s: s.power_w.get(rail) if rail else None,
+            "W",
+            2,
+        ),
         _plain(conditions, "power mode", lambda s: s.power_mode),
         _plain(conditions, "jetson_clocks", lambda s: s.jetson_clocks),
         _condition(conditions, "GPU clock", lambda s: s.gpu_clock_mhz, "MHz"),
@@ -133,7 +152,7 @@ def _sharing_table(report: Report) -> Table:
             ("the loop waited for a core", waiting),
         ),
         numeric=False,
-        note=f"Means over the {cpu.elapsed_s:.1f} s of measuring.",
+        note=f"Means over the {cpu.elapsed_s:.1f} s of the rounds.",
     )
 
 
@@ -171,11 +190,6 @@ def _plain(conditions: Conditions, name: str, read: Callable[[Snapshot], str | N
         during or UNKNOWN,
         read(conditions.after) or UNKNOWN,
     )
-
-
-def _main_power(snapshot: Snapshot) -> float | None:
-    """Watts of the first rail; sensors that count joules have no momentary power."""
-    return next(iter(snapshot.power_w.values()), None)
 
 
 def _spell_throttled(snapshot: Snapshot) -> str | None:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from edgekit.profile.conditions import Snapshot
+from edgekit.profile.power import main_rail
 from edgekit.profile.record import Chunk, Result
 from edgekit.report.plot import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Plot, Scale
 from edgekit.report.wording import spell_ms
@@ -32,7 +33,7 @@ def draw_timeline(result: Result, snapshots: Sequence[Snapshot]) -> ElementTree.
     model = result.model_ms
     low = min(moment.low for moments in turns for moment in moments)
     top = min(model.max, model.p99 + (model.p99 - low))
-    began, ended = chunks[0].start_s, chunks[-1].start_s + chunks[-1].duration_s
+    began, ended = _find_span(chunks)
     x = Scale(began, ended, LEFT, WIDTH - RIGHT)
     y = Scale(low - (top - low) * 0.1, top, HEIGHT - BOTTOM, TOP)
     plot.y_axis(y, "ms")
@@ -55,15 +56,21 @@ class Lane(NamedTuple):
     readings: list[tuple[float, float]]
 
 
+def _find_span(chunks: Sequence[Chunk]) -> tuple[float, float]:
+    """The seconds into the run from the first to the last of the runs."""
+    began = min(chunk.start_s for chunk in chunks)
+    return began, max(chunk.start_s + chunk.duration_s for chunk in chunks)
+
+
 def _find_lanes(result: Result, snapshots: Sequence[Snapshot]) -> list[Lane]:
     """The sensors with two readings or more while the model was measured."""
-    chunks = result.model_samples
-    began, ended = chunks[0].start_s, chunks[-1].start_s + chunks[-1].duration_s
+    began, ended = _find_span(result.model_samples)
     within = [snapshot for snapshot in snapshots if began <= snapshot.time_s <= ended]
+    rail = main_rail(result.model_power, within)
     sensors: tuple[tuple[str, str, Callable[[Snapshot], float | None]], ...] = (
         ("temperature", "°C", lambda s: s.temperature_c),
         ("clock of the fastest core", "MHz", lambda s: s.fastest_clock_mhz),
-        ("power", "W", lambda s: next(iter(s.power_w.values()), None)),
+        (f"power of {rail}", "W", lambda s: s.power_w.get(rail) if rail else None),
     )
     lanes = (
         Lane(name, unit, [(s.time_s, value) for s in within if (value := read(s)) is not None])
@@ -100,10 +107,14 @@ class Moment(NamedTuple):
 def _moments(chunk: Chunk, count: int) -> Iterator[Moment]:
     latencies = np.asarray(chunk.latency_ms)
     parts = np.array_split(latencies, max(1, min(count, len(latencies) // _MOMENT_RUNS)))
+    end = 0
     for index, part in enumerate(parts):
+        begin, end = end, end + len(part)
+        runs = range(begin * chunk.stride, end * chunk.stride)
+        others = [ms for run, ms in chunk.longest if run in runs]
         low, median, high = (float(value) for value in np.percentile(part, (10, 50, 90)))
         time_s = chunk.start_s + chunk.duration_s * (index + 0.5) / len(parts)
-        yield Moment(time_s, low, median, high, float(part.max()))
+        yield Moment(time_s, low, median, high, max([float(part.max()), *others]))
 
 
 def _draw_moments(plot: Plot, moments: Sequence[Moment], x: Scale, y: Scale) -> None:

@@ -70,9 +70,9 @@ def spell_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def spell_change(value: float) -> str:
+def spell_change(value: float, decimals: int = 1) -> str:
     """A ratio new ÷ base as a change: `+4.2 %`."""
-    return f"{(value - 1) * 100:+.1f} %"
+    return f"{(value - 1) * 100:+.{decimals}f} %"
 
 
 def spell_board(report: Report) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgekit.errors import OutputError
@@ -15,9 +17,9 @@ MARKDOWN_NAME = "report.md"
 
 
 def write_report(report: Report | BoardsReport, folder: Path) -> None:
-    """Write report.json, report.md and report.html, each whole or not at all.
+    """Write report.json, report.md and report.html, all of them or none.
 
-    Raises OutputError when `folder` cannot be made or written to.
+    Raises OutputError when `folder` cannot be made or written to; nothing is left behind then.
     """
     rendering = render(report)
     contents = {
@@ -25,9 +27,44 @@ def write_report(report: Report | BoardsReport, folder: Path) -> None:
         MARKDOWN_NAME: rendering.markdown().encode(),
         PAGE_NAME: rendering.html().encode(),
     }
-    make_folder(folder)
-    for name, content in contents.items():
-        write_atomic(folder / name, content)
+    with _made_folder(folder):
+        _write_together({folder / name: content for name, content in contents.items()})
+
+
+@contextlib.contextmanager
+def _made_folder(folder: Path) -> Iterator[None]:
+    """Make `folder` and its parents; those that were made go again when the work fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        make_folder(folder)
+        yield
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _write_together(contents: Mapping[Path, bytes]) -> None:
+    """Everything that a full disk could stop happens before the first file is replaced."""
+    written: dict[Path, Path] = {}
+    try:
+        for path, content in contents.items():
+            target = path.resolve()  # a link stays, what it points to is replaced
+            written[target] = target.with_name(f".{target.name}.{os.getpid()}")
+            write_atomic(written[target], content)
+        for target, temporary in written.items():
+            temporary.replace(target)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {error.filename2 or error.filename}: {error.strerror}: choose another"
+            " place with -o"
+        ) from error
+    finally:
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
 
 
 def check_folder(folder: Path) -> None:
@@ -35,10 +72,31 @@ def check_folder(folder: Path) -> None:
 
     Creates nothing. Raises OutputError.
     """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    above = (folder, *folder.absolute().parents)
+    existing = next(path for path in above if os.path.lexists(path))
     if not existing.is_dir():
-        raise OutputError(f"cannot write {folder}: {existing} is a file: choose another with -o")
+        kind = "a link to nothing" if existing.is_symlink() else "a file"
+        raise OutputError(f"cannot write {folder}: {existing} is {kind}: choose another with -o")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise OutputError(
             f"cannot write {folder}: {existing} is not writable: choose another with -o"
         )
+    for part in folder.absolute().relative_to(existing.absolute()).parts:
+        _check_name(existing / part)
+    for name in (RECORD_NAME, MARKDOWN_NAME, PAGE_NAME):
+        if (folder / name).is_dir():
+            raise OutputError(
+                f"cannot write {folder / name}: it is a folder: choose another with -o"
+            )
+
+
+def _check_name(path: Path) -> None:
+    """Raises OutputError for a name that the file system does not take."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}: choose another with -o"
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -98,8 +99,7 @@ def test_a_bundle_is_measured(bundle, clip, tmp_path):
     for stage in document["stages_ms"].values():
         assert 0 < stage["p50"] <= stage["p90"] <= stage["p95"] <= stage["p99"]
         assert stage["count"] == result["frame_ms"]["count"] > 10
-    frames_s = result["frame_ms"]["count"] / document["throughput_fps"]
-    assert 0.9 < frames_s < 1.5
+    assert document["throughput_fps"] == pytest.approx(1e3 / result["frame_ms"]["mean"], rel=1e-4)
     assert 20e6 < document["memory_peak_bytes"] < 1e9
     assert 0.05 < document["cold_start_s"] < took_s
     assert isinstance(document["trusted"], bool)
@@ -120,6 +120,12 @@ def test_a_bundle_is_measured(bundle, clip, tmp_path):
         layers["whole_ms"], rel=1e-3
     )
     assert result["warmup"]["runs"] >= 15
+    conditions = document["conditions"]
+    assert list(conditions["cpu_elsewhere"]) == ["cold_start", "threads", "layers"]
+    assert all(share["own"] > 0 for share in conditions["cpu_elsewhere"].values())
+    last = result["frame_samples"][-1]
+    assert conditions["after"]["time_s"] > last["start_s"] + last["duration_s"] + 0.25
+    assert conditions["during"][0]["time_s"] < result["model_samples"][0]["start_s"]
     assert document["device"]["packages"]["ai-edge-litert"]
     assert "320x240" in document["settings"]["source"]
     assert str(clip.parent) not in done.stdout
@@ -188,10 +194,21 @@ def test_settings_may_name_the_model(model, clip, tmp_path):
         (["CLIP", "--source", "CLIP"], "no TFLite or ONNX model"),
         (["MODEL", "MODEL", "--source", "0"], "camera 0 cannot serve 2 models at once"),
         (["MODEL", "--images", "absent"], "absent is not a folder of images"),
+        (["\udcff.tflite", "--source", "CLIP"], r"'\udcff.tflite' is not UTF-8"),
+        (["MODEL", "--source", "\udcff.mp4"], r"'\udcff.mp4' is not UTF-8"),
+        (["MODEL", "--source", "CLIP", "--images", "EMPTY"], "empty holds no images"),
+        (["MODEL", "--source", "CLIP", "--images", "EMPTY", "--labels", "CSV"], "'file,label'"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(model, clip, tmp_path, arguments, message):
-    places = {"MODEL": model, "CLIP": clip}
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "labels.csv").write_text("name,class\na.png,1\n")
+    places = {
+        "MODEL": model,
+        "CLIP": clip,
+        "EMPTY": tmp_path / "empty",
+        "CSV": tmp_path / "labels.csv",
+    }
     done = run(*(places.get(a, a) for a in arguments), "-o", tmp_path / "out")
     assert done.returncode == 1
     assert done.stdout == ""
@@ -199,7 +216,31 @@ def test_bad_input_is_one_line_and_writes_nothing(model, clip, tmp_path, argumen
     assert len(errors) == 1
     assert message in errors[0]
     assert "Traceback" not in done.stderr
+    assert "warm-up" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_command_and_its_worker(model, clip, tmp_path, number):
+    command = [sys.executable, "-m", "edgekit", "benchmark", model, "--source", clip]
+    process = subprocess.Popen(
+        [*command, "-o", tmp_path / "out"], stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
+    )
+    next(line for line in process.stderr if "warm-up" in line)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(number)
+    _, rest = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert rest.strip() == "edgekit: interrupted"
+    assert children and not any(Path(f"/proc/{child}").exists() for child in children)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("threads", [0, 65, 5000])
+def test_threads_have_a_range(model, threads):
+    done = run(model, "--threads", threads)
+    assert done.returncode == 2
+    assert "1<=x<=64" in done.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_measuring(model, clip, tmp_path):

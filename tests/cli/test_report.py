@@ -67,6 +67,29 @@ def test_show_refuses_a_truncated_record_in_one_line(records, tmp_path):
     assert shown.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("form", ["terminal", "md", "html", "json"])
+def test_show_without_standard_output_is_one_line(records, form):
+    command = f"exec {sys.executable} -m edgekit report show {records['base']} --format {form} >&-"
+    shown = subprocess.run(
+        ["sh", "-c", command], stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, check=False
+    )
+    assert shown.returncode == 1
+    assert "standard output is closed" in shown.stderr
+    assert shown.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["show", "compare", "gate"])
+def test_an_impossible_record_is_one_line(records, tmp_path, command):
+    document = json.loads(records["base"].read_text())
+    document["results"][0]["model_ms"]["p50"] = 0
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(document))
+    done = run(command, *([path] if command == "show" else [records["base"], path]))
+    assert done.returncode == 1
+    assert "no complete benchmark record" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_compare_prints_both(records):
     compared = run("compare", records["base"], records["slow"])
     assert compared.returncode == 0
@@ -95,6 +118,17 @@ def test_gate_fails_a_regression(records):
     document = json.loads(gated.stdout)
     assert document["passed"] is False
     assert document["regressions"][0]["figure"] == "model_p50_ms"
+
+
+def test_gate_fails_when_a_model_is_missing(records, tmp_path):
+    both = tmp_path / "both.json"
+    both.write_bytes(encode_report(make_report(make_result(), make_result("other", 9.0))))
+    gated = run("gate", both, records["base"])
+    assert gated.returncode == 1
+    (line,) = [text for text in gated.stderr.splitlines() if text.startswith("edgekit: ")]
+    assert line.startswith(f"edgekit: other is in {both} but not in {records['base']}: ")
+    assert "passed" not in gated.stderr
+    assert run("gate", records["base"], both).returncode == 0
 
 
 def test_gate_allows_what_it_is_told_to(records):

@@ -119,8 +119,18 @@ def test_a_busy_neighbour_shows_in_proc_stat():
 def test_rounding_of_ticks_makes_no_negative_neighbour():
     times = parse_cpu_times(stat(user=1000, system=100, steal=0))
     share = share_cpu(times, times, elapsed_s=1.0, own_s=0.01, waited_s=None)
-    assert share.others == 0
+    assert mean_share([share]).others == 0
     assert share.waiting is None
+
+
+def test_rounding_of_ticks_in_short_intervals_evens_out():
+    times = parse_cpu_times(stat(user=1000, system=100, steal=0))
+    later = parse_cpu_times(stat(user=1000 + TICKS, system=100, steal=0))
+    shares = [
+        share_cpu(times, reading, elapsed_s=1.0, own_s=0.5, waited_s=None)
+        for reading in (times, later)
+    ]
+    assert mean_share(shares).others == 0
 
 
 def test_share_without_proc_stat_is_unknown():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -61,3 +62,24 @@ def test_half_width_is_a_share_of_the_median():
 
 def test_ratio_of_single_runs():
     assert median_ratio([2.0], [3.0]).value == 1.5
+
+
+@pytest.mark.parametrize("count", [100, 12_000, 21_000])
+def test_interval_of_a_source_that_repeats_itself_holds_its_median(count):
+    series = np.tile([1.0, 2.0, 3.0], count // 3) + noise(count // 3 * 3, 1, scale=0.01)
+    interval = median_interval(series)
+    assert interval.low <= np.median(series) <= interval.high
+    assert interval.half_width(float(np.median(series))) < 0.6
+
+
+def test_interval_holds_a_median_between_two_kinds_of_run():
+    interval = median_interval([1.0] * 5 + [9.0] * 5)
+    assert interval.low <= 5 <= interval.high
+    ratio = median_ratio([1.0, 9.0], [2.0, 4.0])
+    assert ratio.low <= ratio.value <= ratio.high
+
+
+def test_percentiles_that_fall_are_refused():
+    good = summarize(np.array([1.0, 2.0]))
+    with pytest.raises(ValueError, match="expected to rise"):
+        msgspec.structs.replace(good, p90=good.p50 / 2)

@@ -63,6 +63,38 @@ def test_a_spoilt_run_says_why_and_what_to_do(conditions, seen, remedy):
     assert remedy in reason
 
 
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("cold_start", "while the cold start was measured"),
+        ("threads", "while other numbers of threads were measured"),
+        ("layers", "while the layers were timed"),
+    ],
+)
+def test_figures_outside_the_rounds_are_judged_too(what, said):
+    conditions = make_conditions()
+    busy = replace(conditions.cpu, others=1.9, elapsed_s=1.2)
+    (reason,) = reasons(replace(conditions, cpu_elsewhere={what: busy}))
+    assert reason.startswith(f"other programs used 1.90 of 4 cores {said} (at most 0.20")
+    short = replace(busy, elapsed_s=0.1)  # ten clock ticks
+    assert reasons(replace(conditions, cpu_elsewhere={what: short})) == ()
+    robbed = replace(busy, others=0.0, steal=0.3)
+    (reason,) = reasons(replace(conditions, cpu_elsewhere={what: robbed}))
+    assert f"the host took 0.30 cores from this virtual machine {said}" in reason
+
+
+@pytest.mark.parametrize(
+    ("conditions", "said"),
+    [
+        (with_cpu(others=0.2004), "used 0.2004 of 4 cores (at most 0.2000 are expected)"),
+        (with_cpu(steal=0.0502), "took 0.0502 cores from this virtual machine (at most 0.0500"),
+        (with_cpu(waiting=0.0503), "a core 5.03% of the time (at most 5.00% is expected)"),
+    ],
+)
+def test_a_figure_just_beyond_its_limit_reads_so(conditions, said):
+    assert said in reasons(conditions)[0]
+
+
 def test_swapping_is_a_reason():
     conditions = make_conditions()
     conditions = replace(conditions, after=replace(conditions.after, swapped_pages=1076))
@@ -83,7 +115,7 @@ def test_rounds_that_differ(factor, trusted):
     slow = replace(first, latency_ms=tuple(ms * factor for ms in first.latency_ms))
     found = reasons(result=replace(result, model_samples=(slow, *others)))
     assert (not found) == trusted
-    assert trusted or "between rounds (at most 3% is expected)" in found[0]
+    assert trusted or "between rounds (at most 3.0% is expected)" in found[0]
 
 
 def test_a_median_that_is_hardly_known_is_a_reason():

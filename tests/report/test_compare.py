@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from edgekit.errors import ReportError
-from edgekit.report.compare import compare_reports, find_regressions
+from edgekit.report.compare import Regression, compare_reports, find_regressions
 from tests.report.records import DEVICE, make_report, make_result, on_gpu
 
 replace = msgspec.structs.replace
@@ -84,6 +84,58 @@ def test_several_models_are_paired_by_name():
     base = make_report(make_result("a"), make_result("b", 9.0))
     new = make_report(make_result("b", 9.0), make_result("c"))
     assert [model.new for model in compare_reports(base, new).models] == ["b"]
+
+
+def test_a_missing_model_is_named():
+    base = make_report(make_result("a"), make_result("b", 9.0))
+    comparison = compare_reports(base, make_report(make_result("a")))
+    assert comparison.missing == ("b",)
+    assert [(d.what, d.base, d.new) for d in comparison.differences] == [("models", "a, b", "a")]
+    assert compare_reports(make_report(make_result("a")), base).missing == ()
+
+
+def test_models_of_one_name_are_paired_in_their_order():
+    report = make_report(make_result("a"), make_result("a", 9.0), make_result("b"))
+    comparison = compare_reports(report, report)
+    assert [model.new for model in comparison.models] == ["a", "a (2)", "b"]
+    assert {c.ratio for model in comparison.models for c in model.figures.values()} == {1.0}
+    assert comparison.differences == ()
+    assert comparison.missing == ()
+
+
+def test_differences_of_several_models_name_theirs():
+    def other(result):
+        return replace(result, model=replace(result.model, sha256="0b" * 32))
+
+    base = make_report(make_result("a"), make_result("b"))
+    new = make_report(make_result("a"), other(make_result("b")))
+    assert [d.what for d in compare_reports(base, new).differences] == ["b: model file"]
+
+
+def test_cores_architecture_and_gpu_are_differences():
+    base = make_report(on_gpu(make_result(), "GPU A"))
+    device = replace(DEVICE, cores=8, architecture="x86_64")
+    new = make_report(on_gpu(make_result(), "GPU B"), device=device)
+    differences = compare_reports(base, new, unlike_boards=True).differences
+    assert [(d.what, d.base, d.new) for d in differences] == [
+        ("cores", "4", "8"),
+        ("architecture", "aarch64", "x86_64"),
+        ("GPU", "GPU A", "GPU B"),
+        ("delegate", "GPU A", "GPU B"),
+    ]
+
+
+def test_a_regression_just_beyond_the_limit_reads_so():
+    regression = Regression(model="a", figure="model_p50_ms", ratio=1.0503, limit=1.05)
+    assert "+5.03 %, at most +5.00 % is allowed" in str(regression)
+
+
+def test_the_ratio_lies_in_its_interval_where_the_samples_say_another():
+    result = make_result()
+    slower = replace(result.model_ms, p50=result.model_ms.p90)
+    new = make_report(replace(result, model_ms=slower))
+    change = compare_reports(make_report(), new).models[0].figures["model_p50_ms"]
+    assert change.low <= change.ratio <= change.high
 
 
 def test_nothing_in_common_is_refused():

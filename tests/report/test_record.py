@@ -124,3 +124,52 @@ def test_record_without_samples(tmp_path):
     path.write_text(json.dumps(document))
     with pytest.raises(ReportError, match="no complete benchmark record"):
         read_report(path)
+
+
+IMPOSSIBLE = [
+    ("results.0.model_ms.p50", 0),
+    ("results.0.model_ms.p50", 100),
+    ("results.0.model_ms.p99", 0),
+    ("results.0.model_ms.min", 1e308),
+    ("results.0.model_ms.max", 1e308),
+    ("results.0.model_ms.count", 0),
+    ("results.0.frame_ms.mean", 0),
+    ("results.0.throughput_fps", 0),
+    ("results.0.cold_start_s", 0),
+    ("results.0.cold_starts_s", []),
+    ("results.0.cold_start.process_s", 0),
+    ("results.0.memory_peak_bytes", 0),
+    ("results.0.model_samples.0.duration_s", -1),
+    ("results.0.model_samples.0.stride", 0),
+    ("results.0.model_samples.0.latency_ms.0", 0),
+    ("results.0.model_drift", -2),
+    ("results.0.threads.0.latency_ms.p50", 0),
+    ("results.0.threads.0.threads", 0),
+    ("results.0.multiply_adds_peak_per_s", 0),
+    ("results.0.layers.whole_ms", 0),
+    ("results.0.layers.parts", []),
+    ("results.0.stages_ms.capture.p50", -1),
+    ("conditions.during.0.temperature_c", 1e308),
+    ("conditions.cpu.elapsed_s", -1),
+    ("device.cores", 0),
+    ("settings.duration_s", -1),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), IMPOSSIBLE)
+def test_impossible_figures_are_refused(place, value):
+    document = json.loads(encode_report(make_report()))
+    *path, last = [int(key) if key.isdecimal() else key for key in place.split(".")]
+    part = document
+    for key in path:
+        part = part[key]
+    assert part[last] is not None
+    part[last] = value
+    with pytest.raises(ReportError, match="no complete benchmark record"):
+        decode_report(json.dumps(document).encode(), "report.json")
+
+
+def test_samples_that_begin_late_are_drawn():
+    document = json.loads(encode_report(make_report()))
+    document["results"][0]["model_samples"][0]["start_s"] = 1e9
+    render_html(outline(decode_report(json.dumps(document).encode(), "report.json")))

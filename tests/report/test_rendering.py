@@ -18,6 +18,7 @@ from edgekit.report.markdown import render_markdown
 from edgekit.report.outline import outline
 from edgekit.report.plot import ticks
 from edgekit.report.plots import draw_distribution, draw_layers
+from edgekit.report.run_tables import find_pareto
 from edgekit.report.terminal import print_outline
 from edgekit.report.timeline import draw_timeline
 from edgekit.report.tradeoff import draw_tradeoff, wilson_interval
@@ -248,3 +249,33 @@ def test_a_build_on_the_board_is_told(form):
     )
     assert "built on it in" in told and "83.2 s" in told
     assert "built on it in" not in plain
+
+
+RAILS = {"CPU_GPU": 1.5, "VDD_IN": 4.5}
+
+
+@pytest.mark.parametrize("form", RENDERINGS)
+def test_the_main_rail_is_shown_and_named(form):
+    report = make_report()
+    readings = tuple(
+        msgspec.structs.replace(snapshot, power_w=RAILS) for snapshot in report.conditions.during
+    )
+    conditions = msgspec.structs.replace(
+        report.conditions, before=readings[0], during=readings, after=readings[-1]
+    )
+    text = RENDERINGS[form](msgspec.structs.replace(report, conditions=conditions))
+    text = re.sub(r"[|<>/\\]|t[hdr]", " ", text)
+    assert re.search(r"power of VDD_IN +4\.50 W", " ".join(text.split()))
+    lane = draw_timeline(report.results[0], readings)
+    assert "power of VDD_IN" in [text.text for text in lane.iter("text")]
+    assert any("4.5 W" in (mark.text or "") for mark in lane.iter("title"))
+
+
+def test_equally_accurate_models_that_cannot_be_told_apart_are_both_best():
+    first = with_accuracy(make_result("first", 18.0), 60.0)
+    second = with_accuracy(make_result("second", 18.02), 60.0)
+    slow = with_accuracy(make_result("slow", 20.0), 60.0)
+    worse = with_accuracy(make_result("worse", 18.01), 59.0)
+    assert first.model_ms.p50 < second.model_ms.p50
+    best = find_pareto([slow, worse, second, first])
+    assert [result.model.name for result in best] == ["first", "second"]
