@@ -63,8 +63,16 @@ class Plot:
         """Lines across at up to `most` round values; the unit stands above `top`."""
         for tick in ticks(scale.low, scale.high, most):
             self.add("line", "grid", x1=LEFT, x2=WIDTH - RIGHT, y1=scale(tick), y2=scale(tick))
-            self.write(f"{tick:g}", "tick", LEFT - 6, scale(tick) + 4, "end")
+            self.write(spell_tick(tick), "tick", LEFT - 6, scale(tick) + 4, "end")
         self.write(unit, "tick", LEFT - 6, top - 14, "end")
+
+
+def spell_tick(value: float) -> str:
+    """As short as the room beside an axis: 100,000 as `100k`."""
+    for sign, factor in (("M", 1e6), ("k", 1e3)):
+        if abs(value) >= max(factor, 1e4):
+            return f"{value / factor:g}{sign}"
+    return f"{value:g}"
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:

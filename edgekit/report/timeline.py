@@ -18,6 +18,9 @@ _POINTS = 90
 _MOMENT_RUNS = 8
 _LANE = 84
 
+_MOST_MEDIANS = 5
+"""How many times the median the axis may reach for the sake of the longest runs."""
+
 
 def draw_timeline(result: Result, snapshots: Sequence[Snapshot]) -> ElementTree.Element:
     """The model's latency over the run: median and the middle 80 % of each moment, and its longest.
@@ -32,7 +35,9 @@ def draw_timeline(result: Result, snapshots: Sequence[Snapshot]) -> ElementTree.
     plot = Plot("Latency of the model alone over the run", HEIGHT + _LANE * len(lanes))
     model = result.model_ms
     low = min(moment.low for moments in turns for moment in moments)
-    top = min(model.max, model.p99 + (model.p99 - low))
+    longest = [moment.longest for moments in turns for moment in moments]
+    usual = min(float(np.percentile(longest, 90)), _MOST_MEDIANS * model.p50)
+    top = min(model.max, max(usual, model.p99 + (model.p99 - low)))
     began, ended = _find_span(chunks)
     x = Scale(began, ended, LEFT, WIDTH - RIGHT)
     y = Scale(low - (top - low) * 0.1, top, HEIGHT - BOTTOM, TOP)
