@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgekit.errors import OutputError
@@ -18,26 +20,49 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     Raises OutputError when the folder is missing or not writable, or the disk is full; nothing is
     left behind then, and an older file at `path` stays as it was.
     """
+    _write_together({path: content}, mode)
+
+
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Make `folder` and write files into it by name, all of them or none.
+
+    Raises OutputError; nothing is left behind then, folders that were made for them neither, and
+    older files stay as they were.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        path = _target(path)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise OutputError(_explain(path, error, len(content))) from error
-    temporary = Path(name)
+        make_folder(folder)
+        _write_together({folder / name: content for name, content in contents.items()}, 0o666)
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _write_together(contents: Mapping[Path, bytes], mode: int) -> None:
+    """Everything that a full disk could stop happens before the first file is replaced."""
+    written: dict[Path, Path] = {}
+    path, content = next(iter(contents.items()))
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(mode & ~umask)
-        temporary.replace(path)
+        for path, content in contents.items():
+            target = _target(path)
+            descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+            written[target] = Path(name)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(name).chmod(mode & ~umask)
+        for path, temporary in written.items():
+            temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(_explain(path, error, len(content))) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in written.values():
+            temporary.unlink(missing_ok=True)
 
 
 def check_destination(path: Path) -> None:

@@ -123,7 +123,7 @@ def command(
     """
     from edgekit.cli.demo import demo_video, find_demo_bundle
     from edgekit.cli.progress import Steps
-    from edgekit.profile.measure import DEFAULT_HALF_WIDTH, Benchmark
+    from edgekit.profile.measure import DEFAULT_HALF_WIDTH, DEFAULT_LIMIT_S, Benchmark
     from edgekit.profile.record import to_document
     from edgekit.report.write import PAGE_NAME, check_folder, write_report
 
@@ -154,6 +154,7 @@ def command(
             duration_s=duration,
             threads=threads,
             half_width=None if asked else DEFAULT_HALF_WIDTH,
+            limit_s=None if asked else DEFAULT_LIMIT_S,
             images=folder,
             tell=tell,
         ).run()

@@ -43,6 +43,7 @@ class Turns:
         self.loop: list[Timed] = []
         self.peak_bytes = 0
         self.threads: list[ThreadPoint] = []
+        self.threads_unknown: str | None = None
         self.layered = Layered()
         self.accuracy: Accuracy | None = None
 
@@ -91,6 +92,7 @@ def conclude(turns: Turns, origin_ns: int, snapshots: Sequence[Snapshot]) -> Res
         graph=graph,
         layers=turns.layered.layers,
         layers_unknown=turns.layered.unknown,
+        threads_unknown=turns.threads_unknown,
         model_power=energy_per_run(snapshots, _spans(turns.model, origin_ns), len(model_ms)),
         frame_power=energy_per_run(snapshots, _spans(turns.loop, origin_ns), len(frame_ms)),
         accuracy=turns.accuracy,

@@ -53,6 +53,12 @@ from edgekit.profile.trust import judge
 DEFAULT_DURATION_S = 8.0
 DEFAULT_HALF_WIDTH = 0.005
 """Medians known to ±0.5 % end a run that was given no duration."""
+DEFAULT_LIMIT_S = 36.0
+"""How long a run that was given no duration may take a model, its report apart."""
+_ROUNDS_END = 0.7
+_THREADS_END = 0.85
+"""Shares of that time: what has not begun by then is left out."""
+_LEFT_OUT = "left out, the time was up: give --duration to have it measured"
 _ROUND_S = 2.0
 _FEWEST_ROUNDS = 3
 _COLD_STARTS = 3
@@ -87,7 +93,9 @@ class Benchmark:
 
     `duration_s` is how long the model alone is measured at most, and again the loop, for each
     model; it ends earlier, after three rounds or more, once the 95 % interval of every median lies
-    within `half_width` of it (None: never). `images` are classified at the end.
+    within `half_width` of it (None: never). `limit_s` is how long the run should take a model: a
+    slow one gets three rounds, then fewer thread counts and no layers. `images` are classified at
+    the end.
     `tell` hears what is being done, one line a step.
     """
 
@@ -99,6 +107,7 @@ class Benchmark:
         duration_s: float = DEFAULT_DURATION_S,
         threads: int = 1,
         half_width: float | None = None,
+        limit_s: float | None = None,
         images: LabelledFolder | None = None,
         tell: Tell = lambda line: None,
         sensors: Sensors | None = None,
@@ -107,6 +116,8 @@ class Benchmark:
         _check_source(models, source)
         self._models = models
         self._half_width = half_width
+        self._limit_s = limit_s * len(models) if limit_s is not None else float("inf")
+        self._began_s = time.monotonic()
         self._images = images
         self._source = source
         self._duration_s = duration_s
@@ -121,6 +132,7 @@ class Benchmark:
     def run(self) -> Report:
         """Measure. Raises the EdgekitError of a model or source that cannot be used."""
         timer = read_timer()
+        self._began_s = time.monotonic()
         before = self._sensors.read()
         with contextlib.ExitStack() as processes:
             with Sampler(self._sensors) as sampler:
@@ -201,13 +213,18 @@ class Benchmark:
                 subject.model.append(self._time(subject, TimeModel(seconds=seconds)))
                 subject.loop.append(self._time(subject, TimeLoop(seconds=seconds)))
             self._pauses.append(self._sensors.read())
-            if number >= _FEWEST_ROUNDS and self._precise(subjects):
+            enough = self._precise(subjects) or self._is_late(_ROUNDS_END)
+            if number >= _FEWEST_ROUNDS and enough:
                 break
 
     def _precise(self, subjects: Sequence[Turns]) -> bool:
         if self._half_width is None:
             return False
         return all(subject.half_width() <= self._half_width for subject in subjects)
+
+    def _is_late(self, share: float) -> bool:
+        """Whether this share of the time that the run should take is over."""
+        return time.monotonic() - self._began_s > share * self._limit_s
 
     def _time(self, subject: Turns, request: Request) -> Timed:
         """One turn, and who else used the cores while it lasted."""
@@ -249,12 +266,18 @@ class Benchmark:
         seconds = min(_THREADS_LIMIT_S, self._duration_s * _THREAD_SHARE)
         on_gpu = subject.process.loaded.engine.gpu is not None
         for threads in () if on_gpu else count_threads(usable_cores()):
+            if self._is_late(_THREADS_END):
+                subject.threads_unknown = _LEFT_OUT
+                break
             self._tell(f"{subject.name}: {threads} thread{'s' if threads > 1 else ''}")
             request = TimeModel(seconds=seconds, threads=threads)
             timed = self._ask_watched("threads", subject, request)
             assert isinstance(timed, Timed)
             point = ThreadPoint(threads=threads, latency_ms=distribution_of(timed))
             subject.threads.append(point)
+        if self._is_late(1.0):
+            subject.layered = Layered(unknown=_LEFT_OUT)
+            return
         self._tell(f"{subject.name}: layers")
         seconds = min(_LAYERS_LIMIT_S, self._duration_s * _LAYERS_SHARE)
         layered = self._ask_watched("layers", subject, TimeLayers(seconds=seconds))

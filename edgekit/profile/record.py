@@ -167,6 +167,8 @@ class Result(Record, frozen=True, kw_only=True):
     layers: LayerTimes | None = None
     layers_unknown: str | None = None
     """Why there is no time by layer."""
+    threads_unknown: str | None = None
+    """Why some numbers of threads were not tried."""
     model_power: tuple[RailPower, ...] = ()
     """By rail, while the model ran alone."""
     frame_power: tuple[RailPower, ...] = ()

@@ -10,7 +10,7 @@ import msgspec
 
 from edgekit._version import __version__
 from edgekit.evaluation import Evaluation
-from edgekit.files import make_folder, write_atomic
+from edgekit.files import write_folder
 from edgekit.layer_sqnr import LayerSqnr
 from edgekit.report.html import add, add_plot, add_table, frame_page
 from edgekit.report.plot import BOTTOM, WIDTH, Plot, Scale
@@ -59,13 +59,15 @@ def list_steps(steps: dict[str, Evaluation]) -> tuple[Step, ...]:
 
 
 def write_accuracy(report: AccuracyReport, folder: Path) -> None:
-    """Write accuracy.json and accuracy.html, each whole or not at all.
+    """Write accuracy.json and accuracy.html, both of them or none.
 
-    Raises OutputError when `folder` cannot be made or written to.
+    Raises OutputError when `folder` cannot be made or written to; nothing is left behind then.
     """
-    make_folder(folder)
-    write_atomic(folder / JSON_NAME, msgspec.json.format(msgspec.json.encode(report), indent=1))
-    write_atomic(folder / PAGE_NAME, render_page(report).encode())
+    contents = {
+        JSON_NAME: msgspec.json.format(msgspec.json.encode(report), indent=1),
+        PAGE_NAME: render_page(report).encode(),
+    }
+    write_folder(folder, contents)
 
 
 def render_page(report: AccuracyReport) -> str:

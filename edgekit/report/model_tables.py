@@ -171,6 +171,7 @@ def _model_table(result: Result) -> Table:
             ("runtime", f"{engine.runtime} {engine.version}"),
             *([("built on it in", f"{engine.build_s:.1f} s")] if engine.build_s else []),
             *_kernel_rows(result),
+            *([("more threads", result.threads_unknown)] if result.threads_unknown else []),
             *([("time by layer", result.layers_unknown)] if result.layers_unknown else []),
         ),
         numeric=False,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgekit.errors import OutputError
-from edgekit.files import make_folder, write_atomic
+from edgekit.files import write_folder
 from edgekit.profile.record import RECORD_NAME, BoardsReport, Report, encode_report
 from edgekit.report.rendering import render
 
@@ -27,44 +25,7 @@ def write_report(report: Report | BoardsReport, folder: Path) -> None:
         MARKDOWN_NAME: rendering.markdown().encode(),
         PAGE_NAME: rendering.html().encode(),
     }
-    with _made_folder(folder):
-        _write_together({folder / name: content for name, content in contents.items()})
-
-
-@contextlib.contextmanager
-def _made_folder(folder: Path) -> Iterator[None]:
-    """Make `folder` and its parents; those that were made go again when the work fails."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        make_folder(folder)
-        yield
-    except BaseException:
-        for path in missing:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise
-
-
-def _write_together(contents: Mapping[Path, bytes]) -> None:
-    """Everything that a full disk could stop happens before the first file is replaced."""
-    written: dict[Path, Path] = {}
-    try:
-        for path, content in contents.items():
-            target = path.resolve()  # a link stays, what it points to is replaced
-            written[target] = target.with_name(f".{target.name}.{os.getpid()}")
-            write_atomic(written[target], content)
-        for target, temporary in written.items():
-            temporary.replace(target)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {error.filename2 or error.filename}: {error.strerror}: choose another"
-            " place with -o"
-        ) from error
-    finally:
-        for temporary in written.values():
-            temporary.unlink(missing_ok=True)
+    write_folder(folder, contents)
 
 
 def check_folder(folder: Path) -> None:
