@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,6 +58,8 @@ class Agent:
         self._cleaning = threading.RLock()  # a signal may come while it is held
         self._program: subprocess.Popen[bytes] | None = None
         self._starting = self._signalled = False
+        self._arranging: int | None = None
+        """The thread that makes or deletes folders."""
         self._made: list[Path] = []
         self._base: Path | None = None
         self._folder: Path | None = None
@@ -139,7 +141,8 @@ class Agent:
         os.environ.setdefault("HOME", str(home))
         cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
         base = self._base = cache / "edgekit" / "benchmark"
-        self._take_lock(base)
+        with self._alone():
+            self._take_lock(base)
         for abandoned in base.glob("run-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
         for other in base.glob("edgekit-*"):
@@ -162,6 +165,25 @@ class Agent:
             machine=platform.machine(),
         )
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One agent at a time makes and deletes folders: else one that is refused may have made
+        what the other works in, and neither could delete it. Waits no longer than `_GRACE_S`, and
+        not where a home cannot be locked (NFS)."""
+        nested = self._arranging == threading.get_ident()  # a signal came in the midst of it
+        with contextlib.ExitStack() as held:
+            if not nested:
+                with contextlib.suppress(OSError):
+                    home = os.open(Path.home(), os.O_RDONLY)
+                    held.callback(os.close, home)
+                    _wait_for_lock(home)
+                self._arranging = threading.get_ident()
+            try:
+                yield
+            finally:
+                if not nested:
+                    self._arranging = None
+
     def _take_lock(self, base: Path) -> None:
         """Make `base` and hold its lock: for as long as this process lives, the kernel sees to it.
 
@@ -169,11 +191,11 @@ class Agent:
         with what is there.
         """
         for _ in range(_TRIES):
-            for folder in reversed((base, *base.parents)):
-                with contextlib.suppress(FileExistsError):
-                    folder.mkdir()
-                    self._made.append(folder)
             try:
+                for folder in reversed((base, *base.parents)):
+                    with contextlib.suppress(FileExistsError):
+                        folder.mkdir()
+                        self._made.append(folder)
                 lock = (base / "lock").open("wb")
             except FileNotFoundError:
                 continue
@@ -303,10 +325,11 @@ class Agent:
             for folder in (self._folder, self._environment):
                 if folder is not None:
                     shutil.rmtree(folder, ignore_errors=True)
-            for path in reversed(self._made):
-                with contextlib.suppress(OSError):  # others have put something there meanwhile
-                    path.rmdir() if path.is_dir() else path.unlink()
-            self._made.clear()
+            with self._alone():
+                for path in reversed(self._made):
+                    with contextlib.suppress(OSError):  # others have put something there meanwhile
+                        path.rmdir() if path.is_dir() else path.unlink()
+                self._made.clear()
 
     def _end_program(self) -> None:
         """All of the program's process group, by request and then by force."""
@@ -330,6 +353,19 @@ class Agent:
             free = shutil.disk_usage(place).free
             return f"no space left there ({free:,} bytes free in {place}): free some space"
         return f"{error.strerror or error} there: {error.filename or self._folder}"
+
+
+def _wait_for_lock(descriptor: int) -> None:
+    """Raises OSError where it cannot be locked, or is not free in time."""
+    end_s = time.monotonic() + _GRACE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(0.01)
 
 
 def _group_lives(program: subprocess.Popen[bytes]) -> bool:
