@@ -226,3 +226,14 @@ def test_address_that_serves_no_video() -> None:
         with pytest.raises(SourceError, match="answers, but no video comes from there"):
             make_source(url).open()
         server.shutdown()
+
+
+def test_a_camera_keeps_nothing_of_its_frames() -> None:
+    """What is kept of a film's frames, to tell whether it is whole, would grow for ever."""
+    with serve_mjpeg(frames=20, interval_s=0.01) as url:
+        source = NetworkSource(url)
+        source.open()
+        for _ in range(8):
+            assert source.read() is not None
+        assert source._timeline.frames == 0
+        source.close()

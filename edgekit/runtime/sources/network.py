@@ -84,7 +84,8 @@ class NetworkSource(CaptureSource):
         pixels = self._retrieve(buffer) if captured_ns is not None else None
         if pixels is not None and captured_ns is not None:
             stamp_ms = self._get("POS_MSEC")
-            self._timeline.add((stamp_ms or 0.0) / 1e3)
+            if not self.is_live:  # a camera's would grow for ever
+                self._timeline.add((stamp_ms or 0.0) / 1e3)
             return self._frame(pixels, captured_ns, stamp_ms=stamp_ms)
         if not self.is_live and self._frames:
             self._check_whole()
