@@ -20,25 +20,9 @@ if TYPE_CHECKING:
     from edgekit.profile.measure import LabelledFolder
 
 
-class _SeveralOrOne(click.Parameter):
-    """Any number of values; `edgekit.toml` may name a single one without brackets."""
-
-    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        return super().type_cast_value(ctx, (value,) if isinstance(value, str) else value)
-
-
-class Models(_SeveralOrOne, click.Argument):
-    """Model files."""
-
-
-class Hosts(_SeveralOrOne, click.Option):
-    """Boards, as ssh names them."""
-
-
 @click.command("benchmark")
 @click.argument(
     "bundle",
-    cls=Models,
     nargs=-1,
     metavar="[BUNDLE|FILE.tflite]...",
     type=click.Path(path_type=Path),
@@ -89,7 +73,6 @@ class Hosts(_SeveralOrOne, click.Option):
 @click.option(
     "--host",
     "hosts",
-    cls=Hosts,
     multiple=True,
     metavar="HOST",
     help="Measure on another board, as ssh names it (pi@board); several times for several boards,"
