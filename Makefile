@@ -48,6 +48,7 @@ test: setup ## lint, types and tests
 	$(BIN)/ruff format --check --extend-exclude build .
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file benchmarks/mypy.ini
+	$(BIN)/lint-imports
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 test-all: ## make test, and the networks at full resolution: about half an hour

@@ -21,11 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekit.bundle import open_bundle
-from edgekit.profile.measured_process import MeasuredProcess
-from edgekit.profile.messages import Load, Settle, TimeModel
+from edgekit.bundle import is_bundle, open_bundle
+from edgekit.profile.worker_process import MeasuredProcess
+from edgekit.profile.worker_protocol import Load, Settle, TimeModel
 from edgekit.resources import resource
-from edgekit.runtime.classifier import is_bundle
 
 LIMIT = 0.03
 BARE_LOOP = """

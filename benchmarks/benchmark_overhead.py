@@ -18,16 +18,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgekit.profile.board import read_timer
-from edgekit.profile.measured_input import RepeatedSource, open_classifier
-from edgekit.profile.stage_clock import StageTimes
+from edgekit.board.machine import read_timer
+from edgekit.outputs.console import JsonLines
+from edgekit.preprocess import preprocess
+from edgekit.profile.worker_input import RepeatedSource, open_classifier
 from edgekit.resources import resource
 from edgekit.runtime.classifier import TOP_CLASSES
-from edgekit.runtime.frame import Frame
-from edgekit.runtime.preprocess import preprocess
-from edgekit.runtime.result import Result, ResultOptions, classify_capture
-from edgekit.runtime.sinks import JsonLines
-from edgekit.runtime.sources import make_source
+from edgekit.runtime.classify_frame import Result, ResultOptions, classify_capture
+from edgekit.runtime.stage_clock import StageTimes
+from edgekit.sources.base import Frame
+from edgekit.sources.open_source import make_source
 
 LIMIT = 0.01
 CLOCK_READINGS = 9

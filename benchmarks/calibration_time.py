@@ -18,12 +18,12 @@ import torch
 from torch.fx import GraphModule
 
 from edgekit.checkpoint import load_checkpoint
-from edgekit.quantize.annotate import plan_for_litert
-from edgekit.quantize.calibration import CalibrationImages
+from edgekit.quantize.calibration_images import CalibrationImages
+from edgekit.quantize.litert_plan import plan_for_litert
 from edgekit.quantize.ranges import RangeMethod, choose_range
 from edgekit.quantize.statistics import TensorStatistics, gather_statistics
 from edgekit.rewrite.export import export_program
-from edgekit.rewrite.pixels import border_offset, take_pixels
+from edgekit.rewrite.passes.input_pixels import border_offset, take_pixels
 
 
 def resident_bytes() -> int:

@@ -40,10 +40,10 @@ from deployment_variants import (
     write_variants,
 )
 
-from edgekit.conversion import limit_threads
+from edgekit.conversion.convert import limit_threads
+from edgekit.engines.tflite_graph import list_operators, open_interpreter
 from edgekit.models import FAMILIES, find_family
 from edgekit.models.cost import count_family
-from edgekit.profile.graph import list_operators, open_interpreter
 from edgekit.quantize.recipe import load_recipe
 from edgekit.report.wording import spell_count, spell_ms
 

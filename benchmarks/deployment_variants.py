@@ -20,17 +20,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgekit.conversion.request import make_float_program
 from edgekit.models import FAMILIES
 from edgekit.progress import Progress
-from edgekit.quantize import quiet  # noqa: F401  before torchao
-from edgekit.quantize.calibration import CalibrationImages
+from edgekit.quantize import third_party_warnings  # noqa: F401  before torchao
+from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.pipeline import calibrate
 from edgekit.quantize.recipe import Recipe
 from edgekit.rewrite.export import export_program, trace
-from edgekit.rewrite.passes import FLOAT_PASSES, INTEGER_PASSES, run_passes
+from edgekit.rewrite.pipeline import FLOAT_PASSES, INTEGER_PASSES, run_passes
 from edgekit.spec import InputSpec
-from edgekit.targets.artifact import make_float_program
-from edgekit.targets.pi import PIXEL_OFFSET, TFLiteWriter
+from edgekit.targets.tflite import PIXEL_OFFSET, TFLiteWriter
 
 PLAIN_FLOAT, PLAIN_INT8 = "plain float", "plain int8"
 EDGEKIT_FLOAT, EDGEKIT_PIXELS, EDGEKIT_INT8 = (
@@ -148,7 +148,7 @@ def write_variants(name: str, photographs: Path, count: int, recipe: Recipe) -> 
         pixels.start(make_float_program(program, spec, PIXEL_OFFSET), spec.height, spec.width)
         run_passes(program, INTEGER_PASSES)
         quantized = calibrate(
-            program, spec.normalization, images, recipe, symmetric=False, say=Progress()
+            program, spec.normalization, images, recipe, symmetric=False, progress=Progress()
         ).quantize()
         integer.start(quantized.program, spec.height, spec.width)
         differences = measure_differences(name)

@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edgekit.engines.tensorrt.cuda import Cuda, CudaPython, PyCuda
 from edgekit.errors import EngineError
-from edgekit.runtime.tensorrt.cuda import Cuda, CudaPython, PyCuda
 
 IMAGE_BYTES = 224 * 224 * 3
 BLOCK_BYTES = 64 << 20

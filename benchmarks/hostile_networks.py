@@ -32,20 +32,22 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
+from edgekit.arrays import Logits, Pixels
 from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
-from edgekit.conversion import convert, default_class_names, run_float
+from edgekit.conversion.convert import convert, default_class_names
+from edgekit.conversion.float_reference import run_float
+from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
+from edgekit.engines.open_engine import is_onnx, open_engine
 from edgekit.images import list_images, read_image
+from edgekit.metrics import ParityMeter
 from edgekit.models.layers import ConvBN
-from edgekit.parity import Logits, ParityMeter
+from edgekit.preprocess import preprocess
 from edgekit.progress import Progress
-from edgekit.quantize.calibration import BATCH, CalibrationImages
+from edgekit.quantize.calibration_images import BATCH, CalibrationImages
 from edgekit.quantize.pipeline import Calibrated, calibrate
 from edgekit.quantize.recipe import Recipe, load_recipe
 from edgekit.rewrite.export import export_program
-from edgekit.runtime.onnx_runtime import OnnxRuntimeEngine
-from edgekit.runtime.opening import is_onnx, open_engine
-from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.spec import Target
 
 LARGEST_FACTOR = 1000.0
@@ -178,7 +180,7 @@ def prepare(network: Network, recipe: Recipe, target: Target) -> Calibrated:
         CalibrationImages(network.calibration, spec),
         recipe,
         symmetric=target == "jetson",
-        say=Progress(),
+        progress=Progress(),
     )
 
 

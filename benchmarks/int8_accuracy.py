@@ -47,19 +47,20 @@ from bundle_accuracy import CHECKPOINTS
 from int8_other_tools import ENVIRONMENTS, THREADS, TOOLS
 from int8_plot import Row, merge, print_table, write_plot
 
+from edgekit.arrays import Logits, Pixels
 from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
-from edgekit.conversion import run_float
+from edgekit.conversion.builder_check import check_with_builder
+from edgekit.conversion.float_reference import run_float
+from edgekit.engines.onnx_runtime import OnnxRuntimeEngine, import_onnx_runtime
+from edgekit.engines.open_engine import is_onnx, open_engine
+from edgekit.engines.tflite_graph import open_interpreter
 from edgekit.errors import ConversionError, EdgekitError
 from edgekit.images import list_images, read_image, read_labels
-from edgekit.parity import Logits, ParityMeter
-from edgekit.profile.graph import open_interpreter
+from edgekit.metrics import ParityMeter
+from edgekit.preprocess import preprocess
 from edgekit.quantize.recipe import load_recipe
-from edgekit.runtime.onnx_runtime import OnnxRuntimeEngine, import_onnx_runtime
-from edgekit.runtime.opening import is_onnx, open_engine
-from edgekit.runtime.preprocess import Pixels, preprocess
 from edgekit.spec import InputSpec
-from edgekit.targets.builder_check import check_with_builder
 
 CALIBRATION_IMAGES = 200
 LIMIT_S = 1200

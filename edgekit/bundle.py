@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from edgekit.errors import BundleError
 from edgekit.files import write_atomic
-from edgekit.spec import ModelSpec, Precision, Record, Target
+from edgekit.spec import ModelSpec, Parity, Precision, Record, Target
 
 SCHEMA_VERSION = 1
 SUFFIX = ".edgekit"
@@ -27,14 +27,6 @@ MODEL_MEMBERS: dict[Target, str] = {"pi": "model.tflite", "jetson": "model.onnx"
 REFERENCE_MEMBERS: dict[Target, str] = {"pi": "reference.tflite", "jetson": "reference.onnx"}
 HALF_MEMBER = "model-fp16.onnx"
 """The second candidate of a Jetson bundle of precision `best`."""
-
-
-class Parity(Record, frozen=True, kw_only=True):
-    """The artifact against the float original: percent of equal top classes, dB, image count."""
-
-    agreement: float
-    sqnr_db: float
-    images: int
 
 
 class Origin(Record, frozen=True, kw_only=True):
@@ -260,3 +252,14 @@ def _dump_array(array: npt.NDArray[Any]) -> bytes:
 def _load_array(content: bytes) -> npt.NDArray[Any]:
     array: npt.NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
     return array
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether `path` is spelled, or begins, like a bundle rather than a plain model file."""
+    if path.suffix == ".edgekit":
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
+from edgekit.arrays import Pixels
 from edgekit.errors import ImageError
-from edgekit.runtime.preprocess import Pixels
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -28,6 +27,8 @@ def read_image(path: Path) -> Pixels:
 
     Raises ImageError when it is missing or cannot be decoded.
     """
+    import cv2
+
     try:
         encoded = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except OSError as error:

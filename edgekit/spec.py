@@ -7,7 +7,7 @@ msgspec alone. Pixels are always RGB, 0-255; sizes are pixels; `(N, H, W, 3)` is
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -130,3 +130,39 @@ class Prediction(Record, frozen=True, kw_only=True):
     @property
     def score(self) -> float:
         return self.top[0].score
+
+
+class Parity(Record, frozen=True, kw_only=True):
+    """The artifact against the float original: percent of equal top classes, dB, image count."""
+
+    agreement: float
+    sqnr_db: float
+    images: int
+
+
+_MOST = 1e15
+
+
+_MOST_COUNTED = 10**18
+
+
+Positive = Annotated[float, msgspec.Meta(ge=1e-9, le=_MOST)]
+
+
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=_MOST)]
+
+
+Bounded = Annotated[float, msgspec.Meta(ge=-_MOST, le=_MOST)]
+
+
+PositiveCount = Annotated[int, msgspec.Meta(ge=1, le=_MOST_COUNTED)]
+
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST_COUNTED)]
+
+
+Share = Annotated[float, msgspec.Meta(ge=-1, le=_MOST)]
+"""A change of something positive: it cannot lose more than all of itself."""
+
+
+Percentage = Annotated[float, msgspec.Meta(ge=0, le=100)]

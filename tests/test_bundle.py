@@ -18,10 +18,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgekit.bundle import Golden, Manifest, Origin, Parity, open_bundle, write_bundle
+from edgekit.bundle import (
+    Golden,
+    Manifest,
+    Origin,
+    open_bundle,
+    write_bundle,
+)
 from edgekit.errors import BundleError, OutputError
 from edgekit.files import check_destination, make_folder, write_atomic
-from edgekit.spec import InputSpec, ModelSpec
+from edgekit.spec import InputSpec, ModelSpec, Parity
 
 MODEL = b"\x1c\x00\x00\x00TFL3" + bytes(range(256)) * 40
 SPEC = ModelSpec(

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import torch
 
+from edgekit.arrays import Pixels
 from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.images import find_labelled_images, read_class_names, read_image
-from edgekit.runtime.preprocess import Pixels, preprocess
+from edgekit.preprocess import preprocess
 from edgekit.spec import InputSpec
 from edgekit.toml import read_toml
 

@@ -17,19 +17,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgekit.arrays import Logits, Pixels
 from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
-from edgekit.conversion import Conversion, convert, limit_threads, run_float
-from edgekit.evaluation import Evaluation, Reference, evaluate_steps
+from edgekit.conversion.convert import Conversion, convert, limit_threads
+from edgekit.conversion.float_reference import run_float
+from edgekit.engines.open_engine import open_engine
+from edgekit.evaluation.accuracy import Evaluation, Reference, evaluate_steps
 from edgekit.images import find_labelled_images, read_class_names
-from edgekit.parity import Logits
 from edgekit.progress import Progress
-from edgekit.quantize.calibration import CalibrationImages
+from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.pipeline import calibrate
 from edgekit.quantize.recipe import load_recipe
 from edgekit.rewrite.export import export_program
-from edgekit.runtime.opening import open_engine
-from edgekit.runtime.preprocess import Pixels
 
 HERE = Path(__file__).parent
 INPUT_SIZE = 64
@@ -97,7 +97,7 @@ def convert_for_pi(checkpoint: Checkpoint, output: Path, recipe: str) -> Convers
         recipe=load_recipe(recipe),
         class_names=read_class_names(HERE / "class_names.txt"),
         keep_reference=False,
-        say=say(checkpoint),
+        progress=say(checkpoint),
     )
 
 
@@ -110,7 +110,7 @@ def build_symmetric(checkpoint: Checkpoint, recipe: str) -> Callable[[Pixels], L
         CalibrationImages(HERE / "images", spec),
         load_recipe(recipe),
         symmetric=True,
-        say=say(checkpoint),
+        progress=say(checkpoint),
     ).quantize()
 
     def infer(pixels: Pixels) -> Logits:
@@ -136,7 +136,7 @@ class _Lines(Progress):
     def __init__(self, family: str) -> None:
         self._family = family
 
-    def __call__(self, text: str) -> None:
+    def step(self, text: str) -> None:
         print(f"{self._family}: {text}", file=sys.stderr, flush=True)
 
 

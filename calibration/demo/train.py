@@ -20,7 +20,7 @@ from pens import Digits, Plane, draw_felt, draw_fine, load_split
 from render import render, sample_look
 
 from edgekit.models import FAMILIES
-from edgekit.runtime.preprocess import preprocess
+from edgekit.preprocess import preprocess
 from edgekit.spec import InputSpec
 
 HERE = Path(__file__).parent

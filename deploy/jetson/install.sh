@@ -168,7 +168,7 @@ OpenCV       $opencv
 cuda-python  $cuda
 edgekit      $edgekit
 END
-reason=$("$python" -c 'from edgekit.runtime.tensorrt.opening import why_unavailable as why
+reason=$("$python" -c 'from edgekit.engines.tensorrt.engine_provider import why_unavailable as why
 print(why() or "")' 2>&1) || reason=$(tail -n 1 <<<"$reason")
 [ -z "$reason" ] || echo "warning: installed, but the GPU cannot be used yet: $reason" >&2
 echo "next: $venv/bin/edgekit build my.edgekit   (without a bundle: the built-in demo)"

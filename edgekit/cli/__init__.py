@@ -74,7 +74,7 @@ def main() -> NoReturn:
     """The console script: run the command line, and end the process with its exit code."""
     _open_standard_streams()
     code = run_command_line()
-    if "edgekit.runtime.background" in sys.modules:
+    if "edgekit.background_thread" in sys.modules:
         _leave_hanging_threads(code)
     sys.exit(code)
 
@@ -93,7 +93,7 @@ def run_command_line() -> int:
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
-        from edgekit.runtime.secrets import hide_in_text
+        from edgekit.text import hide_in_text
 
         told = io.StringIO()
         error.show(told)
@@ -117,8 +117,7 @@ def run_command_line() -> int:
 
 def _make_fit(message: str) -> str:
     """On one line, and without the passwords of addresses, wherever it came from."""
-    from edgekit.runtime.secrets import hide_in_text
-    from edgekit.text import one_line
+    from edgekit.text import hide_in_text, one_line
 
     return hide_in_text(one_line(message))
 
@@ -126,7 +125,7 @@ def _make_fit(message: str) -> str:
 def _leave_hanging_threads(code: int) -> None:
     """Exit here where a thread is still in native code (a video that opens, a stuck driver): it
     would wake while Python ends, which aborts the process."""
-    from edgekit.runtime.background import Background
+    from edgekit.background_thread import Background
 
     if any(isinstance(thread, Background) for thread in threading.enumerate()):
         for stream in (sys.stdout, sys.stderr):

@@ -17,7 +17,7 @@ from edgekit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from edgekit.profile.measure import LabelledFolder
+    from edgekit.profile.benchmark import LabelledFolder
 
 
 @click.command("benchmark")
@@ -104,11 +104,12 @@ def command(
     Without a BUNDLE: the one of edgekit.toml, else the built-in demo. Several take turns.
     With --host edgekit is put on the board where it lacks it, and taken away again.
     """
-    from edgekit.cli.demo import demo_video, find_demo_bundle
     from edgekit.cli.progress import Steps
-    from edgekit.profile.measure import DEFAULT_HALF_WIDTH, DEFAULT_LIMIT_S, Benchmark
+    from edgekit.profile.benchmark import DEFAULT_HALF_WIDTH, DEFAULT_LIMIT_S, Benchmark
     from edgekit.profile.record import to_document
     from edgekit.report.write import PAGE_NAME, check_folder, write_report
+    from edgekit.resources import demo_video
+    from edgekit.runtime.load_model import find_demo_bundle
 
     check_folder(output)
     asked = ctx.get_parameter_source("duration") is not click.core.ParameterSource.DEFAULT
@@ -139,7 +140,7 @@ def command(
             half_width=None if asked else DEFAULT_HALF_WIDTH,
             limit_s=None if asked else DEFAULT_LIMIT_S,
             images=folder,
-            tell=tell,
+            tell=tell.step,
         ).run()
         write_report(report, output)
     if as_json:
@@ -153,7 +154,7 @@ def command(
 def _labelled_folder(images: Path | None, labels: Path | None) -> LabelledFolder | None:
     """Checked before anything is measured. Raises ImageError."""
     from edgekit.errors import ImageError
-    from edgekit.profile.measure import LabelledFolder
+    from edgekit.profile.benchmark import LabelledFolder
 
     if images is None:
         if labels is not None:

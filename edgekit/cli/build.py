@@ -12,7 +12,7 @@ from edgekit.cli.options import interrupt_on_sigterm, json_option, origin, print
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle
     from edgekit.cli.progress import Steps
-    from edgekit.runtime.tensorrt.opening import Candidate, Machine, Provided
+    from edgekit.engines.tensorrt.engine_provider import Candidate, Machine, Provided
 
 
 @click.command("build")
@@ -29,13 +29,13 @@ def command(ctx: click.Context, /, bundle: Path | None, force: bool, as_json: bo
     from edgekit.cli.progress import Steps
 
     if bundle is None:
-        from edgekit.cli.demo import demo_jetson_bundle
+        from edgekit.resources import demo_jetson_bundle
 
         bundle = demo_jetson_bundle()
     opened = _open(bundle)
     if not as_json:
         say(f"bundle {bundle} ({origin(ctx, 'bundle')})")
-    from edgekit.runtime.tensorrt.opening import find_machine
+    from edgekit.engines.tensorrt.engine_provider import find_machine
 
     with Steps(quiet=as_json) as steps, interrupt_on_sigterm():
         machine = find_machine()
@@ -49,9 +49,8 @@ def command(ctx: click.Context, /, bundle: Path | None, force: bool, as_json: bo
 
 
 def _open(path: Path) -> Bundle:
-    from edgekit.bundle import open_bundle
+    from edgekit.bundle import is_bundle, open_bundle
     from edgekit.errors import BundleError
-    from edgekit.runtime.classifier import is_bundle
 
     if path.is_file() and not is_bundle(path):
         raise BundleError(
@@ -69,7 +68,7 @@ def _open(path: Path) -> Bundle:
 
 def _choose(machine: Machine, bundle: Bundle, steps: Steps, *, force: bool) -> Candidate:
     """What to build: of `best` the precision that wins on this GPU, without one int8."""
-    from edgekit.runtime.tensorrt.opening import Candidate, choose
+    from edgekit.engines.tensorrt.engine_provider import Candidate, choose
 
     precision = bundle.manifest.precision
     if precision != "best":
@@ -84,12 +83,12 @@ def _choose(machine: Machine, bundle: Bundle, steps: Steps, *, force: bool) -> C
 
 
 def _provide(machine: Machine, candidate: Candidate, steps: Steps, *, force: bool) -> Provided:
-    from edgekit.runtime.tensorrt.opening import provide_engine
+    from edgekit.engines.tensorrt.engine_provider import provide_engine
 
     return provide_engine(
         machine,
         candidate,
-        say=steps,
+        say=steps.step,
         progress=lambda phase, share: steps.show(f"{phase} {share:.0%}"),
         force=force,
         must_store=True,

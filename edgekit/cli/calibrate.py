@@ -12,8 +12,8 @@ from edgekit.cli.checkpoint_options import NAMES, checkpoint_options, load
 from edgekit.cli.options import FiniteRange, interrupt_on_sigterm, json_option, print_json, say
 
 if TYPE_CHECKING:
-    from edgekit.quantize.table import StatisticsTable
-    from edgekit.runtime.recording import Recording
+    from edgekit.quantize.statistics_table import StatisticsTable
+    from edgekit.sources.frame_recorder import Recording
     from edgekit.spec import Target
 
 RECORDING = ("camera", "source", "count", "every", "limit")
@@ -86,9 +86,15 @@ def _record(options: Mapping[str, Any], *, as_json: bool) -> None:
     from edgekit.cli.progress import Steps
     from edgekit.cli.run import keep_output_apart
     from edgekit.errors import SettingsError
-    from edgekit.runtime.recording import COUNT, EVERY_S, LIMIT_S, format_recording, record_frames
-    from edgekit.runtime.sources import make_source
-    from edgekit.runtime.stop import stop_on_signals
+    from edgekit.runtime.stop_signals import stop_on_signals
+    from edgekit.sources.frame_recorder import (
+        COUNT,
+        EVERY_S,
+        LIMIT_S,
+        format_recording,
+        record_frames,
+    )
+    from edgekit.sources.open_source import make_source
 
     if options["output"] is None:
         raise SettingsError("the frames need a folder to go to: add -o DIR")
@@ -106,7 +112,7 @@ def _record(options: Mapping[str, Any], *, as_json: bool) -> None:
         steps.update(recording.kept, count)
 
     with Steps(quiet=as_json) as steps, stop_on_signals() as stop:
-        steps(f"recording {count} frames from {make_source(named).describe()}")
+        steps.step(f"recording {count} frames from {make_source(named).describe()}")
         recording = record_frames(
             make_source(named),
             options["output"],
@@ -129,7 +135,7 @@ def _write_statistics(options: Mapping[str, Any], *, as_json: bool) -> None:
 
     given = options
     if options["checkpoint"] is None:
-        from edgekit.cli.demo import demo_checkpoint
+        from edgekit.resources import demo_checkpoint
 
         options = demo_checkpoint(options)
     path = Path(options["checkpoint"])
@@ -146,18 +152,18 @@ def _write_statistics(options: Mapping[str, Any], *, as_json: bool) -> None:
     output = options["output"] or Path(f"{name_stem(path)}-{target}.json")
     check_destination(output)
     with Steps(quiet=as_json) as steps, interrupt_on_sigterm():
-        steps("loading PyTorch and the checkpoint")
+        steps.step("loading PyTorch and the checkpoint")
         checkpoint = load(path, options)
-        from edgekit.conversion import limit_threads
-        from edgekit.quantize.calibration import CalibrationImages
+        from edgekit.conversion.convert import limit_threads
+        from edgekit.conversion.request import Request, gather_table
+        from edgekit.quantize.calibration_images import CalibrationImages
         from edgekit.quantize.recipe import DEFAULT_RECIPE, load_recipe
-        from edgekit.quantize.table import write_table
-        from edgekit.targets.artifact import Request, gather_table
+        from edgekit.quantize.statistics_table import write_table
 
         limit_threads()
         recipe = load_recipe(options["recipe"] or DEFAULT_RECIPE)
         images = CalibrationImages(options["calibration"], checkpoint.spec.input)
-        request = Request(checkpoint, images, "int8", recipe, keep_reference=False, say=steps)
+        request = Request(checkpoint, images, "int8", recipe, keep_reference=False, progress=steps)
         table = gather_table(request, target, output.absolute().parent)
         write_table(output, table)
     for warning in images.warnings:

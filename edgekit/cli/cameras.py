@@ -9,14 +9,14 @@ import click
 from edgekit.cli.options import json_option, print_json, say
 
 if TYPE_CHECKING:
-    from edgekit.runtime.sources.devices import VideoDevice
+    from edgekit.sources.v4l2_devices import VideoDevice
 
 
 @click.command("cameras")
 @json_option
 def command(as_json: bool) -> None:
     """List the video devices, and which of them give frames. No camera is started."""
-    from edgekit.runtime.sources.devices import list_devices
+    from edgekit.sources.v4l2_devices import list_devices
 
     devices = list_devices()
     if as_json:

@@ -28,10 +28,10 @@ POOR_AGREEMENT, POOR_SQNR_DB = 80.0, 10.0
 
 if TYPE_CHECKING:
     from edgekit.cli.progress import Steps
-    from edgekit.conversion import Conversion
+    from edgekit.conversion.convert import Conversion
+    from edgekit.conversion.mixed_precision import MixedPrecision
     from edgekit.images import LabelledImage
-    from edgekit.targets.budget import MixedPrecision
-    from edgekit.targets.pi import Writers
+    from edgekit.targets.tflite import Writers
 
 
 @click.command()
@@ -105,7 +105,7 @@ def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     from edgekit.cli.progress import Steps
 
     if options["checkpoint"] is None:
-        from edgekit.cli.demo import demo_checkpoint
+        from edgekit.resources import demo_checkpoint
 
         options = demo_checkpoint(options)
     if not as_json:
@@ -115,7 +115,7 @@ def command(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     with Steps(quiet=as_json) as steps, interrupt_on_sigterm():
         conversion = _convert(options, steps)
     if as_json:
-        from edgekit.conversion import describe
+        from edgekit.conversion.convert import describe
 
         inputs = {name: str(options[name]) for name in ("checkpoint", "calibration")}
         print_json(describe(conversion) | inputs)
@@ -139,7 +139,7 @@ def _convert(options: Mapping[str, Any], steps: Steps) -> Conversion:
         steps.note("no --calibration: the demo's images are compared on and kept as golden images")
     if options["target"] == "jetson":
         return _convert_with(None, options, steps)
-    from edgekit.targets.pi import open_writers
+    from edgekit.targets.tflite import open_writers
 
     keep_reference = not options["no_reference"]
     with open_writers(precision=options["precision"], keep_reference=keep_reference) as writers:
@@ -177,13 +177,13 @@ def _check_options(options: Mapping[str, Any]) -> None:
 def _convert_with(writers: Writers | None, options: Mapping[str, Any], steps: Steps) -> Conversion:
     """The conversion, now that the worker processes are on their way."""
     path: Path = options["checkpoint"]
-    steps("loading PyTorch and the checkpoint")
+    steps.step("loading PyTorch and the checkpoint")
     checkpoint = load(path, options)
-    from edgekit.cli.demo import demo_images
-    from edgekit.conversion import convert, default_class_names, limit_threads
+    from edgekit.conversion.convert import convert, default_class_names, limit_threads
     from edgekit.images import read_class_names
     from edgekit.quantize.recipe import load_recipe
-    from edgekit.quantize.table import open_calibration
+    from edgekit.quantize.statistics_table import open_calibration
+    from edgekit.resources import demo_images
 
     limit_threads()
     names = options["class_names"]
@@ -201,7 +201,7 @@ def _convert_with(writers: Writers | None, options: Mapping[str, Any], steps: St
         validation=_read_validation(options["validation"], class_names),
         keep_reference=not options["no_reference"],
         writers=writers,
-        say=steps,
+        progress=steps,
     )
 
 

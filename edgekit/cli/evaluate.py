@@ -15,11 +15,11 @@ from edgekit.cli.options import json_option, print_json, say
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle
     from edgekit.checkpoint import Checkpoint
-    from edgekit.evaluation import Evaluation, Reference
+    from edgekit.engines.base import Engine
+    from edgekit.evaluation.accuracy import Evaluation, Reference
+    from edgekit.evaluation.layer_sqnr import LayerSqnr
     from edgekit.images import LabelledImage
-    from edgekit.layer_sqnr import LayerSqnr
     from edgekit.report.accuracy import AccuracyReport, Step
-    from edgekit.runtime.engine import Engine
     from edgekit.spec import InputSpec
 
 LAYER_IMAGES = 16
@@ -69,7 +69,8 @@ LAYER_IMAGES = 16
 def command(bundle: Path, as_json: bool, **options: Any) -> None:
     """Accuracy of BUNDLE on images, and its float agreement."""
     from edgekit.bundle import open_bundle
-    from edgekit.evaluation import evaluate, evaluate_steps
+    from edgekit.engines.open_engine import open_bundle_engine
+    from edgekit.evaluation.accuracy import evaluate, evaluate_steps
     from edgekit.images import find_labelled_images
     from edgekit.report.accuracy import (
         JSON_NAME,
@@ -78,7 +79,6 @@ def command(bundle: Path, as_json: bool, **options: Any) -> None:
         list_steps,
         write_accuracy,
     )
-    from edgekit.runtime.opening import open_bundle_engine
 
     if options["output"] is not None:
         from edgekit.report.write import check_folder
@@ -181,9 +181,9 @@ def _steps_of_checkpoint(
 ) -> dict[str, Reference]:
     checkpoint = _load_checkpoint(bundle, options)
     from edgekit.cli.progress import Steps
-    from edgekit.conversion import limit_threads
-    from edgekit.quantize.table import open_calibration
-    from edgekit.targets.steps import make_steps
+    from edgekit.conversion.convert import limit_threads
+    from edgekit.conversion.stages import make_steps
+    from edgekit.quantize.statistics_table import open_calibration
 
     limit_threads()
     source = options["calibration"]
@@ -194,8 +194,8 @@ def _steps_of_checkpoint(
 
 def _artifact(bundle: Bundle) -> dict[str, Reference]:
     """The ONNX file by itself, where ONNX Runtime is installed."""
+    from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
     from edgekit.errors import MissingPackageError
-    from edgekit.runtime.onnx_runtime import OnnxRuntimeEngine
 
     try:
         engine = OnnxRuntimeEngine(bundle.model, name=str(bundle.path), note=None)
@@ -206,9 +206,9 @@ def _artifact(bundle: Bundle) -> dict[str, Reference]:
 
 def _layers(bundle: Bundle, images: Sequence[LabelledImage], spec: InputSpec) -> list[LayerSqnr]:
     from edgekit.errors import SettingsError
+    from edgekit.evaluation.layer_sqnr import compare_layers
     from edgekit.images import read_image
-    from edgekit.layer_sqnr import compare_layers
-    from edgekit.runtime.preprocess import preprocess
+    from edgekit.preprocess import preprocess
 
     if bundle.reference is None:
         raise SettingsError(
@@ -229,7 +229,7 @@ def _reference(bundle: Bundle, options: Mapping[str, Any]) -> Reference | None:
 
 def _checkpoint(bundle: Bundle, options: Mapping[str, Any]) -> Reference:
     checkpoint = _load_checkpoint(bundle, options)
-    from edgekit.conversion import run_float
+    from edgekit.conversion.float_reference import run_float
 
     return lambda pixels: run_float(checkpoint, pixels[None])[0]
 
@@ -247,7 +247,7 @@ def _load_checkpoint(bundle: Bundle, options: Mapping[str, Any]) -> Checkpoint:
 
 
 def _float_original(bundle: Bundle) -> Reference | None:
-    from edgekit.runtime.opening import open_engine
+    from edgekit.engines.open_engine import open_engine
 
     if bundle.reference is None:
         return None

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import click
 from rich.console import Console
 
-from edgekit.bundle import open_bundle
+from edgekit.bundle import is_bundle, open_bundle
 from edgekit.cli.host_progress import HostProgress
 from edgekit.cli.options import interrupt_on_sigterm, print_json, say
 from edgekit.errors import ModelFileError, OutputError
@@ -21,7 +21,6 @@ from edgekit.remote.wheel import pack_wheel
 from edgekit.report.rendering import render
 from edgekit.report.wording import spell_board
 from edgekit.report.write import PAGE_NAME, check_folder, write_report
-from edgekit.runtime.classifier import is_bundle
 
 
 class HostOptions(NamedTuple):

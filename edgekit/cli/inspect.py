@@ -35,7 +35,7 @@ def command(file: Path, as_json: bool, **options: Any) -> None:
             f"{file} does not exist: expected a checkpoint, a bundle, a .tflite or a .onnx file"
         )
     if is_model_file(file):
-        from edgekit.inspection import inspect_model_file
+        from edgekit.runtime.inspect_model import inspect_model_file
 
         facts: dict[str, Any] = inspect_model_file(file)
         defaults: list[str] = []

@@ -13,7 +13,7 @@ from edgekit.progress import Progress
 
 
 class Steps(Progress):
-    """Call it with what begins now; the step before is then reported with its seconds.
+    """Shows each step; when the next one begins, the one before is reported with its seconds.
 
     Writes to standard error. A context manager: the last step ends with it.
     """
@@ -24,7 +24,7 @@ class Steps(Progress):
         self._text = ""
         self._began = 0.0
 
-    def __call__(self, text: str) -> None:
+    def step(self, text: str) -> None:
         self._end(done=True)
         self._text, self._began = text, time.monotonic()
         if self._console.is_terminal:

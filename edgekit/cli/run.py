@@ -26,12 +26,12 @@ from edgekit.cli.stream_options import (
 )
 
 if TYPE_CHECKING:
-    from edgekit.runtime.frame import Source
-    from edgekit.runtime.loading import LoadedModel
-    from edgekit.runtime.outputs.output import Delivery, Output
-    from edgekit.runtime.sinks import Sink
-    from edgekit.runtime.source_state import SourceState
+    from edgekit.outputs.base import Output, Sink
+    from edgekit.outputs.delivery import Delivery
+    from edgekit.runtime.load_model import LoadedModel
     from edgekit.runtime.stream import Stream
+    from edgekit.sources.base import Source
+    from edgekit.sources.source_state import SourceState
 
 MOST_WORKERS = 8
 MOST_THREADS = 4
@@ -83,7 +83,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     """
     if _given(ctx, "camera") and _given(ctx, "source"):
         raise click.UsageError("--camera and --source were both given: expected one of them")
-    from edgekit.runtime.stop import stop_on_signals
+    from edgekit.runtime.stop_signals import stop_on_signals
 
     gc.disable()  # while it imports
     try:
@@ -101,13 +101,13 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     import cv2
 
     from edgekit.errors import EdgekitError
-    from edgekit.runtime.notify import Notifier
-    from edgekit.runtime.sources import make_source
+    from edgekit.outputs.summary import print_summary
     from edgekit.runtime.stream import Stream, start_opening
-    from edgekit.runtime.summary import print_summary
+    from edgekit.runtime.systemd_notify import Notifier
+    from edgekit.sources.open_source import make_source
 
     if options["show"]:
-        from edgekit.runtime.window import check_window
+        from edgekit.outputs.window import check_window
 
         check_window()
     cv2.setNumThreads(1)  # frames are small, and the cores busy with inference
@@ -184,7 +184,7 @@ def _play_in_time(source: Source, policy: str | None) -> Source:
 
     if source.is_live or policy is None or policy.split() != ["latest"]:
         return source
-    from edgekit.runtime.sources.paced import PacedSource
+    from edgekit.sources.paced import PacedSource
 
     if source.describe().kind != "video":
         raise SettingsError(
@@ -243,11 +243,11 @@ def keep_output_apart() -> None:
 
 def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> LoadedModel:
     """A worker a core for files, one engine with several threads for a live source."""
-    from edgekit.runtime.loading import ModelChoice, load_model
+    from edgekit.runtime.load_model import ModelChoice, load_model
 
     path, threads = options["bundle"], options["threads"]
     if path is None:
-        from edgekit.cli.demo import find_demo_bundle
+        from edgekit.runtime.load_model import find_demo_bundle
 
         path = find_demo_bundle()
     choice = ModelChoice(
@@ -272,7 +272,7 @@ def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> L
 def _make_sinks(stream: Stream, options: dict[str, Any]) -> list[Sink]:
     """Lines for programs, a panel for a person at a terminal, plain lines for a log."""
     from edgekit.errors import OutputError
-    from edgekit.runtime.sinks import JsonLines, LivePanel, PlainLines
+    from edgekit.outputs.console import JsonLines, LivePanel, PlainLines
 
     if sys.stdout is None:
         raise OutputError("cannot write the results: standard output is closed: leave >&- out")
@@ -286,7 +286,7 @@ def _make_sinks(stream: Stream, options: dict[str, Any]) -> list[Sink]:
         sink = PlainLines(sys.stdout.buffer, at_once=at_once, stop=stream.stop)
     sinks: list[Sink] = [sink]
     if options["show"]:
-        from edgekit.runtime.window import Window
+        from edgekit.outputs.window import Window
 
         sinks.append(Window(stream.stop))
     return sinks
@@ -304,7 +304,7 @@ def _make_outputs(
     sinks: list[Sink] = []
     deliveries: Sequence[Delivery] = ()
     if outputs:
-        from edgekit.runtime.outputs.output import Deliveries
+        from edgekit.outputs.delivery import Deliveries
 
         delivered = Deliveries(outputs, say)
         deliveries = delivered.each
@@ -312,13 +312,13 @@ def _make_outputs(
     summary = partial(stream.summary, stages=False)
     metrics: Metrics | None = None
     if options["serve"] is not None or options["metrics"] is not None:
-        from edgekit.runtime.outputs.metrics import Metrics, serve_metrics
+        from edgekit.outputs.prometheus import Metrics, serve_metrics
 
         metrics = Metrics(summary, deliveries)
         hearers.append(metrics.see_state)
         sinks.append(metrics)
     if options["serve"] is not None:
-        from edgekit.runtime.page import PageSink, serve_page
+        from edgekit.outputs.web_page import PageSink, serve_page
 
         page = PageSink(summary, str(stream.description), deliveries, watched)
         hearers.append(page.see_state)

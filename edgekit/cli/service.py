@@ -92,7 +92,7 @@ def read_run_options(words: Sequence[str]) -> dict[str, Any]:
     """
     from edgekit.cli.run import command as run
     from edgekit.errors import SettingsError
-    from edgekit.runtime.sources import make_source
+    from edgekit.sources.open_source import make_source
 
     with run.make_context("edgekit run", list(words)) as ctx:
         given = {
@@ -136,7 +136,7 @@ def _plain(value: Any) -> Any:
 
 def hide_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
     """The same, fit for a terminal."""
-    from edgekit.runtime.secrets import hide_credentials
+    from edgekit.text import hide_credentials
 
     def hide(value: Any) -> Any:
         if isinstance(value, list):
@@ -148,8 +148,7 @@ def hide_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_bundle(bundle: Path) -> None:
     """Raise what opening it raises."""
-    from edgekit.bundle import open_bundle
-    from edgekit.runtime.classifier import is_bundle
+    from edgekit.bundle import is_bundle, open_bundle
 
     if bundle.exists() and not is_bundle(bundle):
         return  # a plain model file

@@ -11,12 +11,12 @@ import click
 from edgekit.cli.options import FiniteRange
 
 if TYPE_CHECKING:
+    from edgekit.outputs.base import Output
     from edgekit.runtime.classifier import Classifier
-    from edgekit.runtime.filters import Filter
-    from edgekit.runtime.frame import SourceDescription, Wish
-    from edgekit.runtime.outputs.output import Output
-    from edgekit.runtime.policy import Policy
-    from edgekit.runtime.result import ResultOptions
+    from edgekit.runtime.classify_frame import ResultOptions
+    from edgekit.runtime.frame_policy import Policy
+    from edgekit.runtime.result_filters import Filter
+    from edgekit.sources.base import SourceDescription, Wish
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -113,7 +113,7 @@ def stream_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_video(target: str) -> bool:
-    from edgekit.runtime.outputs.opening import VIDEOS
+    from edgekit.outputs.open_output import VIDEOS
 
     return "://" not in target and target.lower().endswith(VIDEOS)
 
@@ -121,7 +121,7 @@ def _is_video(target: str) -> bool:
 def read_wish(options: Mapping[str, Any]) -> Wish:
     """What is asked of a camera. Raises SettingsError."""
     from edgekit.errors import SettingsError
-    from edgekit.runtime.frame import Wish
+    from edgekit.sources.base import Wish
 
     if options["size"] is None:
         return Wish(fps=options["fps"])
@@ -135,7 +135,7 @@ def read_wish(options: Mapping[str, Any]) -> Wish:
 
 def read_policy(options: Mapping[str, Any], *, live: bool) -> Policy:
     """Which frames are classified. Raises SettingsError."""
-    from edgekit.runtime.policy import Policy
+    from edgekit.runtime.frame_policy import Policy
 
     max_age_s = None if options["max_age"] is None else options["max_age"] / 1e3
     return Policy.parse(
@@ -145,7 +145,7 @@ def read_policy(options: Mapping[str, Any], *, live: bool) -> Policy:
 
 def read_result_options(options: Mapping[str, Any], watched: Event) -> ResultOptions:
     """What is wanted of each frame; their pixels too while `watched` is set. SettingsError."""
-    from edgekit.runtime.result import Region, ResultOptions
+    from edgekit.runtime.classify_frame import Region, ResultOptions
 
     always = options["show"] or any(map(_is_video, options["outputs"]))
     return ResultOptions(
@@ -162,8 +162,8 @@ def open_outputs(
     """The outputs that were asked for. Raises OutputError, SettingsError, MissingPackageError."""
     if not options["outputs"]:
         return []
-    from edgekit.profile.board import read_board
-    from edgekit.runtime.outputs.opening import OutputContext, open_output
+    from edgekit.board.machine import read_board
+    from edgekit.outputs.open_output import OutputContext, open_output
 
     context = OutputContext(
         class_names=classifier.class_names,
@@ -190,7 +190,7 @@ def read_address(text: str, option: str) -> tuple[str, int]:
 
 def make_filters(options: Mapping[str, Any], classifier: Classifier) -> list[Filter]:
     """What happens to results before they are told."""
-    from edgekit.runtime.filters import MinScore, OnChange, Smooth
+    from edgekit.runtime.result_filters import MinScore, OnChange, Smooth
 
     filters: list[Filter] = []
     if options["smooth"] is not None:

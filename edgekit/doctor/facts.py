@@ -13,9 +13,9 @@ from typing import TypeVar
 import msgspec
 
 from edgekit._version import __version__
-from edgekit.doctor.commands import PROBE, Answer, Run, explain, run_command
-from edgekit.doctor.records import Camera, Delegate, Disk, Facts, GpuFacts, Kind, Package, Python
-from edgekit.profile.board import (
+from edgekit.board.conditions import parse_throttled
+from edgekit.board.jetson import parse_power_mode
+from edgekit.board.machine import (
     ROOT,
     UNKNOWN,
     count_cores,
@@ -24,9 +24,9 @@ from edgekit.profile.board import (
     read_memory,
     read_text,
 )
-from edgekit.profile.conditions import parse_throttled
-from edgekit.profile.jetson import parse_power_mode
-from edgekit.profile.sensors import Sensors
+from edgekit.board.sensors import Sensors
+from edgekit.doctor.commands import PROBE, Answer, Run, explain, run_command
+from edgekit.doctor.records import Camera, Delegate, Disk, Facts, GpuFacts, Kind, Package, Python
 from edgekit.spec import Record
 
 _AT_ONCE = 2

@@ -98,7 +98,7 @@ def probe_gobject() -> dict[str, Any]:
 def probe_delegate() -> dict[str, Any]:
     """Open the demo's model on LiteRT, and hold its golden images against it."""
     from edgekit.bundle import open_bundle
-    from edgekit.cli.demo import demo_bundle
+    from edgekit.resources import demo_bundle
     from edgekit.runtime.classifier import Classifier
     from edgekit.runtime.golden_check import check_golden
 
@@ -111,9 +111,9 @@ def probe_delegate() -> dict[str, Any]:
 
 def probe_gpu() -> dict[str, Any]:
     """The GPU as CUDA describes it."""
-    from edgekit.runtime.tensorrt.build import explain_unserved
-    from edgekit.runtime.tensorrt.cuda import open_cuda
-    from edgekit.runtime.tensorrt.library import find_library
+    from edgekit.engines.tensorrt.build import explain_unserved
+    from edgekit.engines.tensorrt.cuda import open_cuda
+    from edgekit.engines.tensorrt.library import find_library
 
     cuda = open_cuda()
     gpu = cuda.describe()
@@ -131,14 +131,14 @@ def probe_gpu() -> dict[str, Any]:
 
 def probe_elements() -> dict[str, Any]:
     """NVIDIA's GStreamer elements that `csi://` needs; none are missed where none can be asked."""
-    from edgekit.runtime.sources.gstreamer import list_missing_elements
+    from edgekit.sources.gstreamer import list_missing_elements
 
     return {"missing": list_missing_elements("nvarguscamerasrc ! nvvidconv")}
 
 
 def probe_devices() -> dict[str, Any]:
     """Every /dev/videoN, and what it says of itself."""
-    from edgekit.runtime.sources.devices import list_devices
+    from edgekit.sources.v4l2_devices import list_devices
 
     return {"devices": list_devices()}
 

@@ -9,8 +9,8 @@ import re
 import shlex
 from typing import Literal
 
-from edgekit.profile.board import UNKNOWN
-from edgekit.profile.conditions import describe_throttled
+from edgekit.board.conditions import describe_throttled
+from edgekit.board.machine import UNKNOWN
 from edgekit.spec import Record
 
 Kind = Literal["pi", "jetson", "other"]

@@ -1,1 +1,4 @@
-"""Measuring on the board: the stage clock, the board's sensors, and the measurement record."""
+"""`edgekit benchmark`: latency, memory and accuracy measured on this machine, as one record.
+
+Device half. A worker process runs the model; this process watches the board and judges the result.
+"""

@@ -14,23 +14,22 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from edgekit.board.conditions import CpuShare, Snapshot
+from edgekit.board.machine import Device, Timer
+from edgekit.board.power import RailPower
 from edgekit.errors import ReportError
-from edgekit.profile.board import Device, Timer
-from edgekit.profile.conditions import CpuShare, Snapshot
-from edgekit.profile.layers import LayerTimes
-from edgekit.profile.power import RailPower
-from edgekit.profile.ranges import (
+from edgekit.profile.statistics import Distribution, Interval
+from edgekit.runtime.stage_clock import StageSummary
+from edgekit.spec import (
     Bounded,
     Count,
     NotNegative,
     Percentage,
     Positive,
     PositiveCount,
+    Record,
     Share,
 )
-from edgekit.profile.stage_clock import StageSummary
-from edgekit.profile.statistics import Distribution, Interval
-from edgekit.spec import Record
 
 SCHEMA_VERSION = 2
 _READABLE = (1, 2)
@@ -329,3 +328,44 @@ def _decode(content: bytes, name: str) -> Report | BoardsReport:
         raise ReportError(
             f"{name} is no complete benchmark record ({error}): run the benchmark again"
         ) from error
+
+
+MOST_SURPLUS = 0.25
+"""How much longer than the whole the pieces may take, as a share of it, to be believed."""
+
+
+class LayerTime(Record, frozen=True, kw_only=True):
+    """One piece of the model: `p50_ms` is its share of the whole, `delegated` of its adds.
+
+    The multiply-adds are None where the runtime does not tell what a piece holds.
+    """
+
+    name: str
+    operators: Count
+    multiply_adds: Count | None
+    delegated_multiply_adds: Count | None
+    p50_ms: NotNegative
+
+    @property
+    def lacks_delegate(self) -> bool:
+        """Whether some of its multiply-adds are known to be done without the delegate."""
+        if self.multiply_adds is None or self.delegated_multiply_adds is None:
+            return False
+        return self.delegated_multiply_adds < self.multiply_adds
+
+
+class LayerTimes(Record, frozen=True, kw_only=True):
+    """Where the model's time goes. The parts add up to `whole_ms`, the median of one `invoke`.
+
+    `surplus` is by what share the pieces took longer before it was taken off.
+    """
+
+    method: str
+    rounds: Count
+    whole_ms: Positive
+    surplus: Share
+    parts: Annotated[tuple[LayerTime, ...], msgspec.Meta(min_length=1)]
+
+    @property
+    def believable(self) -> bool:
+        return abs(self.surplus) <= MOST_SURPLUS

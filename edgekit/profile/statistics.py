@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.profile.ranges import Positive, PositiveCount
-from edgekit.spec import Record
+from edgekit.spec import Positive, PositiveCount, Record
 
 Latencies = npt.NDArray[np.float64]
 """`(runs,) float64` milliseconds, in the order of the runs."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
-from edgekit.profile.conditions import (
+from edgekit.board.conditions import (
     CpuShare,
     Snapshot,
     describe_throttled,

@@ -15,13 +15,21 @@ import cv2
 import msgspec
 import numpy as np
 
-from edgekit.bundle import open_bundle
+from edgekit.arrays import Pixels
+from edgekit.board.process_usage import Usage, read_peak_bytes, read_usage
+from edgekit.bundle import is_bundle, open_bundle
+from edgekit.engines.base import Engine
+from edgekit.engines.open_engine import is_onnx, open_engine
+from edgekit.engines.tflite_graph import read_operators
 from edgekit.errors import EdgekitError, ModelFileError
-from edgekit.evaluation import evaluate
+from edgekit.evaluation.accuracy import evaluate
 from edgekit.images import find_labelled_images
-from edgekit.profile.layers import read_operators, time_layers
-from edgekit.profile.measured_input import RepeatedSource, open_classifier
-from edgekit.profile.messages import (
+from edgekit.outputs.console import JsonLines
+from edgekit.preprocess import preprocess
+from edgekit.profile.layer_timing import time_layers
+from edgekit.profile.record import Accuracy, GraphCost, MeasuredEngine, WarmUp
+from edgekit.profile.worker_input import RepeatedSource, open_classifier
+from edgekit.profile.worker_protocol import (
     Evaluate,
     Evaluated,
     Failed,
@@ -41,16 +49,10 @@ from edgekit.profile.messages import (
     decode_request,
     encode_answer,
 )
-from edgekit.profile.own_process import Usage, read_peak_bytes, read_usage
-from edgekit.profile.record import Accuracy, GraphCost, MeasuredEngine, WarmUp
-from edgekit.profile.stage_clock import STAGES
-from edgekit.runtime.classifier import TOP_CLASSES, is_bundle
-from edgekit.runtime.engine import Engine
-from edgekit.runtime.opening import is_onnx, open_engine
-from edgekit.runtime.preprocess import Pixels, preprocess
-from edgekit.runtime.result import ResultOptions, classify_capture
-from edgekit.runtime.sinks import JsonLines
-from edgekit.runtime.sources import make_source
+from edgekit.runtime.classifier import TOP_CLASSES
+from edgekit.runtime.classify_frame import ResultOptions, classify_capture
+from edgekit.runtime.stage_clock import STAGES
+from edgekit.sources.open_source import make_source
 
 LOOP_STAGES = (*STAGES, "output")
 """The measured loop's stages: `output` is making a result's JSON line and writing it."""
@@ -203,8 +205,8 @@ def time_onnx_layers(engine: Engine, seconds: float) -> Layered:
     if not engine.description.runtime.startswith("tensorrt"):
         runtime = engine.description.runtime
         return Layered(unknown=f"{runtime} stands in for a Jetson here, its layers tell nothing")
-    from edgekit.runtime.tensorrt.engine import TensorRTEngine
-    from edgekit.runtime.tensorrt.layer_times import summarize
+    from edgekit.engines.tensorrt.engine import TensorRTEngine
+    from edgekit.profile.tensorrt_layers import summarize
 
     assert isinstance(engine, TensorRTEngine)
     return Layered(layers=summarize(*engine.time_layers(seconds)))

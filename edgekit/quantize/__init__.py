@@ -3,4 +3,4 @@
 `lower` (PT2E) and `correct` (bias correction). `recipe` chooses among the methods.
 """
 
-from edgekit.quantize import quiet as quiet  # before torchao is imported anywhere below
+from edgekit.quantize import third_party_warnings  # noqa: F401  (before torchao is imported below)

@@ -10,15 +10,16 @@ from typing import NamedTuple
 import torch
 from torch.fx import GraphModule
 
+from edgekit.arrays import Pixels
 from edgekit.progress import Progress
-from edgekit.quantize.absorb import absorb_high_biases
-from edgekit.quantize.annotate import FIXED_RANGE, Plan, plan_for_litert
-from edgekit.quantize.annotate_tensorrt import plan_for_tensorrt
-from edgekit.quantize.calibration import CalibrationImages
-from edgekit.quantize.correct import correct_biases
-from edgekit.quantize.data_checks import check_saturation
-from edgekit.quantize.equalize import equalize_activations, equalize_weights
-from edgekit.quantize.lower import (
+from edgekit.quantize.activation_shift import Shifts, settle_shifts, shift_activations
+from edgekit.quantize.bias_absorption import absorb_high_biases
+from edgekit.quantize.bias_correction import correct_biases
+from edgekit.quantize.calibration_images import CalibrationImages
+from edgekit.quantize.equalization import equalize_activations, equalize_weights
+from edgekit.quantize.image_checks import check_saturation
+from edgekit.quantize.litert_plan import FIXED_RANGE, Plan, plan_for_litert
+from edgekit.quantize.pt2e import (
     LOWEST_CODE,
     fence_float,
     has_codes,
@@ -27,14 +28,13 @@ from edgekit.quantize.lower import (
 )
 from edgekit.quantize.ranges import Encoding, choose_range, encode
 from edgekit.quantize.recipe import Recipe
-from edgekit.quantize.rounding import round_weights
 from edgekit.quantize.sensitivity import Ranking, rank_layers
-from edgekit.quantize.shift import Shifts, settle_shifts, shift_activations
 from edgekit.quantize.statistics import TensorStatistics, gather_statistics
-from edgekit.rewrite.forms import pad_channels_last
+from edgekit.quantize.tensorrt_plan import plan_for_tensorrt
+from edgekit.quantize.weight_rounding import round_weights
 from edgekit.rewrite.graph import describe, finish, is_call, output_tensor
-from edgekit.rewrite.pixels import border_offset, take_pixels
-from edgekit.runtime.preprocess import Pixels
+from edgekit.rewrite.passes.input_pixels import border_offset, take_pixels
+from edgekit.rewrite.passes.operator_forms import pad_channels_last
 from edgekit.spec import Normalization
 
 EQUALIZATION_IMAGES = 128
@@ -68,7 +68,7 @@ class Calibrated:
     images: CalibrationImages
     recipe: Recipe
     symmetric: bool
-    say: Progress
+    progress: Progress
 
     @property
     def plan(self) -> Plan:
@@ -88,9 +88,11 @@ class Calibrated:
         """`count` of the calibration images as batches of the program's input."""
         return _inputs(self.images.sample_batches(count), self.offset)
 
-    def quantize(self, keep_float: Collection[str] = (), say: Progress | None = None) -> Quantized:
+    def quantize(
+        self, keep_float: Collection[str] = (), progress: Progress | None = None
+    ) -> Quantized:
         """The int8 program; the operators named in `keep_float`, by node, stay float."""
-        say = say or self.say
+        progress = progress or self.progress
         program, recipe, symmetric = copy.deepcopy(self.program), self.recipe, self.symmetric
         plan = make_plan(program, symmetric=symmetric, keep_float=keep_float)
         encodings, shifts, whole = self.encodings, Shifts({}, {}), self.plan
@@ -111,11 +113,11 @@ class Calibrated:
         )
         if recipe.rounding == "gptq":
             count = min(recipe.rounding_images, len(self.images.used))
-            say(f"rounding weights on {count} images")
-            round_weights(program, quantized, list(self.sample(count)), say.update)
+            progress.step(f"rounding weights on {count} images")
+            round_weights(program, quantized, list(self.sample(count)), progress.update)
         settle_shifts(program, quantized, shifts)
         if recipe.bias_correction_images:
-            say("correcting biases")
+            progress.step("correcting biases")
             sample = self.sample(recipe.bias_correction_images)
             correct_biases(program, quantized, torch.cat(list(sample)))
         if not symmetric:
@@ -147,7 +149,7 @@ class Calibrated:
             self.encodings | shifted,
             quantized.weights,
             list(self.sample(images)),
-            self.say.update,
+            self.progress.update,
         )
 
 
@@ -163,7 +165,7 @@ def calibrate(
     recipe: Recipe,
     *,
     symmetric: bool,
-    say: Progress,
+    progress: Progress,
     known: Callable[[Sequence[str]], Mapping[str, TensorStatistics]] | None = None,
 ) -> Calibrated:
     """Equalize a program that `passes.INTEGER_PASSES` prepared and gather its statistics; it is
@@ -175,22 +177,22 @@ def calibrate(
     """
     offset = 128 if symmetric else border_offset(program, normalization)
     take_pixels(program, normalization, offset, fold_mean=True)
-    _equalize(program, images, recipe, offset, say)
+    _equalize(program, images, recipe, offset, progress)
     if not symmetric:
         pad_channels_last(program)
         finish(program)
     names = make_plan(program, symmetric=symmetric).tensors[1:]
     if known is not None:
-        return Calibrated(program, offset, known(names), images, recipe, symmetric, say)
-    say(f"calibrating on {len(images.used)} images")
+        return Calibrated(program, offset, known(names), images, recipe, symmetric, progress)
+    progress.step(f"calibrating on {len(images.used)} images")
     statistics = gather_statistics(program, names, _inputs(images.batches(), offset))
     others = gather_statistics(program, names, _inputs(images.held_out_sample(), offset))
     images.warnings += check_saturation(statistics, others)
-    return Calibrated(program, offset, statistics, images, recipe, symmetric, say)
+    return Calibrated(program, offset, statistics, images, recipe, symmetric, progress)
 
 
 def _equalize(
-    program: GraphModule, images: CalibrationImages, recipe: Recipe, offset: int, say: Progress
+    program: GraphModule, images: CalibrationImages, recipe: Recipe, offset: int, progress: Progress
 ) -> None:
     """What is done to the float program, which computes the same afterwards."""
 
@@ -198,12 +200,12 @@ def _equalize(
         return _inputs(images.sample_batches(EQUALIZATION_IMAGES), offset)
 
     if recipe.equalization != "none":
-        say("equalizing the ranges of channels")
+        progress.step("equalizing the ranges of channels")
         equalize_weights(program)
         if recipe.equalization == "activations":
             equalize_activations(program, sample())
     if recipe.absorb_biases:
-        say("absorbing high biases")
+        progress.step("absorbing high biases")
         absorb_high_biases(program, sample())
 
 

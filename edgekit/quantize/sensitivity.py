@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
-from edgekit.quantize.annotate import Plan, fused_activation
-from edgekit.quantize.lower import LARGEST_CODE, LOWEST_CODE
+from edgekit.quantize.litert_plan import Plan, fused_activation
+from edgekit.quantize.pt2e import LARGEST_CODE, LOWEST_CODE
 from edgekit.quantize.ranges import Encoding
 from edgekit.rewrite.graph import WEIGHTED, describe, is_call, shape
 from edgekit.spec import Record

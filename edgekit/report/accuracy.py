@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import msgspec
 
 from edgekit._version import __version__
-from edgekit.evaluation import Evaluation
+from edgekit.evaluation.accuracy import Evaluation
+from edgekit.evaluation.layer_sqnr import LayerSqnr
 from edgekit.files import write_folder
-from edgekit.layer_sqnr import LayerSqnr
 from edgekit.report.html import add, add_plot, add_table, frame_page
 from edgekit.report.plot import BOTTOM, WIDTH, Plot, Scale
 from edgekit.report.table import Table

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from edgekit.board.conditions import Snapshot
+from edgekit.board.machine import UNKNOWN
 from edgekit.errors import ReportError
-from edgekit.profile.board import UNKNOWN
-from edgekit.profile.conditions import Snapshot
 from edgekit.profile.record import Chunk, Report, Result
 from edgekit.profile.statistics import Ratio, decimals_apart, median_ratio
 from edgekit.report.table import Table

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgekit.profile.board import UNKNOWN
-from edgekit.profile.layers import LayerTime
-from edgekit.profile.record import Result
-from edgekit.profile.stage_clock import StageSummary
+from edgekit.board.machine import UNKNOWN
+from edgekit.profile.record import LayerTime, Result
 from edgekit.profile.statistics import Distribution
 from edgekit.report.table import Row, Table
 from edgekit.report.wording import spell_bytes, spell_count, spell_energy, spell_layer, spell_ms
+from edgekit.runtime.stage_clock import StageSummary
 
 _LISTED_LAYERS = 10
 

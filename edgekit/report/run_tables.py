@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 
-from edgekit.profile.board import UNKNOWN
-from edgekit.profile.conditions import Snapshot, describe_throttled
-from edgekit.profile.power import main_rail
+from edgekit.board.conditions import Snapshot, describe_throttled
+from edgekit.board.machine import UNKNOWN
+from edgekit.board.power import main_rail
 from edgekit.profile.record import Conditions, Report, Result
 from edgekit.report.table import Row, Table
 from edgekit.report.wording import spell_bytes, spell_count, spell_ms, spell_number

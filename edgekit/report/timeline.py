@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from edgekit.profile.conditions import Snapshot
-from edgekit.profile.power import main_rail
+from edgekit.board.conditions import Snapshot
+from edgekit.board.power import main_rail
 from edgekit.profile.record import Chunk, Result
 from edgekit.report.plot import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Plot, Scale
 from edgekit.report.wording import spell_ms

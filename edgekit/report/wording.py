@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from edgekit.profile.board import UNKNOWN
+from edgekit.board.machine import UNKNOWN
 from edgekit.profile.record import Report
 
 _WEIGHTS = re.compile(r"(?<=\d )\S+ \+ \S+_quantize\S* \+ ")

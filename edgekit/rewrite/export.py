@@ -14,7 +14,7 @@ from torch.fx import GraphModule, Node
 
 from edgekit.errors import ConversionError
 from edgekit.rewrite.graph import aten, finish, is_call, shape
-from edgekit.rewrite.passes import INTEGER_PASSES, Pass, run_passes
+from edgekit.rewrite.pipeline import INTEGER_PASSES, Pass, run_passes
 from edgekit.spec import InputSpec
 
 LARGEST_DIFFERENCE = 1e-3

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgekit.arrays import Pixels, Scores
+from edgekit.engines.base import Engine, Kernels, probabilities
+from edgekit.engines.open_engine import Say, open_bundle_engine, open_engine
 from edgekit.errors import ModelFileError
-from edgekit.runtime.engine import Engine, Kernels, Scores, probabilities
-from edgekit.runtime.opening import Say, open_bundle_engine, open_engine
-from edgekit.runtime.preprocess import Pixels, preprocess
+from edgekit.preprocess import preprocess
 from edgekit.spec import ClassScore, InputSpec, Normalization, Prediction, Resize
 
 if TYPE_CHECKING:
@@ -101,14 +102,3 @@ class Classifier:
 
     def close(self) -> None:
         self.engine.close()
-
-
-def is_bundle(path: Path) -> bool:
-    """Whether `path` is spelled, or begins, like a bundle rather than a plain model file."""
-    if path.suffix == ".edgekit":
-        return True
-    try:
-        with path.open("rb") as stream:
-            return stream.read(4) == b"PK\x03\x04"
-    except OSError:
-        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from edgekit.runtime.result import Capture
+from edgekit.runtime.classify_frame import Capture
 
 
 class FrameQueue:

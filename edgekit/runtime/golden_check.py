@@ -13,9 +13,9 @@ import numpy as np
 
 from edgekit.bundle import Bundle, Golden
 from edgekit.errors import BundleError
-from edgekit.parity import TOLERATED_SQNR_DB, sqnr_db
+from edgekit.metrics import TOLERATED_SQNR_DB, sqnr_db
+from edgekit.preprocess import preprocess
 from edgekit.runtime.classifier import Classifier
-from edgekit.runtime.preprocess import preprocess
 from edgekit.spec import Record
 
 TOLERATED_PIXEL_DIFFERENCE = 2.0

@@ -10,16 +10,21 @@ from itertools import islice
 
 from msgspec.structs import replace
 
+from edgekit.background_thread import Background
 from edgekit.errors import SourceError
-from edgekit.profile.stage_clock import StageClock, StageSummary
-from edgekit.runtime.background import Background
 from edgekit.runtime.classifier import TOP_CLASSES, Classifier
-from edgekit.runtime.every_frame import classify_every_frame
-from edgekit.runtime.filters import Filter
-from edgekit.runtime.frame import Source, SourceDescription
-from edgekit.runtime.policy import Picker, Policy
-from edgekit.runtime.result import Result, ResultOptions
-from edgekit.runtime.source_state import OPEN_S, LiveCounts, SourceState, delay_s
+from edgekit.runtime.classify_frame import Result, ResultOptions
+from edgekit.runtime.file_loop import classify_every_frame
+from edgekit.runtime.frame_policy import Picker, Policy
+from edgekit.runtime.result_filters import Filter
+from edgekit.runtime.stage_clock import StageClock, StageSummary
+from edgekit.sources.base import Source, SourceDescription
+from edgekit.sources.source_state import (
+    OPEN_S,
+    LiveCounts,
+    SourceState,
+    delay_s,
+)
 from edgekit.spec import Record
 
 _LOOK_UP_S = 0.1
@@ -195,7 +200,7 @@ class Stream:
         policy = self._policy or Policy(kind="latest" if live else "every")
         self._picker = Picker(policy)
         if live:
-            from edgekit.runtime.live import classify_live
+            from edgekit.runtime.live_loop import classify_live
 
             return classify_live(
                 self._source,

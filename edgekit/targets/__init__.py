@@ -1,1 +1,4 @@
-"""Writers, one a target: a quantized (or float) program → what the board's runtime loads."""
+"""Writers, one a target: a program becomes the file that the board's runtime loads.
+
+Workbench.
+"""

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from edgekit.bundle import open_bundle
-from edgekit.evaluation import evaluate
+from edgekit.engines.open_engine import open_engine
+from edgekit.evaluation.accuracy import evaluate
 from edgekit.images import find_labelled_images, list_images, read_class_names, read_image
+from edgekit.preprocess import preprocess
 from edgekit.resources import resource
-from edgekit.runtime.opening import open_engine
-from edgekit.runtime.preprocess import preprocess
 from edgekit.toml import read_toml
 
 MEGABYTE = 1_000_000

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from edgekit.checkpoint import Checkpoint, load_checkpoint
-from edgekit.conversion import run_float
+from edgekit.conversion.float_reference import run_float
 from edgekit.images import read_image, read_labels
-from edgekit.runtime.preprocess import preprocess
+from edgekit.preprocess import preprocess
 
 V1_SAME = {"normalize": "half", "padding": "same", "activation": "relu6", "input_size": 160}
 V2_SAME = {"normalize": "tf", "padding": "same"}

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.tensorrt.networks import builder
 from tests.environments import REPOSITORY
-from tests.runtime.tensorrt.networks import builder
 
 DEMO = REPOSITORY / "calibration" / "demo"
 BUNDLE = DEMO / "digits-jetson.edgekit"

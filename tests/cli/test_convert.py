@@ -20,9 +20,14 @@ import torch
 from edgekit.bundle import open_bundle
 from edgekit.files import write_atomic
 from tests.cli.conftest import Outcome, assert_refused
+from tests.conversion.conversions import (
+    convert_small,
+    small_checkpoint,
+    small_images,
+    workspace,
+)
 from tests.environments import REPOSITORY
 from tests.quantize.nets import write_images
-from tests.targets.conversions import convert_small, small_checkpoint, small_images, workspace
 
 
 def arguments(**changes: Any) -> list[object]:

@@ -12,7 +12,7 @@ import pytest
 
 from edgekit.images import list_images
 from tests.cli.conftest import Outcome, assert_refused
-from tests.targets.conversions import convert_small, small_checkpoint, small_images
+from tests.conversion.conversions import convert_small, small_checkpoint, small_images
 
 pytestmark = pytest.mark.slow  # the bundle takes its time to make
 

@@ -1,4 +1,4 @@
-"""`edgekit inspect` on checkpoints; bundles and model files are `edgekit.inspection`'s."""
+"""`edgekit inspect` on checkpoints; bundles and model files are in `runtime.inspect_model`."""
 
 from __future__ import annotations
 

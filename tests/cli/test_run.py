@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 
 from edgekit.bundle import open_bundle
-from edgekit.profile.cut_model import ModelCutter
+from edgekit.profile.tflite_slicing import ModelCutter
 from edgekit.spec import NORMALIZATIONS, InputSpec
 from tests.environments import REPOSITORY
-from tests.runtime.video_files import (
+from tests.sources.video_files import (
     LABELS,
     MODEL,
     VIDEO,

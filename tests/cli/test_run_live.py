@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.runtime import live
+from edgekit.runtime import live_loop
 from tests.cli.test_run import (
     assert_one_line,
     command,
@@ -29,9 +29,9 @@ from tests.cli.test_run import (
 )
 from tests.environments import skip_or_fail
 from tests.packaging.conftest import SYSTEM_PYTHON
-from tests.runtime.video_files import VIDEO, VIDEO_FRAMES, serve_mjpeg
+from tests.sources.video_files import VIDEO, VIDEO_FRAMES, serve_mjpeg
 
-RTSP_SERVER = Path(__file__).parents[1] / "runtime/rtsp_server.py"
+RTSP_SERVER = Path(__file__).parents[1] / "sources/rtsp_server.py"
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_a_program_that_was_stopped_itself(model: Path) -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
         process.send_signal(signal.SIGSTOP)
-        time.sleep(live.STALL_S + 1)
+        time.sleep(live_loop.STALL_S + 1)
         process.send_signal(signal.SIGCONT)
         for _ in range(5):
             process.stdout.readline()

@@ -17,7 +17,7 @@ from tests.cli.test_run import (
     send_and_measure,
     start_and_wait_for_a_line,
 )
-from tests.runtime.video_files import VIDEO, VIDEO_FRAMES
+from tests.sources.video_files import VIDEO, VIDEO_FRAMES
 
 
 @pytest.fixture

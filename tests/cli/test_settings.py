@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from edgekit.cli import cli, run_command_line
 from edgekit.cli.settings import load_settings
 from edgekit.errors import BundleError, CalibrationError, CheckpointError, SettingsError
-from tests.targets.conversions import small_checkpoint
+from tests.conversion.conversions import small_checkpoint
 
 
 def write(folder: Path, text: str) -> None:

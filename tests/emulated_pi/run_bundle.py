@@ -13,8 +13,8 @@ import numpy as np
 
 from edgekit import Classifier, open_bundle
 from edgekit.images import read_image
+from edgekit.preprocess import preprocess
 from edgekit.runtime.golden_check import check_golden
-from edgekit.runtime.preprocess import preprocess
 
 path, output, video, frames, *images = sys.argv[1:]
 bundle = open_bundle(path)

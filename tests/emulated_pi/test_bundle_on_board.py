@@ -10,11 +10,11 @@ import pytest
 
 from edgekit import Classifier
 from edgekit.checkpoint import load_checkpoint
-from edgekit.conversion import convert
+from edgekit.conversion.convert import convert
 from edgekit.images import read_image
-from edgekit.quantize.calibration import MINIMUM_IMAGES, CalibrationImages
+from edgekit.preprocess import preprocess
+from edgekit.quantize.calibration_images import MINIMUM_IMAGES, CalibrationImages
 from edgekit.quantize.recipe import DEFAULT_RECIPE, load_recipe
-from edgekit.runtime.preprocess import preprocess
 from tests.emulated_pi.board import EmulatedBoard
 
 RUN_BUNDLE = Path(__file__).with_name("run_bundle.py")

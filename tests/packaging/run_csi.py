@@ -7,18 +7,18 @@ import sys
 import time
 
 from edgekit.errors import EdgekitError
-from edgekit.runtime.sources import pipeline
-from edgekit.runtime.sources.csi import CsiSource
+from edgekit.sources import gstreamer_pipeline
+from edgekit.sources.csi_jetson import CsiSource
 
 
 def main() -> None:
     """`run_csi.py WAY HEAD FRAMES TIMEOUT_S`; WAY is `opencv` or `gobject`."""
     way, head, frames, timeout_s = sys.argv[1:]
     if way == "gobject":
-        pipeline.choose_reader = pipeline.GObjectReader
-        import edgekit.runtime.sources.csi as csi
+        gstreamer_pipeline.choose_reader = gstreamer_pipeline.GObjectReader
+        import edgekit.sources.csi_jetson as csi
 
-        csi.choose_reader = pipeline.GObjectReader
+        csi.choose_reader = gstreamer_pipeline.GObjectReader
     seen = []
     error = None
     began = time.monotonic()

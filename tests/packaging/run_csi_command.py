@@ -9,11 +9,11 @@ import functools
 import sys
 
 from edgekit.cli import main
-from edgekit.runtime.sources import csi, pipeline
+from edgekit.sources import csi_jetson, gstreamer_pipeline
 
 way, head, *arguments = sys.argv[1:]
 if way == "gobject":
-    csi.choose_reader = pipeline.GObjectReader
-csi.CsiSource = functools.partial(csi.CsiSource, head=head, timeout_s=1.5)
+    csi_jetson.choose_reader = gstreamer_pipeline.GObjectReader
+csi_jetson.CsiSource = functools.partial(csi_jetson.CsiSource, head=head, timeout_s=1.5)
 sys.argv = ["edgekit", *arguments]
 main()

@@ -114,7 +114,9 @@ def make_wheel(folder: Path, name: str, version: str, requires: tuple[str, ...] 
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     if name == "edgekit":
-        files["edgekit/runtime/tensorrt/opening.py"] = "def why_unavailable(): return None\n"
+        files["edgekit/engines/tensorrt/engine_provider.py"] = (
+            "def why_unavailable(): return None\n"
+        )
     files[f"{info}/RECORD"] = "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"])
     with zipfile.ZipFile(path, "w") as archive:
         for file, text in files.items():

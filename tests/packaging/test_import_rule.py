@@ -85,7 +85,7 @@ def test_the_rule_sees_every_kind_of_import() -> None:
     source = """
 import torch.nn
 from . import models
-from ..targets import pi
+from ..targets import tflite
 if TYPE_CHECKING:
     import onnx
 def late():
@@ -93,7 +93,7 @@ def late():
 """
     tree = ast.parse(source)
     seen = {module for _, module in imported_modules(tree, "edgekit.cli")}
-    assert {"torch.nn", "edgekit.cli.models", "edgekit.targets.pi", "edgekit.quantize"} <= seen
+    assert {"torch.nn", "edgekit.cli.models", "edgekit.targets.tflite", "edgekit.quantize"} <= seen
     assert "onnx" not in seen
     early = {module for _, module in imported_modules(tree, "edgekit.cli", inside_functions=False)}
     assert "edgekit.quantize" not in early

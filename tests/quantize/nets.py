@@ -12,10 +12,10 @@ from torch.fx import GraphModule
 
 from edgekit.images import list_images, read_image
 from edgekit.models import FAMILIES
+from edgekit.preprocess import preprocess
 from edgekit.progress import Progress
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.graph import WEIGHTED, is_call
-from edgekit.runtime.preprocess import preprocess
 from edgekit.spec import NORMALIZATIONS, InputSpec
 
 SIZE = 16
@@ -124,5 +124,5 @@ class Lines(Progress):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def __call__(self, text: str) -> None:
+    def step(self, text: str) -> None:
         self.lines.append(text)

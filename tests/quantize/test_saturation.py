@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from edgekit.quantize.data_checks import check_saturation
+from edgekit.quantize.image_checks import check_saturation
 from edgekit.quantize.statistics import TensorStatistics
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from edgekit.profile.board import Device, Timer
-from edgekit.profile.conditions import CpuShare, Snapshot
-from edgekit.profile.layers import METHOD, LayerTime, LayerTimes
-from edgekit.profile.power import energy_per_run
+from edgekit.board.conditions import CpuShare, Snapshot
+from edgekit.board.machine import Device, Timer
+from edgekit.board.power import energy_per_run
+from edgekit.profile import tensorrt_layers
+from edgekit.profile.layer_timing import METHOD
 from edgekit.profile.record import (
     Accuracy,
     Chunk,
     ColdStart,
     Conditions,
     GraphCost,
+    LayerTime,
+    LayerTimes,
     MeasuredEngine,
     MeasuredModel,
     Report,
@@ -23,9 +26,8 @@ from edgekit.profile.record import (
     ThreadPoint,
     WarmUp,
 )
-from edgekit.profile.stage_clock import StageSummary
 from edgekit.profile.statistics import median_interval, summarize
-from edgekit.runtime.tensorrt import layer_times
+from edgekit.runtime.stage_clock import StageSummary
 
 DEVICE = Device(
     board="Raspberry Pi 4 Model B Rev 1.4",
@@ -147,7 +149,7 @@ def on_gpu(result: Result, gpu: str = "NVIDIA H200 (SM90)") -> Result:
         build_s=37.2,
     )
     return msgspec.structs.replace(
-        result, engine=engine, graph=None, layers=layer_times.summarize(list(layers.items()), 3)
+        result, engine=engine, graph=None, layers=tensorrt_layers.summarize(list(layers.items()), 3)
     )
 
 

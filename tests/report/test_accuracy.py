@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from edgekit.evaluation import Evaluation
-from edgekit.layer_sqnr import LayerSqnr
+from edgekit.evaluation.accuracy import Evaluation
+from edgekit.evaluation.layer_sqnr import LayerSqnr
 from edgekit.report.accuracy import (
     AccuracyReport,
     list_steps,

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from edgekit.profile.conditions import Snapshot
+from edgekit.board.conditions import Snapshot
 from edgekit.profile.record import Accuracy
 from edgekit.report.html import render_html
 from edgekit.report.markdown import render_markdown

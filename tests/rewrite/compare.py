@@ -10,7 +10,12 @@ from torch.fx import GraphModule, Node
 
 from edgekit.rewrite.export import trace
 from edgekit.rewrite.graph import SELECT, aten, is_call
-from edgekit.rewrite.passes import FLOAT_PASSES, INTEGER_PASSES, Pass, run_passes
+from edgekit.rewrite.pipeline import (
+    FLOAT_PASSES,
+    INTEGER_PASSES,
+    Pass,
+    run_passes,
+)
 from edgekit.spec import NORMALIZATIONS, InputSpec
 from tests.quantize.nets import calls, relative_error, run
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edgekit.models import FAMILIES
-from edgekit.rewrite.channels import MOST_RUNS
 from edgekit.rewrite.graph import shape
-from edgekit.rewrite.passes import FLOAT_PASSES, INTEGER_PASSES, Pass
+from edgekit.rewrite.passes.arrange_channels import MOST_RUNS
+from edgekit.rewrite.pipeline import FLOAT_PASSES, INTEGER_PASSES, Pass
 from tests.quantize.nets import calls
 from tests.rewrite.compare import CAT, find_moving, rewrite, widths
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgekit.rewrite.passes import FLOAT_PASSES, INTEGER_PASSES
+from edgekit.rewrite.pipeline import FLOAT_PASSES, INTEGER_PASSES
 from tests.rewrite.compare import find_moving, rewrite
 from tests.rewrite.random_nets import SIZE, Builder
 

@@ -13,7 +13,7 @@ from edgekit.errors import BundleError
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.golden_check import GoldenCheck, check_golden
 from edgekit.spec import NORMALIZATIONS, InputSpec
-from tests.runtime.video_files import make_golden, write_test_bundle
+from tests.sources.video_files import make_golden, write_test_bundle
 
 SPEC = InputSpec(height=224, width=224, resize="stretch", normalization=NORMALIZATIONS["tf"])
 

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.arrays import Pixels, Scores
+from edgekit.engines.base import Engine
 from edgekit.errors import SourceError
 from edgekit.images import read_image
 from edgekit.runtime.classifier import Classifier
-from edgekit.runtime.engine import Engine, Scores
-from edgekit.runtime.frame import Frame, SourceDescription
-from edgekit.runtime.preprocess import Pixels
-from edgekit.runtime.result import ResultOptions
-from edgekit.runtime.sources import make_source
+from edgekit.runtime.classify_frame import ResultOptions
 from edgekit.runtime.stream import Stream
+from edgekit.sources.base import Frame, SourceDescription
+from edgekit.sources.open_source import make_source
 from edgekit.spec import InputSpec
-from tests.runtime.video_files import (
+from tests.sources.video_files import (
     MODEL,
     VIDEO,
     VIDEO_FRAMES,

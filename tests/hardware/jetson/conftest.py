@@ -7,9 +7,14 @@ from contextlib import ExitStack
 
 import pytest
 
+from edgekit.engines.tensorrt.cuda import (
+    Bytes,
+    Cuda,
+    CudaPython,
+    PyCuda,
+)
+from edgekit.engines.tensorrt.engine_provider import Machine, find_machine
 from edgekit.errors import EngineError, MissingPackageError
-from edgekit.runtime.tensorrt.cuda import Bytes, Cuda, CudaPython, PyCuda
-from edgekit.runtime.tensorrt.opening import Machine, find_machine
 
 COMMAND = "run it on a Jetson, or beside any NVIDIA GPU: pytest tests/hardware/jetson -v"
 BINDINGS = {"cuda-python": CudaPython, "pycuda": PyCuda}

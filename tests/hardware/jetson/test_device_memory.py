@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 
+from edgekit.engines.tensorrt.cuda import Cuda, CudaPython
 from edgekit.errors import EngineError
-from edgekit.runtime.tensorrt.cuda import Cuda, CudaPython
 from tests.hardware.jetson.conftest import Memory
 
 SIZE = 1 << 20

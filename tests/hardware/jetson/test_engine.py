@@ -14,13 +14,18 @@ import numpy as np
 import pytest
 
 from edgekit.bundle import Bundle, open_bundle
-from edgekit.evaluation import evaluate
+from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
+from edgekit.engines.tensorrt.engine import TensorRTEngine
+from edgekit.engines.tensorrt.engine_cache import EngineCache
+from edgekit.engines.tensorrt.engine_provider import (
+    Candidate,
+    Machine,
+    choose,
+    provide_engine,
+)
+from edgekit.evaluation.accuracy import evaluate
 from edgekit.images import find_labelled_images
-from edgekit.runtime.onnx_runtime import OnnxRuntimeEngine
-from edgekit.runtime.tensorrt.cache import EngineCache
-from edgekit.runtime.tensorrt.engine import TensorRTEngine
-from edgekit.runtime.tensorrt.layer_times import summarize
-from edgekit.runtime.tensorrt.opening import Candidate, Machine, choose, provide_engine
+from edgekit.profile.tensorrt_layers import summarize
 from edgekit.spec import Precision
 from tests.environments import REPOSITORY
 

@@ -1,0 +1,165 @@
+"""Mixed precision by budget: the fewest layers go back to float until accuracy is near enough.
+
+Layers are taken in the order of `sensitivity`. The number of them is doubled until the artifact
+keeps the budget, then narrowed down, so that one layer fewer is known to break it. All figures are
+of artifacts as their runtime runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from math import prod
+from typing import NamedTuple
+
+from edgekit.engines.base import Engine
+from edgekit.errors import ConversionError
+from edgekit.evaluation.accuracy import Score, Validation
+from edgekit.progress import Progress
+from edgekit.quantize.pipeline import Calibrated, Quantized
+from edgekit.quantize.sensitivity import Ranking, Sensitivity
+from edgekit.rewrite.graph import WEIGHTED, describe, is_call, read_weight, shape
+from edgekit.spec import Record
+
+SENSITIVITY_IMAGES = 16
+
+
+class MixedStep(Record, frozen=True, kw_only=True):
+    """One number of float layers: what it keeps, and what it costs.
+
+    `nodes` are all operators that stay float. `drop` is in percentage points; `int8_share` is the
+    percentage of multiply-adds left in int8; `slowdown` how many times as long as all of int8 one
+    inference takes on this machine, None where the board's runtime is not here.
+    """
+
+    float_layers: tuple[str, ...]
+    nodes: tuple[str, ...]
+    score: Score
+    drop: float
+    int8_share: float
+    slowdown: float | None
+
+
+class MixedPrecision(Record, frozen=True, kw_only=True):
+    """What was asked for and found. `measure` says of what `drop` is, `steps` are in the order of
+    the number of layers; `chosen` is the index of the artifact's."""
+
+    max_drop: float
+    measure: str
+    sensitivity: tuple[Sensitivity, ...]
+    steps: tuple[MixedStep, ...]
+    chosen: int
+
+
+class Budget(NamedTuple):
+    """At most `max_drop` percentage points lost on `validation`; `open_model` runs an artifact,
+    `slowdown` compares its latency with that of another where that can be measured."""
+
+    max_drop: float
+    validation: Validation
+    open_model: Callable[[bytes], Engine]
+    slowdown: Callable[[bytes, bytes], float | None]
+
+
+def fit_budget(
+    calibrated: Calibrated, budget: Budget, write: Callable[[Quantized], bytes]
+) -> tuple[Quantized, bytes, MixedPrecision]:
+    """The quantized program with the fewest float layers that keeps the budget, and its artifact.
+
+    Raises ConversionError when none does, not even with every layer in float.
+    """
+    search = _Search(calibrated, budget, write)
+    count = search.find()
+    quantized, model, _ = search.tried[count]
+    counts = sorted(search.tried)
+    return (
+        quantized,
+        model,
+        MixedPrecision(
+            max_drop=budget.max_drop,
+            measure=budget.validation.measure,
+            sensitivity=search.ranking.layers,
+            steps=tuple(search.tried[number][2] for number in counts),
+            chosen=counts.index(count),
+        ),
+    )
+
+
+class _Search:
+    """Tries numbers of float layers; `tried` has what came of each."""
+
+    def __init__(
+        self, calibrated: Calibrated, budget: Budget, write: Callable[[Quantized], bytes]
+    ) -> None:
+        self._calibrated, self._budget, self._write = calibrated, budget, write
+        self._layers = {
+            node.name: node
+            for node in calibrated.program.graph.nodes
+            if is_call(node, *WEIGHTED) and node.name in calibrated.plan.reads
+        }
+        self.ranking = Ranking(layers=(), order=())
+        self.tried: dict[int, tuple[Quantized, bytes, MixedStep]] = {}
+
+    def find(self) -> int:
+        """The least number that keeps the budget."""
+        if self._keeps(0):
+            return 0
+        self._calibrated.progress.step("measuring what each layer costs")
+        self.ranking = self._calibrated.rank_layers(self.tried[0][0], SENSITIVITY_IMAGES)
+        broken, count = 0, 1
+        while not self._keeps(count):
+            if count == len(self._layers):
+                raise ConversionError(self._failure(count))
+            broken, count = count, min(2 * count, len(self._layers))
+        while count - broken > 1:
+            middle = (broken + count) // 2
+            broken, count = (broken, middle) if self._keeps(middle) else (middle, count)
+        return count
+
+    def _keeps(self, count: int) -> bool:
+        calibrated, budget = self._calibrated, self._budget
+        calibrated.progress.step(
+            f"trying {count} layers in float" if count else "trying all layers in int8"
+        )
+        kept = self._kept(count)
+        quantized = calibrated.quantize(kept, Progress())
+        model = self._write(quantized)
+        score = budget.validation.mark(budget.open_model(model))
+        step = MixedStep(
+            float_layers=tuple(
+                describe(node) for name, node in self._layers.items() if name in kept
+            ),
+            nodes=tuple(sorted(kept)),
+            score=score,
+            drop=budget.validation.drop(score),
+            int8_share=self._int8_share(kept),
+            slowdown=budget.slowdown(model, self.tried[0][1]) if self.tried else 1.0,
+        )
+        self.tried[count] = (quantized, model, step)
+        return step.drop <= budget.max_drop
+
+    def _kept(self, count: int) -> set[str]:
+        """The first `count` layers of the order, and what comes before the next one."""
+        kept: set[str] = set()
+        for name in self.ranking.order:
+            if name in self._layers and len(kept & {*self._layers}) == count:
+                break
+            kept.add(name)
+        return kept
+
+    def _int8_share(self, kept: Collection[str]) -> float:
+        def multiply_adds(names: Iterable[str]) -> int:
+            layers = (self._layers[name] for name in names if name in self._layers)
+            program = self._calibrated.program
+            return sum(
+                read_weight(program, node).numel() * prod(shape(node)[2:]) for node in layers
+            )
+
+        return round(100 * (1 - multiply_adds(kept) / multiply_adds(self._layers)), 2)
+
+    def _failure(self, count: int) -> str:
+        budget = self._budget
+        return (
+            f"--max-drop {budget.max_drop:g} cannot be kept: with all {count} layers in float still"
+            f" {self.tried[count][2].drop:.2f} points of {budget.validation.measure} are lost:"
+            " expected a larger budget, or --precision fp16"
+        )

@@ -1,0 +1,207 @@
+"""TFLite models on LiteRT (ai-edge-litert), or on tflite-runtime where LiteRT has no wheel."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.arrays import Pixels, Scores
+from edgekit.engines.base import Engine, EngineDescription, Kernels
+from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
+from edgekit.spec import Normalization
+
+_STANDARD_ERROR = threading.Lock()
+
+
+def import_runtime() -> tuple[Any, str]:
+    """The interpreter module and the name of the package that brought it."""
+    try:
+        from ai_edge_litert import interpreter
+
+        return interpreter, "ai-edge-litert"
+    except ImportError:
+        pass
+    try:
+        from tflite_runtime import interpreter
+    except ImportError as error:
+        raise MissingPackageError(
+            f"no TFLite runtime can be imported ({error}): pip install ai-edge-litert, or on 32-bit"
+            " Arm pip install tflite-runtime 'numpy<2'"
+        ) from error
+    return interpreter, "tflite-runtime"
+
+
+def _read_version(package: str) -> str:
+    """Of the package that brought the interpreter; importlib.metadata takes longer to import."""
+    return str(sys.modules[package.replace("-", "_")].__version__)
+
+
+@contextmanager
+def _hide_notices() -> Iterator[None]:
+    """Keep the runtime's INFO lines, written by its C++ code, off standard error; pass on the rest.
+
+    They say which delegate was made, which `EngineDescription` tells better.
+    """
+    with _STANDARD_ERROR:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        kept, saved = os.memfd_create("edgekit-stderr"), os.dup(2)
+        os.dup2(kept, 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            with os.fdopen(kept, "rb") as lines:
+                lines.seek(0)
+                os.write(2, b"".join(line for line in lines if not line.startswith(b"INFO:")))
+
+
+class LiteRTEngine(Engine):
+    """A TFLite classifier with one image input (uint8, int8 or float32) and one score output."""
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        threads: int = 1,
+        kernels: Kernels = "default",
+        normalization: Normalization | None = None,
+        name: str = "model",
+    ) -> None:
+        if threads < 1:
+            raise SettingsError(f"--threads is {threads}: expected 1 or more")
+        runtime, package = import_runtime()
+        resolver = runtime.OpResolverType
+        try:
+            with _hide_notices():
+                self._interpreter = runtime.Interpreter(
+                    model_content=model,
+                    num_threads=threads,
+                    experimental_op_resolver_type=(
+                        resolver.BUILTIN_REF if kernels == "reference" else resolver.AUTO
+                    ),
+                )
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ModelFileError(
+                f"{name} cannot be loaded by {package}: {reason}: expected a whole .tflite file"
+            ) from error
+        self._read_tensors(name)
+        self._write: Any = self._writer(normalization)
+        # The delegate's operators stand behind those that they replace.
+        operators = self._interpreter._get_ops_details()
+        delegates = [op for op in operators if op["op_name"] == "DELEGATE"]
+        names = [op["op_name"] for op in operators if op["op_name"] != "DELEGATE"]
+        self.output_is_probability = _ends_in_softmax(names)
+        self.description = EngineDescription(
+            runtime=package,
+            version=_read_version(package),
+            threads=threads,
+            delegate="XNNPACK" if delegates else None,
+            delegated_partitions=len(delegates),
+            operators_outside=_outside(operators, self._output),
+        )
+
+    def _read_tensors(self, name: str) -> None:
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        shape = tuple(int(side) for side in inputs[0]["shape"])
+        if len(inputs) != 1 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
+            raise ModelFileError(
+                f"{name} has {len(inputs)} inputs, the first of shape {shape}:"
+                " expected one image input (1, height, width, 3)"
+            )
+        scores = tuple(int(side) for side in outputs[0]["shape"])
+        if len(outputs) != 1 or np.prod(scores) != max(scores, default=0):
+            raise ModelFileError(
+                f"{name} has {len(outputs)} outputs, the first of shape {scores}: expected one,"
+                " class scores (1, classes): a network that finds objects or areas will not do"
+            )
+        self.input_height, self.input_width = shape[1], shape[2]
+        self.classes = max(scores)
+        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+        self._input_type = np.dtype(inputs[0]["dtype"])
+        self._input_scale, self._input_zero = inputs[0]["quantization"]
+        self.takes_float = bool(self._input_type == np.float32)
+        scale, zero = outputs[0]["quantization"]
+        kind = np.dtype(outputs[0]["dtype"])
+        self.output_quantum = float(scale) if kind != np.float32 else 0.0
+        self._dequantize: Scores | None = None
+        if kind in (np.dtype(np.int8), np.dtype(np.uint8)):
+            codes = np.arange(256, dtype=np.uint8).view(kind).astype(np.float32)
+            self._dequantize = (codes - np.float32(zero)) * np.float32(scale)
+        elif kind != np.float32:
+            raise ModelFileError(f"{name} gives {kind} scores: expected int8, uint8 or float32")
+        if self._input_type not in (np.dtype(np.int8), np.dtype(np.uint8), np.dtype(np.float32)):
+            raise ModelFileError(
+                f"{name} has an input of type {self._input_type}: expected uint8, int8 or float32"
+            )
+
+    def _writer(self, normalization: Normalization | None) -> Callable[[Pixels], None]:
+        """Writes `(H, W, 3) uint8` pixels as the input tensor's own values, where it lies."""
+        # Asked for anew each time: the runtime may move it, and refuses to run while it is held.
+        tensor = self._interpreter.tensor(self._input)
+        if self._input_type == np.uint8:
+            return lambda pixels: np.copyto(tensor()[0], pixels)
+        if self._input_type == np.int8:
+            return lambda pixels: _flip_sign(pixels, tensor()[0])
+        spec = normalization or Normalization.parse("tf")
+        mean = np.asarray(spec.mean, np.float32)
+        factor = np.float32(1) / np.asarray(spec.std, np.float32)
+        return lambda pixels: _normalize(pixels, mean, factor, tensor()[0])
+
+    def _infer(self, pixels: Pixels) -> Scores:
+        self._write(pixels)
+        self._interpreter.invoke()
+        output = self._interpreter.get_tensor(self._output).reshape(-1)
+        if self._dequantize is not None:
+            output = self._dequantize[output.view(np.uint8)]
+        scores: Scores = output
+        return scores
+
+    def close(self) -> None:
+        self._interpreter = self._write = None
+
+
+def _flip_sign(pixels: Pixels, codes: npt.NDArray[np.int8]) -> None:
+    """p − 128 as int8."""
+    np.bitwise_xor(pixels, 0x80, out=codes.view(np.uint8))
+
+
+def _normalize(pixels: Pixels, mean: Scores, factor: Scores, values: Scores) -> None:
+    np.subtract(pixels, mean, out=values)
+    np.multiply(values, factor, out=values)
+
+
+def _ends_in_softmax(operators: list[str]) -> bool:
+    rounding = {"QUANTIZE", "DEQUANTIZE", "RESHAPE"}
+    last = next((name for name in reversed(operators) if name not in rounding), "")
+    return last in ("SOFTMAX", "LOGISTIC")
+
+
+def _outside(operators: list[dict[str, Any]], output: int) -> dict[str, int]:
+    """Count the operators that no delegate took.
+
+    After delegation the runtime lists the delegate nodes behind the original ones. Walking back
+    from the graph's output, an original operator still runs when its result is needed and no
+    delegate makes it.
+    """
+    delegates = [op for op in operators if op["op_name"] == "DELEGATE"]
+    made = {int(tensor) for op in delegates for tensor in op["outputs"]}
+    needed = {int(tensor) for op in delegates for tensor in op["inputs"]} | {output}
+    outside: Counter[str] = Counter()
+    for op in reversed([op for op in operators if op["op_name"] != "DELEGATE"]):
+        if {int(tensor) for tensor in op["outputs"]} & needed - made:
+            outside[op["op_name"]] += 1
+            needed |= {int(tensor) for tensor in op["inputs"]}
+    return dict(outside)

@@ -1,0 +1,114 @@
+"""ONNX models on ONNX Runtime's processor kernels: the reference for what a Jetson computes.
+
+Q/DQ pairs are computed as they stand, in float, as TensorRT rounds: ONNX Runtime's own int8 kernels
+would round biases too, and move the logits by 28 dB.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgekit.arrays import Pixels, Scores
+from edgekit.engines.base import Engine, EngineDescription, Kernels
+from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
+
+CODES_TOLERANCE = 1e-2
+"""A sum in another order may round to the neighbouring code, which moves the logits this far."""
+FATAL_ONLY = 4
+
+
+def import_onnx_runtime() -> Any:
+    """The module. Raises MissingPackageError where it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingPackageError(
+            f"ONNX Runtime cannot be imported ({error}): pip install onnxruntime, the reference"
+            " for Jetson bundles away from a Jetson"
+        ) from error
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+class OnnxRuntimeEngine(Engine):
+    """An ONNX classifier with one `(1, H, W, 3) uint8` input and one `(1, classes)` float output.
+
+    `kernels="reference"` runs the graph node by node as it stands. `note` is kept in the
+    description: why this runtime and no other.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        threads: int = 1,
+        kernels: Kernels = "default",
+        name: str = "model",
+        note: str | None = None,
+    ) -> None:
+        if threads < 1:
+            raise SettingsError(f"--threads is {threads}: expected 1 or more")
+        runtime = import_onnx_runtime()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = FATAL_ONLY
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        if kernels == "reference":
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            self._session = runtime.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its classes share no base but Exception
+            if type(error).__module__.partition(".")[0] != "onnxruntime":
+                raise
+            reason = str(error).strip().partition("\n")[0]
+            raise ModelFileError(
+                f"{name} cannot be loaded by ONNX Runtime: {reason}: expected a whole .onnx file"
+            ) from error
+        self._read_tensors(name)
+        self.output_is_probability = False
+        self.takes_float = False
+        self.output_quantum = 0.0
+        self.tolerance = CODES_TOLERANCE
+        self.description = EngineDescription(
+            runtime="onnxruntime",
+            version=runtime.__version__,
+            threads=threads,
+            delegate=None,
+            delegated_partitions=0,
+            operators_outside={},
+            note=note,
+        )
+
+    def _read_tensors(self, name: str) -> None:
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        shape = tuple(inputs[0].shape) if inputs else ()
+        if len(inputs) != 1 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
+            raise ModelFileError(
+                f"{name} has {len(inputs)} inputs, the first of shape {shape}:"
+                " expected one image input (1, height, width, 3), as edgekit writes it"
+            )
+        if inputs[0].type != "tensor(uint8)":
+            raise ModelFileError(f"{name} has an input of type {inputs[0].type}: expected uint8")
+        scores = tuple(outputs[0].shape)
+        is_list = all(isinstance(side, int) for side in scores) and np.prod(scores) == max(scores)
+        if len(outputs) != 1 or not is_list:
+            raise ModelFileError(
+                f"{name} has {len(outputs)} outputs, the first of shape {scores}: expected one,"
+                " class scores (1, classes): a network that finds objects or areas will not do"
+            )
+        self.input_height, self.input_width = int(shape[1]), int(shape[2])
+        self.classes = max(scores)
+        self._input, self._output = inputs[0].name, outputs[0].name
+
+    def _infer(self, pixels: Pixels) -> Scores:
+        (output,) = self._session.run([self._output], {self._input: pixels[None]})
+        scores: Scores = np.asarray(output, np.float32).reshape(-1)
+        return scores
+
+    def close(self) -> None:
+        self._session = None

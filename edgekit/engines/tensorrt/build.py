@@ -1,0 +1,224 @@
+"""From an ONNX file to a TensorRT engine plan.
+
+A plan fits one GPU and one TensorRT version, and is code: it is built where it runs, and never
+taken from anyone else.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from edgekit.background_thread import Background
+from edgekit.engines.tensorrt.build_log import BuildLog, EngineLayer, listen
+from edgekit.engines.tensorrt.cuda import Gpu
+from edgekit.engines.tensorrt.library import Library
+from edgekit.errors import ConversionError, EngineError
+from edgekit.spec import Precision
+
+Progress = Callable[[str, float], None]
+"""A phase of the build and the share of it that is done."""
+
+RULES = 1
+"""Raise it when flags, workspace or anything else below comes to make other engines."""
+WORKSPACE_SHARE = 0.25
+"""Of the GPU's free memory, which on a Jetson is the system's."""
+WORKSPACE_LEAST_BYTES = 64 << 20
+_FLAGS: dict[Precision, tuple[str, ...]] = {
+    "int8": ("INT8", "FP16"),
+    "fp16": ("FP16",),
+    "fp32": (),
+}
+_TURING = "SM75"
+"""TensorRT-RTX has no float matrix products for it, and refuses networks that hold one."""
+_LOOK_UP_S = 0.1
+_GIVE_UP_S = 10.0
+
+
+class Built(NamedTuple):
+    """An engine plan, what to remember for the next build, and what the log said of its layers."""
+
+    plan: bytes
+    timing_cache: bytes | None
+    layers: list[EngineLayer]
+    seconds: float
+
+
+def choose_capabilities(library: Library, gpu: Gpu | None) -> tuple[str, ...]:
+    """The compute capabilities to build for where the library wants to be told; () elsewhere.
+
+    The GPU's own, or without a GPU all from Ampere on. Raises EngineError when the library does
+    not know the GPU's, or wants a GPU and there is none.
+    """
+    offered = library.capabilities
+    if gpu is None:
+        if not offered:
+            raise EngineError(
+                f"{library.name} {library.version} builds for the GPU at hand, and there is none"
+                " here: run edgekit build on the Jetson"
+            )
+        return tuple(name for name in offered if name != _TURING)
+    reason = explain_unserved(library, gpu)
+    if reason is not None:
+        raise EngineError(reason)
+    return (gpu.capability,) if offered else ()
+
+
+def explain_unserved(library: Library, gpu: Gpu) -> str | None:
+    """Why the library builds and loads no engine for `gpu`, with the mend; None where it does."""
+    offered = library.capabilities
+    if not offered or gpu.capability in offered:
+        return None
+    return (
+        f"{library.name} {library.version} does not build for {gpu.name}, compute capability"
+        f" {gpu.major}.{gpu.minor}: it offers {', '.join(offered)}; install NVIDIA's tensorrt"
+    )
+
+
+def build_engine(
+    model: bytes,
+    *,
+    library: Library,
+    precision: Precision,
+    capabilities: tuple[str, ...] = (),
+    free_bytes: int | None = None,
+    timing_cache: bytes | None = None,
+    progress: Progress = lambda phase, share: None,
+) -> Built:
+    """Parse `model`, an ONNX file, and build its engine plan.
+
+    `precision` says what flags to set where the library has them; types in the file hold anyway.
+    `capabilities` are those of `choose_capabilities`, `free_bytes` the GPU's free memory, of
+    which a quarter may be workspace. Raises ConversionError for a file that TensorRT does not
+    take, EngineError when building fails, each with its own words.
+    """
+    log = BuildLog()
+    cancelled = threading.Event()
+    ended = threading.Event()
+    built: list[Built] = []
+
+    def work() -> None:
+        try:
+            built.append(
+                _build(
+                    model, library, precision, capabilities, free_bytes, timing_cache, log,
+                    progress, cancelled,
+                )
+            )  # fmt: skip
+        finally:
+            ended.set()
+
+    thread = Background("edgekit-build", work)
+    try:
+        thread.start()
+        # Not `join`: Python 3.11 takes a thread for ended when its join is interrupted.
+        while not ended.wait(_LOOK_UP_S):
+            pass
+    except KeyboardInterrupt:
+        cancelled.set()
+        if ended.wait(_GIVE_UP_S):
+            thread.join()
+        raise
+    thread.finish(_GIVE_UP_S)
+    return built[0]
+
+
+def _build(
+    model: bytes,
+    library: Library,
+    precision: Precision,
+    capabilities: tuple[str, ...],
+    free_bytes: int | None,
+    timing_cache: bytes | None,
+    log: BuildLog,
+    progress: Progress,
+    cancelled: threading.Event,
+) -> Built:
+    began = time.monotonic()
+    trt = library.module
+    logger = listen(trt, log)
+    builder = trt.Builder(logger)
+    network = builder.create_network(library.network_flags)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(model):
+        raise ConversionError(_explain_parser(parser, library, log))
+    if network.num_outputs == 0:
+        raise ConversionError(
+            f"{library.name} {library.version} does not take this network: it has no outputs:"
+            " expected an ONNX file that edgekit convert --target jetson wrote"
+        )
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    for name in _FLAGS[precision]:
+        if (flag := library.find_flag(name)) is not None:
+            config.set_flag(flag)
+    if free_bytes is not None:
+        limit = max(WORKSPACE_LEAST_BYTES, int(free_bytes * WORKSPACE_SHARE))
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limit)
+    if capabilities:
+        config.num_compute_capabilities = len(capabilities)
+        for index, name in enumerate(capabilities):
+            config.set_compute_capability(getattr(trt.ComputeCapability, name), index)
+    if library.has_timing_cache:
+        cache = config.create_timing_cache(timing_cache or b"")
+        if cache is not None:  # a file that is none
+            config.set_timing_cache(cache, ignore_mismatch=False)
+    if library.has_progress:
+        config.progress_monitor = _make_monitor(trt, progress, cancelled)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EngineError(_explain_build(library, log, free_bytes))
+    remembered = config.get_timing_cache() if library.has_timing_cache else None
+    return Built(
+        plan=bytes(plan),
+        timing_cache=bytes(remembered.serialize()) if remembered is not None else None,
+        layers=log.layers(),
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def _make_monitor(trt: Any, progress: Progress, cancelled: threading.Event) -> Any:
+    """TensorRT's own progress monitor; it ends the build when `cancelled` is set."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self._steps: dict[str, int] = {}
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            self._steps[phase] = max(1, steps)
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            progress(phase, min(1.0, (step + 1) / self._steps.get(phase, 1)))
+            return not cancelled.is_set()
+
+        def phase_finish(self, phase: str) -> None:
+            progress(phase, 1.0)
+
+    return Monitor()
+
+
+def _explain_parser(parser: Any, library: Library, log: BuildLog) -> str:
+    """NVIDIA's own words for what it does not take."""
+    faults = []
+    for index in range(parser.num_errors):
+        error = parser.get_error(index)
+        named = error.node_name() if hasattr(error, "node_name") else f"node {error.node()}"
+        kind = f"{error.node_operator()} " if hasattr(error, "node_operator") else ""
+        faults.append(f"{kind}{named}: {' '.join(error.desc().split())[:200]}")
+    reasons = "; ".join(faults[:3]) or log.reason()
+    return (
+        f"{library.name} {library.version} does not take this network: {reasons}: expected an ONNX"
+        " file that edgekit convert --target jetson wrote"
+    )
+
+
+def _explain_build(library: Library, log: BuildLog, free_bytes: int | None) -> str:
+    reason = log.reason()
+    text = f"{library.name} {library.version} could not build the engine: {reason}"
+    if any("memory" in error.lower() for error in log.errors):
+        free = f"{free_bytes / 1e6:,.0f} MB were free; " if free_bytes is not None else ""
+        return f"{text}: {free}close other programs, add swap, or take a smaller network"
+    return f"{text}: report it with the bundle, or try --precision fp16"

@@ -1,0 +1,266 @@
+"""From an ONNX file to an engine that runs: found in the cache or built, then loaded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from edgekit.board.jetson import Jetson
+from edgekit.board.machine import ROOT
+from edgekit.bundle import Golden
+from edgekit.engines.base import Engine
+from edgekit.engines.tensorrt.build import (
+    RULES,
+    Progress,
+    build_engine,
+    choose_capabilities,
+    explain_unserved,
+)
+from edgekit.engines.tensorrt.cuda import Cuda, Gpu, open_cuda
+from edgekit.engines.tensorrt.engine import TensorRTEngine
+from edgekit.engines.tensorrt.engine_cache import (
+    EngineCache,
+    EngineKey,
+    StoredEngine,
+    sha256,
+)
+from edgekit.engines.tensorrt.library import Library, find_library
+from edgekit.engines.tensorrt.precision_choice import choose_precision
+from edgekit.engines.tensorrt.supported_gpus import check_board, has_int8
+from edgekit.errors import EngineError, MissingPackageError, OutputError
+from edgekit.spec import Precision
+
+Say = Callable[[str], None]
+_SYSTEM_TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Machine(NamedTuple):
+    """TensorRT and the GPU of this machine; without a GPU, engines can be built at most.
+
+    `why_not` says why no engine can run here: no GPU, or one that this TensorRT does not serve.
+    """
+
+    library: Library
+    cuda: Cuda | None
+    gpu: Gpu | None
+    why_not: str | None
+    power_mode: str | None
+
+    def runs(self) -> tuple[Cuda, Gpu]:
+        """CUDA and the GPU. Raises EngineError where no engine can run."""
+        if self.cuda is None or self.gpu is None or self.why_not is not None:
+            raise EngineError(self.why_not or "no NVIDIA GPU can be used here")
+        return self.cuda, self.gpu
+
+
+class Candidate(NamedTuple):
+    """An ONNX file and what it may be computed in."""
+
+    model: bytes
+    precision: Precision
+
+
+class Provided(NamedTuple):
+    """An engine plan of this machine. `path` is None where the cache cannot be written."""
+
+    plan: bytes
+    stored: StoredEngine
+    path: Path | None
+    cached: bool
+
+
+def find_machine() -> Machine:
+    """Look for TensorRT and a GPU. Raises MissingPackageError without TensorRT, EngineError for a
+    board that edgekit does not serve."""
+    library = find_library()
+    try:
+        cuda = open_cuda()
+        gpu = cuda.describe()
+    except (EngineError, MissingPackageError) as error:
+        return Machine(library, None, None, str(error), None)
+    check_board(gpu)
+    power_mode = Jetson(ROOT, _SYSTEM_TOOLS).power_mode()
+    return Machine(library, cuda, gpu, explain_unserved(library, gpu), power_mode)
+
+
+def why_unavailable() -> str | None:
+    """Why TensorRT cannot run anything here, in words; None where it can."""
+    try:
+        return find_machine().why_not
+    except (EngineError, MissingPackageError) as error:
+        return str(error)
+
+
+def open_tensorrt_engine(
+    model: bytes,
+    *,
+    precision: Precision,
+    half: bytes | None = None,
+    golden: Sequence[Golden] = (),
+    name: str = "model",
+    say: Say = lambda text: None,
+) -> Engine:
+    """Load the engine of an ONNX file, building it first where the cache has none.
+
+    Of precision `best`, `half` is the other candidate, and `golden` what accuracy is held
+    against. Raises EngineError, ConversionError or MissingPackageError.
+    """
+    machine = find_machine()
+    cuda, gpu = machine.runs()
+    candidate = Candidate(model, precision)
+    if precision == "best":
+        candidate = choose(machine, Candidate(model, "int8"), half, golden, name, say)
+    provided = provide_engine(machine, candidate, say=say)
+    engine = TensorRTEngine(provided.plan, library=machine.library, cuda=cuda, gpu=gpu, name=name)
+    engine.description = replace(engine.description, build_s=provided.stored.build_s)
+    return engine
+
+
+def provide_engine(
+    machine: Machine,
+    candidate: Candidate,
+    *,
+    say: Say = lambda text: None,
+    progress: Progress = lambda phase, share: None,
+    force: bool = False,
+    must_store: bool = False,
+    cache: EngineCache | None = None,
+) -> Provided:
+    """The engine of `candidate` for this machine, from the cache unless `force`, else built.
+
+    A cache that cannot be written is told and gone without, or with `must_store` raises
+    OutputError.
+    """
+    cache = cache or EngineCache()
+    if candidate.precision == "int8" and machine.gpu is not None and not has_int8(machine.gpu):
+        raise EngineError(
+            f"{machine.gpu.name} (compute capability {machine.gpu.major}.{machine.gpu.minor}) has"
+            " no int8 instructions: convert again with --precision fp16"
+        )
+    key = make_key(machine, candidate)
+    waiting = "another process builds the same engine: waiting for it"
+    with cache.lock(key, lambda: say(waiting)):
+        found = None if force else cache.read(key)
+        if found is not None:
+            return Provided(*found, cache.path(key), cached=True)
+        if must_store:
+            cache.check_writable()  # before minutes are spent on a board
+        plan, stored = _build(machine, candidate, key, cache, say, progress)
+        try:
+            path: Path | None = cache.write(plan, stored)
+        except OutputError as error:
+            if must_store:
+                raise
+            say(f"warning: the engine is used but not kept, so the next start builds it again:"
+                f" {error}")  # fmt: skip
+            path = None
+    return Provided(plan, stored, path, cached=False)
+
+
+def make_key(machine: Machine, candidate: Candidate) -> EngineKey:
+    """What the candidate's engine on this machine is kept under."""
+    gpu = machine.gpu
+    own = (gpu.capability,) if gpu else ()
+    return EngineKey(
+        model_sha256=sha256(candidate.model),
+        library=machine.library.name,
+        version=machine.library.version,
+        gpu=gpu.name if gpu else None,
+        capabilities=choose_capabilities(machine.library, gpu) or own,
+        precision=candidate.precision,
+        power_mode=machine.power_mode,
+        rules=RULES,
+    )
+
+
+def _build(
+    machine: Machine,
+    candidate: Candidate,
+    key: EngineKey,
+    cache: EngineCache,
+    say: Say,
+    progress: Progress,
+) -> tuple[bytes, StoredEngine]:
+    library, gpu = machine.library, machine.gpu
+    where = gpu.name if gpu else f"{', '.join(key.capabilities)}, since there is no GPU here"
+    say(
+        f"building the {candidate.precision} engine with {library.name} {library.version}"
+        f" for {where}"
+    )
+    timings = _name_note("timings", library.name, library.version, key.gpu)
+    built = build_engine(
+        candidate.model,
+        library=library,
+        precision=candidate.precision,
+        capabilities=choose_capabilities(library, gpu),
+        free_bytes=gpu.free_bytes if gpu else None,
+        timing_cache=cache.read_note(timings),
+        progress=progress,
+    )
+    if built.timing_cache:
+        # It only saves time; writing the engine tells of a cache that cannot be written.
+        with contextlib.suppress(OutputError):
+            cache.write_note(timings, built.timing_cache)
+    weighted = [layer for layer in built.layers if layer.is_weighted]
+    stored = StoredEngine(
+        key=key,
+        plan_sha256=sha256(built.plan),
+        layers=len(built.layers),
+        weighted_layers=len(weighted),
+        int8_layers=sum(layer.precision == "int8" for layer in weighted),
+        build_s=built.seconds,
+    )
+    return built.plan, stored
+
+
+def _name_note(kind: str, *parts: object) -> str:
+    return f"{kind}-{sha256(repr(parts).encode())[:16]}"
+
+
+def choose(
+    machine: Machine,
+    int8: Candidate,
+    half: bytes | None,
+    golden: Sequence[Golden],
+    name: str,
+    say: Say,
+    *,
+    force: bool = False,
+    cache: EngineCache | None = None,
+) -> Candidate:
+    """Of a `best` bundle, the candidate that wins on this GPU; the choice is kept in the cache,
+    and measured again with `force`.
+
+    Raises EngineError without a GPU, or when neither gives the golden answers.
+    """
+    cuda, gpu = machine.runs()
+    if half is None:
+        raise EngineError(f"{name} holds no float16 model to compare with: convert it again")
+    candidates = {"fp16": Candidate(half, "fp16")}
+    if has_int8(gpu):
+        candidates["int8"] = int8
+    cache = cache or EngineCache()
+    note = (
+        f"choice-{sha256(repr([make_key(machine, c) for c in candidates.values()]).encode())[:16]}"
+    )
+    known = None if force else cache.read_note(note)
+    if known is not None and known.decode(errors="replace") in candidates:
+        return candidates[known.decode()]
+    with contextlib.ExitStack() as opened:
+        engines = {}
+        for kind, candidate in candidates.items():
+            plan = provide_engine(machine, candidate, say=say, cache=cache).plan
+            engine = TensorRTEngine(plan, library=machine.library, cuda=cuda, gpu=gpu, name=name)
+            opened.callback(engine.close)
+            engines[kind] = engine
+        choice = choose_precision(engines, golden)
+    say(choice.reason)
+    try:
+        cache.write_note(note, choice.winner.encode())
+    except OutputError as error:
+        say(f"warning: the choice is not kept, so the next start measures again: {error}")
+    return candidates[choice.winner]

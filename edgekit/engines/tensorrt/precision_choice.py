@@ -1,0 +1,72 @@
+"""Which precision a board runs faster, among those that give the right answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from edgekit.bundle import Golden
+from edgekit.engines.base import Engine
+from edgekit.errors import EngineError
+from edgekit.metrics import TOLERATED_SQNR_DB, sqnr_db
+
+ROUNDS = 200
+SECONDS = 5.0
+WARM_UP = 20
+
+
+class Choice(NamedTuple):
+    """The precision that won, and why, on one line."""
+
+    winner: str
+    reason: str
+
+
+def choose_precision(engines: Mapping[str, Engine], golden: Sequence[Golden]) -> Choice:
+    """Hold each engine against the golden logits, time those that pass in turn, take the fastest.
+
+    Raises EngineError when none passes, or there is nothing to hold them against.
+    """
+    if not golden:
+        raise EngineError(
+            f"no golden images to hold {' and '.join(engines)} against: expected those that edgekit"
+            " convert puts into a bundle of precision best: convert again"
+        )
+    ratios = {kind: _compare(engine, golden) for kind, engine in engines.items()}
+    right = {k: e for k, e in engines.items() if ratios[k] >= TOLERATED_SQNR_DB}
+    told = ", ".join(f"{kind} {ratio:.1f} dB" for kind, ratio in ratios.items())
+    if not right:
+        raise EngineError(
+            f"no precision gives the golden answers on this board ({told}, expected"
+            f" {TOLERATED_SQNR_DB:g} dB): convert again, or report it with the bundle"
+        )
+    medians = time_in_turn(right, golden)
+    winner = min(medians, key=lambda kind: medians[kind])
+    times = ", ".join(f"{kind} {median:.3f} ms" for kind, median in medians.items())
+    return Choice(winner, f"{winner} is kept: {times} (medians, in turn); golden logits: {told}")
+
+
+def time_in_turn(engines: Mapping[str, Engine], golden: Sequence[Golden]) -> dict[str, float]:
+    """Median latency of each engine, ms, run one after the other so that all see one machine."""
+    pixels = golden[0].pixels
+    laps: dict[str, list[int]] = {kind: [] for kind in engines}
+    end = time.monotonic() + SECONDS
+    for count in range(WARM_UP + ROUNDS):
+        for kind, engine in engines.items():
+            began = time.perf_counter_ns()
+            engine.infer(pixels)
+            if count >= WARM_UP:
+                laps[kind].append(time.perf_counter_ns() - began)
+        if time.monotonic() > end and count > WARM_UP:
+            break
+    return {kind: float(np.median(times)) / 1e6 for kind, times in laps.items()}
+
+
+def _compare(engine: Engine, golden: Sequence[Golden]) -> float:
+    """dB between the golden logits and the engine's; −∞ for something that is no number."""
+    expected = np.stack([example.logits for example in golden])
+    seen = np.stack([engine.infer(example.pixels) for example in golden])
+    return sqnr_db(expected, seen) if np.isfinite(seen).all() else -np.inf

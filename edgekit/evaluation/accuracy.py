@@ -1,0 +1,167 @@
+"""Accuracy of a bundle on labelled images, and how close it is to its float original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from edgekit.arrays import Logits, Pixels
+from edgekit.engines.base import Engine
+from edgekit.images import LabelledImage, read_image
+from edgekit.metrics import ParityMeter
+from edgekit.preprocess import preprocess
+from edgekit.spec import InputSpec, Record
+
+Reference = Callable[[Pixels], Logits]
+"""`(H, W, 3) uint8` RGB pixels → the float original's logits, `(classes,)`."""
+
+READ_AHEAD = 16
+
+
+class Evaluation(NamedTuple):
+    """Percent of images whose label is the best class, or among the best five; the count; and
+    agreement (percent) and SQNR (dB) with the float original, None without one."""
+
+    top1: float
+    top5: float
+    images: int
+    agreement: float | None
+    sqnr_db: float | None
+
+
+def evaluate(
+    engine: Engine,
+    images: Sequence[LabelledImage],
+    spec: InputSpec,
+    reference: Reference | None,
+    see: Callable[[int], None] = lambda done: None,
+) -> Evaluation:
+    """Classify every image once. `see` is told how many are done.
+
+    Raises ImageError for an image that cannot be read.
+    """
+    tally = _Tally()
+    for done, (label, pixels) in enumerate(stream(images, spec), start=1):
+        exact = reference(pixels) if reference is not None else None
+        tally.add(label, engine.infer(pixels), exact)
+        see(done)
+    return tally.result()
+
+
+def evaluate_steps(
+    steps: Mapping[str, Reference],
+    images: Sequence[LabelledImage],
+    spec: InputSpec,
+    see: Callable[[int], None] = lambda done: None,
+) -> dict[str, Evaluation]:
+    """The same for several stages of one conversion, each compared with the first."""
+    tallies = {name: _Tally() for name in steps}
+    for done, (label, pixels) in enumerate(stream(images, spec), start=1):
+        first = None
+        for name, infer in steps.items():
+            logits = infer(pixels)
+            first = logits if first is None else first
+            tallies[name].add(label, logits, first)
+        see(done)
+    return {name: tally.result() for name, tally in tallies.items()}
+
+
+class Score(Record, frozen=True, kw_only=True):
+    """Of an artifact: top-1 in percent, None where there are no labels; agreement (percent) and
+    SQNR (dB) with the float network; over how many images."""
+
+    top1: float | None
+    agreement: float
+    sqnr_db: float
+    images: int
+
+
+class Validation:
+    """Images that artifacts of one network are compared on, the float network's logits kept.
+
+    `images` are labelled, or none of them is.
+    """
+
+    def __init__(
+        self, images: Sequence[LabelledImage], spec: InputSpec, reference: Reference
+    ) -> None:
+        self._images, self._spec = images, spec
+        self._labels = [image.label for image in images]
+        self._exact = np.stack([reference(pixels) for _, pixels in stream(images, spec)])
+
+    @property
+    def labelled(self) -> bool:
+        return None not in self._labels
+
+    @property
+    def measure(self) -> str:
+        """What `drop` is taken of, in words."""
+        name = "top-1" if self.labelled else "agreement"
+        return f"{name} on {len(self._images)} images"
+
+    def mark(self, engine: Engine) -> Score:
+        """Run every image once."""
+        seen = np.stack([engine.infer(pixels) for _, pixels in stream(self._images, self._spec)])
+        meter = ParityMeter()
+        meter.add(self._exact, seen)
+        parity = meter.result()
+        return Score(
+            top1=self._top1(seen) if self.labelled else None,
+            agreement=parity.agreement,
+            sqnr_db=parity.sqnr_db,
+            images=parity.images,
+        )
+
+    def drop(self, score: Score) -> float:
+        """Percentage points of top-1 lost, or of agreement where there are no labels."""
+        if score.top1 is None:
+            return round(100 - score.agreement, 3)
+        return round(self._top1(self._exact) - score.top1, 3)
+
+    def _top1(self, logits: Logits) -> float:
+        return round(100 * float(np.mean(logits.argmax(axis=1) == self._labels)), 3)
+
+
+class _Tally:
+    """Counts hits, and compares with a reference where there is one."""
+
+    def __init__(self) -> None:
+        self._images, self._best, self._among_five, self._compared = 0, 0, 0, False
+        self._meter = ParityMeter()
+
+    def add(self, label: int | None, logits: Logits, exact: Logits | None) -> None:
+        order = np.argsort(-logits, kind="stable")[:5]
+        self._images += 1
+        self._best += int(order[0] == label)
+        self._among_five += int(label in order)
+        if exact is not None:
+            self._compared = True
+            self._meter.add(exact[None], logits[None])
+
+    def result(self) -> Evaluation:
+        parity = self._meter.result() if self._compared else None
+        return Evaluation(
+            top1=round(100 * self._best / self._images, 3),
+            top5=round(100 * self._among_five / self._images, 3),
+            images=self._images,
+            agreement=parity.agreement if parity else None,
+            sqnr_db=parity.sqnr_db if parity else None,
+        )
+
+
+def stream(images: Sequence[LabelledImage], spec: InputSpec) -> Iterator[tuple[int | None, Pixels]]:
+    """Labels and pixels in order, decoded a few images ahead in another thread."""
+
+    def load(image: LabelledImage) -> tuple[int | None, Pixels]:
+        return image.label, preprocess(read_image(image.path), spec)
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = [pool.submit(load, image) for image in images[:READ_AHEAD]]
+        for index in range(len(images)):
+            current = ahead.pop(0).result()
+            if index + READ_AHEAD < len(images):
+                ahead.append(pool.submit(load, images[index + READ_AHEAD]))
+            yield current

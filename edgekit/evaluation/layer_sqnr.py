@@ -1,0 +1,178 @@
+"""Where an int8 artifact loses its accuracy: each layer's output against the float original's.
+
+Both come from one graph, so their layers stand in the same order. Equalization moves scale between
+layers, so a gain is fitted to each channel first; what is left is rounding and clipping. For
+TensorRT tensors are shifted as well, so there an offset is fitted too. And there a layer's output
+is seen before its activation and before those who read it round it: what shows is the rounding of
+its inputs and weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.arrays import Pixels
+from edgekit.engines.litert import import_runtime
+from edgekit.engines.onnx_runtime import FATAL_ONLY, import_onnx_runtime
+from edgekit.engines.open_engine import is_onnx
+from edgekit.errors import MissingPackageError, SettingsError
+from edgekit.spec import Record
+
+ONNX_LAYERS = ("Conv", "Gemm", "MatMul")
+LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+CEILING_DB = 200.0
+"""Reported for an exact match."""
+
+Values = npt.NDArray[np.float64]
+
+
+class LayerSqnr(Record, frozen=True, kw_only=True):
+    """One layer's output shape and its SQNR, 10·log₁₀(Σ reference² / Σ difference²), dB."""
+
+    layer: int
+    operator: str
+    shape: tuple[int, ...]
+    sqnr_db: float
+
+
+def compare_layers(model: bytes, reference: bytes, images: Iterable[Pixels]) -> list[LayerSqnr]:
+    """The SQNR of every layer of `model` against `reference` over `(H, W, 3) uint8` RGB images.
+
+    Both are TFLite or both ONNX. Raises SettingsError when the two do not have the same layers,
+    MissingPackageError without what looks into them.
+    """
+    shifted = is_onnx(model)
+    tap = _TappedOnnx if shifted else _Tapped
+    artifact, original = tap(model), tap(reference)
+    if artifact.operators != original.operators:
+        raise SettingsError(
+            f"the artifact has {len(artifact.operators)} layers and its float original"
+            f" {len(original.operators)}, or in another order: --layers cannot pair them"
+        )
+    sums = [_ChannelSums(shifted=shifted) for _ in artifact.operators]
+    for pixels in images:
+        for total, quantized, exact in zip(
+            sums, artifact.outputs(pixels), original.outputs(pixels), strict=True
+        ):
+            total.add(exact, quantized)
+    return [
+        LayerSqnr(layer=index, operator=operator, shape=total.shape, sqnr_db=total.sqnr_db())
+        for index, (operator, total) in enumerate(zip(artifact.operators, sums, strict=True), 1)
+    ]
+
+
+class _Tapped:
+    """An interpreter that keeps every tensor: no delegate, so that there is something to read."""
+
+    def __init__(self, model: bytes) -> None:
+        runtime, _ = import_runtime()
+        self._interpreter = runtime.Interpreter(
+            model_content=model,
+            experimental_op_resolver_type=runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        )
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]
+        layers = [op for op in self._interpreter._get_ops_details() if op["op_name"] in LAYERS]
+        self.operators = [str(op["op_name"]) for op in layers]
+        self._outputs = [int(op["outputs"][0]) for op in layers]
+        details = {int(tensor["index"]): tensor for tensor in self._tensors()}
+        self._encodings = [details[index]["quantization"] for index in self._outputs]
+
+    def _tensors(self) -> list[dict[str, Any]]:
+        tensors: list[dict[str, Any]] = self._interpreter.get_tensor_details()
+        return tensors
+
+    def outputs(self, pixels: Pixels) -> list[Values]:
+        """The real values of every layer's output, channels last."""
+        codes = (pixels ^ np.uint8(0x80)).view(np.int8)
+        self._interpreter.set_tensor(self._input["index"], codes[None])
+        self._interpreter.invoke()
+        values = []
+        for index, (scale, zero_point) in zip(self._outputs, self._encodings, strict=True):
+            value = self._interpreter.get_tensor(index).astype(np.float64)
+            values.append((value - zero_point) * scale if scale else value)
+        return values
+
+
+class _TappedOnnx:
+    """An ONNX session that gives every layer's output, node by node as the graph stands."""
+
+    def __init__(self, model: bytes) -> None:
+        try:
+            onnx = import_module("onnx")  # of the workbench; a board may lack it
+        except ImportError as error:
+            raise MissingPackageError(
+                f"--layers needs onnx to look into ONNX models ({error}): pip install onnx"
+            ) from error
+        proto = onnx.load_from_string(model)
+        layers = [node for node in proto.graph.node if node.op_type in ONNX_LAYERS]
+        self.operators = [str(node.op_type) for node in layers]
+        self._names = [str(node.output[0]) for node in layers]
+        given = {value.name for value in proto.graph.output}
+        proto.graph.output.extend(
+            onnx.ValueInfoProto(name=name) for name in self._names if name not in given
+        )
+        runtime = import_onnx_runtime()
+        options = runtime.SessionOptions()
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        options.log_severity_level = FATAL_ONLY
+        self._session = runtime.InferenceSession(
+            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        self._input = self._session.get_inputs()[0].name
+
+    def outputs(self, pixels: Pixels) -> list[Values]:
+        """The values of every layer's output, channels last."""
+        values = self._session.run(self._names, {self._input: pixels[None]})
+        return [
+            np.moveaxis(np.asarray(value, np.float64), 1, -1) if value.ndim == 4 else value
+            for value in values
+        ]
+
+
+class _ChannelSums:
+    """Sums over images from which the best gain of each channel, and if `shifted` its offset, and
+    the error left follow."""
+
+    def __init__(self, *, shifted: bool = False) -> None:
+        self._shifted = shifted
+        self._count = 0
+        self._exact_sum: Values | float = 0.0
+        self._quantized_sum: Values | float = 0.0
+        self.shape: tuple[int, ...] = ()
+        self._exact: Values | float = 0.0
+        self._quantized: Values | float = 0.0
+        self._both: Values | float = 0.0
+
+    def add(self, exact: Values, quantized: Values) -> None:
+        self.shape = tuple(int(side) for side in exact.shape[1:])
+        axes = tuple(range(exact.ndim - 1))
+        self._count += exact.size // exact.shape[-1]
+        self._exact_sum = self._exact_sum + exact.sum(axis=axes)
+        self._quantized_sum = self._quantized_sum + quantized.sum(axis=axes)
+        self._exact = self._exact + np.square(exact).sum(axis=axes)
+        self._quantized = self._quantized + np.square(quantized).sum(axis=axes)
+        self._both = self._both + (exact * quantized).sum(axis=axes)
+
+    def sqnr_db(self) -> float:
+        """With the gain g = Σxy / Σy² a channel's error is Σx² − (Σxy)² / Σy²; with an offset the
+        same of values less their means."""
+        exact, quantized, both = self._exact, self._quantized, self._both
+        signal = float(np.sum(exact))
+        if self._shifted:
+            exact = exact - np.square(self._exact_sum) / self._count
+            quantized = quantized - np.square(self._quantized_sum) / self._count
+            both = both - self._exact_sum * self._quantized_sum / self._count
+        explained = np.square(both) / np.maximum(quantized, 1e-300)
+        noise = float(np.sum(np.maximum(exact - explained, 0.0)))
+        if noise <= signal * 10 ** (-CEILING_DB / 10):
+            return CEILING_DB
+        return round(10 * math.log10(signal / noise), 3)

@@ -1,0 +1,97 @@
+"""Results as a video: the frames with what they were taken for."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import OutputError
+from edgekit.outputs.base import Numbered, Output
+from edgekit.outputs.files import KEEP_FILES, ROTATE_BYTES, rotate
+from edgekit.outputs.window import draw_result
+from edgekit.text import is_utf8
+
+_CODECS = {".avi": "MJPG"}
+_CODEC = "mp4v"
+_LEAST_ROOM = 10_000_000
+_CHECK_EVERY = 30
+"""How often, in frames, the size of the file is looked at."""
+
+
+class VideoOutput(Output):
+    """An annotated video of all results, one frame each; begun anew when it is large enough, or
+    when the frames' size changes. A file of that name from an earlier run is kept as `NAME.1`."""
+
+    wants_pixels = True
+    batch = 1
+    gather_s = 0.0
+
+    def __init__(
+        self, path: Path, *, fps: float, limit: int = ROTATE_BYTES, keep: int = KEEP_FILES
+    ) -> None:
+        self.name = str(path)
+        if not is_utf8(self.name):
+            raise OutputError(f"the name {self.name!r} is not UTF-8: choose another for the video")
+        self._path = path
+        self._fps = fps
+        self._limit = limit
+        self._keep = keep
+        self._writer: Any = None
+        self._size: tuple[int, int] | None = None
+        self._frames = 0
+
+    def write(self, results: Sequence[Numbered]) -> None:
+        for numbered in results:
+            pixels = numbered.result.pixels
+            if pixels is None:
+                continue
+            size = (pixels.shape[1], pixels.shape[0])
+            if self._writer is None or size != self._size or self._is_large():
+                self._begin(size)
+            self._writer.write(draw_result(pixels, numbered.result))
+            self._frames += 1
+
+    def _is_large(self) -> bool:
+        if self._frames % _CHECK_EVERY:
+            return False
+        try:
+            size = self._path.stat().st_size
+        except OSError:
+            return True
+        self._check_room()
+        return size > self._limit
+
+    def _check_room(self) -> None:
+        """The writer itself would not tell of a full disk."""
+        room = shutil.disk_usage(self._path.parent).free
+        if room < _LEAST_ROOM:
+            self.close()
+            raise OutputError(
+                f"cannot write {self.name} ({room / 1e6:.1f} MB are free): free some space there"
+            )
+
+    def _begin(self, size: tuple[int, int]) -> None:
+        import cv2
+
+        self.close()
+        self._check_room()
+        try:
+            if self._path.exists():
+                rotate(self._path, self._keep)
+        except OSError as error:
+            raise OutputError(f"cannot rotate {self.name} ({error.strerror})") from error
+        codec = cv2.VideoWriter.fourcc(*_CODECS.get(self._path.suffix.lower(), _CODEC))
+        writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, codec, self._fps, size)
+        if not writer.isOpened():
+            raise OutputError(
+                f"this OpenCV ({cv2.__version__}) cannot write the video {self.name}: check the"
+                " disk, or try FILE.avi"
+            )
+        self._writer, self._size, self._frames = writer, size, 0
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None

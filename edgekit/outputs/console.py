@@ -1,0 +1,172 @@
+"""Where results go. Each sink takes results one by one and writes them for one kind of reader."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import threading
+import time
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from edgekit.errors import OutputError
+from edgekit.outputs.result_json import make_line
+from edgekit.runtime.classify_frame import Result
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+PATIENCE_S = 0.5
+"""For a reader who takes nothing, once the stream is to stop."""
+_LOOK_UP_S = 0.1
+
+
+class _Lines:
+    """Writes lines to a binary stream: each at once, or gathered while they come fast.
+
+    Waits for a reader who is slow; once `stop` is set, no longer than `PATIENCE_S`. Raises
+    BrokenPipeError when the reader has gone, OutputError when nothing more can be written.
+    """
+
+    _GATHER_S = 0.1
+
+    def __init__(
+        self, output: BinaryIO, *, at_once: bool, stop: threading.Event | None = None
+    ) -> None:
+        self._output = output
+        self._stop = stop or threading.Event()
+        self._may_block = not stat.S_ISREG(os.fstat(output.fileno()).st_mode)
+        self._gather_s = 0.0 if at_once else self._GATHER_S
+        self._waiting = bytearray()
+        self._flushed = 0.0
+
+    def _write(self, line: bytes) -> None:
+        self._waiting += line
+        if time.monotonic() - self._flushed >= self._gather_s:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._flushed = time.monotonic()
+        waiting, self._waiting = self._waiting, bytearray()
+        try:
+            for begin in range(0, len(waiting), select.PIPE_BUF):
+                self._await_room()
+                self._output.write(waiting[begin : begin + select.PIPE_BUF])
+                self._output.flush()
+        except (BrokenPipeError, OutputError):
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"the results cannot be written to standard output ({error.strerror}):"
+                " free some space, or send them elsewhere"
+            ) from error
+
+    def _await_room(self) -> None:
+        """Until `PIPE_BUF` bytes fit in: a write that blocks would outlast every signal."""
+        if not self._may_block:
+            return
+        poll = select.poll()
+        poll.register(self._output.fileno(), select.POLLOUT)
+        stopped_s: float | None = None
+        while not poll.poll(_LOOK_UP_S * 1e3):
+            if self._stop.is_set():
+                stopped_s = stopped_s or time.monotonic()
+                if time.monotonic() - stopped_s > PATIENCE_S:
+                    raise OutputError(
+                        "nobody reads the results on standard output: the last of them are lost"
+                    )
+
+    def close(self) -> None:
+        self._flush()
+
+
+class JsonLines(_Lines):
+    """One JSON document a line, for programs."""
+
+    def __init__(
+        self, output: BinaryIO, *, at_once: bool, stop: threading.Event | None = None
+    ) -> None:
+        super().__init__(output, at_once=at_once, stop=stop)
+        self._encoder = msgspec.json.Encoder()
+
+    def write(self, result: Result) -> None:
+        self._write(self._encoder.encode(make_line(result)) + b"\n")
+
+
+class PlainLines(_Lines):
+    """One line a result, for a log: time, label, score, and age of the answer."""
+
+    def write(self, result: Result) -> None:
+        best = result.prediction.top[0]
+        self._write(
+            f"{result.time_s:10.3f} s  {best.label:<32} {best.score:6.1%}"
+            f"  {result.age_ns / 1e6:7.1f} ms\n".encode()
+        )
+
+
+class LivePanel:
+    """The newest result in place, for a person at a terminal; one line stays for each change."""
+
+    _REFRESH_S = 0.1
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(), auto_refresh=False, transient=True)
+        self._bar, self._dot = _choose_signs(self._live.console.encoding)
+        self._began = time.monotonic()
+        self._drawn = 0.0
+        self._frames = self._dropped = 0
+        self._label: str | None = None
+
+    def write(self, result: Result) -> None:
+        self._frames += 1
+        self._dropped += result.dropped
+        best = result.prediction.top[0]
+        if best.label != self._label:
+            self._label = best.label
+            self._live.console.print(
+                f"{result.time_s:10.3f} s  {best.label:<32} {best.score:6.1%}",
+                highlight=False,
+                markup=False,
+            )
+        now = time.monotonic()
+        self._live.start()  # not before there is something to show: it hides the cursor
+        if now - self._drawn >= self._REFRESH_S:
+            self._drawn = now
+            self._live.update(self._draw(result, now), refresh=True)
+
+    def _draw(self, result: Result, now: float) -> Table:
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(box=None, show_header=False, padding=(0, 2))
+        for place in result.prediction.top:
+            bar = self._bar * round(20 * place.score)
+            table.add_row(escape(place.label), f"{place.score:6.1%}", f"[cyan]{bar:<20}[/cyan]")
+        rate = self._frames / max(now - self._began, 1e-3)
+        told = (
+            f"{result.time_s:.1f} s",
+            f"{rate:.0f} frames/s",
+            f"{result.age_ns / 1e6:.1f} ms old",
+            f"{self._dropped:,} dropped",
+            "Ctrl-C ends",
+        )
+        table.caption = self._dot.join(told)
+        return table
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def _choose_signs(encoding: str) -> tuple[str, str]:
+    """For bars and between figures, as the terminal can show them."""
+    try:
+        "█·".encode(encoding)
+    except UnicodeEncodeError:
+        return "#", ", "
+    return "█", " · "

@@ -1,0 +1,86 @@
+"""The JSON document of a result, as outputs send it: the line of `edgekit run --json`, and `id`."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from edgekit.outputs.base import Numbered
+from edgekit.runtime.classify_frame import Result
+from edgekit.spec import ClassScore, Record
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class StageMilliseconds(Record, frozen=True, kw_only=True):
+    """`stages_ms` of a line."""
+
+    capture: float
+    preprocess: float
+    inference: float
+    postprocess: float
+
+
+class ResultLine(Record, frozen=True, kw_only=True):
+    """One line of `edgekit run --json`; its keys are a stable interface.
+
+    `captured_at` is in Unix seconds, by the system's clock as it is set now. `dropped` counts the
+    frames passed over since the line before.
+    """
+
+    frame: int
+    time_s: float
+    label: str
+    class_index: int = msgspec.field(name="class")
+    score: float
+    top: tuple[ClassScore, ...]
+    stages_ms: StageMilliseconds
+    age_ms: float
+    dropped: int
+    captured_at: float
+
+
+def make_line(result: Result) -> ResultLine:
+    """The public form of a result: milliseconds to the microsecond, seconds likewise."""
+    best = result.prediction.top[0]
+    times = result.times
+    return ResultLine(
+        frame=result.index,
+        time_s=round(result.time_s, 6),
+        label=best.label,
+        class_index=best.class_index,
+        score=best.score,
+        top=result.prediction.top,
+        stages_ms=StageMilliseconds(
+            capture=_ms(times.capture),
+            preprocess=_ms(times.preprocess),
+            inference=_ms(times.inference),
+            postprocess=_ms(times.postprocess),
+        ),
+        age_ms=_ms(result.age_ns),
+        dropped=result.dropped,
+        captured_at=round(time.time() - (time.monotonic_ns() - result.captured_ns) / 1e9, 3),
+    )
+
+
+def _ms(ns: int) -> float:
+    return round(ns / 1e6, 3)
+
+
+class NumberedLine(ResultLine, frozen=True, kw_only=True):
+    """A line with its result's id, so that one that arrives twice counts once."""
+
+    id: str
+
+
+def make_numbered_line(numbered: Numbered) -> NumberedLine:
+    """The public form of a result."""
+    line = make_line(numbered.result)
+    fields = {name: getattr(line, name) for name in line.__struct_fields__}
+    return NumberedLine(id=numbered.id, **fields)
+
+
+def encode_line(numbered: Numbered) -> bytes:
+    """The result as one JSON document, UTF-8."""
+    return _ENCODER.encode(make_numbered_line(numbered))

@@ -1,0 +1,308 @@
+"""`--serve`: what the camera sees and how the board does, as a web page of its own.
+
+The server runs in one thread. Viewers cost the loop a reference to its newest frame; pictures are
+encoded in the server, once for all viewers, and only while somebody looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from edgekit.arrays import Pixels
+from edgekit.background_thread import Background
+from edgekit.board.sensors import Sensors
+from edgekit.errors import MissingPackageError, OutputError
+from edgekit.outputs.delivery import Delivery
+from edgekit.outputs.prometheus import Metrics, import_prometheus
+from edgekit.outputs.result_json import make_line
+from edgekit.runtime.classify_frame import Result
+from edgekit.runtime.stage_clock import StageTimes
+from edgekit.runtime.stream import StreamSummary
+from edgekit.sources.source_state import SourceState
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+_HTML = Path(__file__).with_name("web_page.html")
+_POLICY = (
+    "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline';"
+    " script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+UPDATE_S = 0.5
+"""How often a viewer hears of the numbers."""
+PICTURE_S = 0.1
+"""How often a viewer gets a picture at most."""
+WIDTH = 640
+"""Pictures are made smaller to this width."""
+QUALITY = 75
+RECENT = 12
+START_S = 5.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class PageSink:
+    """Keeps what the page shows. `watched` is set while somebody looks at the picture."""
+
+    def __init__(
+        self,
+        summary: Callable[[], StreamSummary],
+        source: str,
+        deliveries: Sequence[Delivery],
+        watched: threading.Event,
+    ) -> None:
+        self._summary = summary
+        self._source = source
+        self._deliveries = deliveries
+        self._watched = watched
+        self._viewers = 0
+        self._changed = threading.Lock()
+        self._window: deque[tuple[StageTimes, int]] = deque(maxlen=2000)
+        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
+        self._label: str | None = None
+        self._state = SourceState("live", source, 0.0)
+        self._sensors = Sensors()
+        self._result: Result | None = None
+        self._jpeg: tuple[int, bytes] | None = None
+        self._numbers: tuple[float, dict[str, Any]] | None = None
+        self._counted = (time.monotonic(), 0)
+        """When the frames were counted last, and how many there were."""
+        self._encoding = threading.Lock()
+        self._encoded_s = 0.0
+
+    def write(self, result: Result) -> None:
+        """Keep a result, and its frame while somebody looks."""
+        self._result = result
+        self._window.append((result.times, result.age_ns))
+        best = result.prediction.top[0]
+        if best.label != self._label:
+            self._label = best.label
+            self._recent.appendleft({"at": time.time(), "label": best.label, "score": best.score})
+
+    def see_state(self, state: SourceState) -> None:
+        """Hear of a change of the source's state."""
+        self._state = state
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def add_viewer(self, count: int) -> None:
+        """Count those who look at the picture."""
+        with self._changed:
+            self._viewers += count
+            (self._watched.set if self._viewers else self._watched.clear)()
+
+    def numbers(self) -> dict[str, Any]:
+        """What the page shows beside the picture; put together once for all viewers."""
+        now = time.monotonic()
+        if self._numbers is None or now - self._numbers[0] > 0.8 * UPDATE_S:
+            self._numbers = (now, self._gather())
+        return self._numbers[1]
+
+    def _gather(self) -> dict[str, Any]:
+        window = [self._window.popleft() for _ in range(len(self._window))]
+        summary, result = self._summary(), self._result
+        times = np.array([times for times, _ in window], np.float64).reshape(-1, 4) / 1e6
+        stages = np.median(times, axis=0).round(3).tolist() if window else None
+        ages = [age_ns / 1e6 for _, age_ns in window]
+        now = time.monotonic()
+        rate = (summary.frames - self._counted[1]) / max(now - self._counted[0], 1e-3)
+        self._counted = (now, summary.frames)
+        return {
+            "at": time.time(),
+            "source": self._source,
+            "state": {"name": self._state.name, "reason": self._state.reason},
+            "line": msgspec.to_builtins(make_line(result)) if result is not None else None,
+            "frames": summary.frames,
+            "fps": round(rate, 1),
+            "left_out": {
+                name: getattr(summary, name)
+                for name in ("dropped", "skipped", "repeated", "too_old", "held_back")
+            },
+            "losses": summary.losses,
+            "stages_ms": stages,
+            "age_ms": round(float(np.median(ages)), 1) if ages else None,
+            "temperature_c": self._sensors.read_temperature(),
+            "outputs": [
+                {"name": delivery.name, **delivery.counts._asdict()}
+                for delivery in self._deliveries
+            ],
+            "recent": list(self._recent),
+        }
+
+    def picture(self) -> tuple[int, bytes] | None:
+        """A frame that is new, or was a tenth of a second ago, as JPEG and its number; encoded once
+        for all viewers."""
+        with self._encoding:
+            result, now = self._result, time.monotonic()
+            if result is None or result.pixels is None:
+                return None
+            is_due = now - self._encoded_s >= 0.9 * PICTURE_S
+            if self._jpeg is None or (is_due and self._jpeg[0] != result.index):
+                self._jpeg, self._encoded_s = (result.index, encode_picture(result.pixels)), now
+            return self._jpeg
+
+
+def encode_picture(pixels: Pixels) -> bytes:
+    """`(H, W, 3) uint8` BGR as JPEG, at most `WIDTH` wide."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    if width > WIDTH:
+        size = (WIDTH, round(height * WIDTH / width))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+
+
+class Served:
+    """A page that is served at `url`, until `close`."""
+
+    def __init__(self, url: str, server: Any, thread: Background) -> None:
+        self.url = url
+        self._server = server
+        self._thread = thread
+
+    def close(self) -> None:
+        """End the server, with its viewers."""
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join(0.3)
+
+
+def serve_page(page: PageSink, metrics: Metrics | None, address: str, port: int) -> Served:
+    """Serve the page in a thread. Beyond the loopback it asks for the token that is in `url`.
+
+    Raises OutputError when the port cannot be had, MissingPackageError without the libraries.
+    """
+    uvicorn = _import_uvicorn()
+    token = None if address in LOOPBACK else secrets.token_urlsafe(16)
+    listener = _listen(address, port)
+    config = uvicorn.Config(
+        _make_application(page, metrics, token),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        limit_concurrency=100,
+    )
+    server = uvicorn.Server(config)
+    thread = Background("edgekit-page", lambda: server.run(sockets=[listener]))
+    thread.start()
+    until_s = time.monotonic() + START_S
+    while not server.started and time.monotonic() < until_s and not thread.finish(0.01):
+        pass
+    shown = socket.gethostname() if address in ("0.0.0.0", "::") else address
+    host = f"[{shown}]" if ":" in shown else shown
+    return Served(f"http://{host}:{port}/" + (f"?token={token}" if token else ""), server, thread)
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return socket.create_server((address, port), family=family, backlog=100)
+    except OSError as error:
+        raise OutputError(
+            f"--serve {address}:{port} cannot be served ({error.strerror}): choose a port that is"
+            " free, and an address of this machine"
+        ) from error
+
+
+def _make_application(page: PageSink, metrics: Metrics | None, token: str | None) -> Any:
+    from starlette.applications import Starlette
+    from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+    from starlette.routing import Route
+
+    html = _HTML.read_text(encoding="utf-8")
+
+    def guarded(answer: Callable[[Request], Response]) -> Callable[[Request], Any]:
+        async def check(request: Request) -> Response:
+            if not _is_allowed(request, token):
+                return PlainTextResponse(
+                    "this page wants the token that edgekit printed: open that URL\n", 403
+                )
+            return answer(request)
+
+        return check
+
+    def show_page(request: Request) -> Response:
+        headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
+        answer = HTMLResponse(html, headers=headers)
+        if token is not None:
+            answer.set_cookie("edgekit", token, httponly=True, samesite="strict")
+        return answer
+
+    def send_numbers(request: Request) -> Response:
+        return StreamingResponse(_stream_numbers(page, request), media_type="text/event-stream")
+
+    def send_pictures(request: Request) -> Response:
+        return StreamingResponse(
+            _stream_pictures(page, request), media_type="multipart/x-mixed-replace; boundary=frame"
+        )
+
+    def send_metrics(request: Request) -> Response:
+        if metrics is None:
+            return PlainTextResponse("there are no metrics\n", 404)
+        library = import_prometheus()
+        return Response(
+            library.generate_latest(metrics.registry), media_type="text/plain; version=0.0.4"
+        )
+
+    routes = {
+        "/": show_page,
+        "/numbers": send_numbers,
+        "/picture": send_pictures,
+        "/metrics": send_metrics,
+    }
+    return Starlette(routes=[Route(path, guarded(answer)) for path, answer in routes.items()])
+
+
+def _is_allowed(request: Request, token: str | None) -> bool:
+    """The token, where there is one. On the loopback the host's name instead, so that no foreign
+    page reads this one by a name that leads here."""
+    if token is None:
+        return request.url.hostname in LOOPBACK
+    given = request.query_params.get("token") or request.cookies.get("edgekit") or ""
+    return secrets.compare_digest(given.encode(), token.encode())
+
+
+async def _stream_numbers(page: PageSink, request: Request) -> AsyncIterator[bytes]:
+    while not await request.is_disconnected():
+        yield b"data: " + msgspec.json.encode(page.numbers()) + b"\n\n"
+        await asyncio.sleep(UPDATE_S)
+
+
+async def _stream_pictures(page: PageSink, request: Request) -> AsyncIterator[bytes]:
+    page.add_viewer(1)
+    try:
+        shown = -1
+        while not await request.is_disconnected():
+            picture = await asyncio.to_thread(page.picture)
+            if picture is not None and picture[0] != shown:
+                shown, jpeg = picture
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                yield head.encode() + jpeg + b"\r\n"
+            await asyncio.sleep(PICTURE_S)
+    finally:
+        page.add_viewer(-1)
+
+
+def _import_uvicorn() -> Any:
+    try:
+        import starlette  # noqa: F401
+        import uvicorn
+    except ImportError as error:
+        raise MissingPackageError(
+            "--serve needs Starlette and uvicorn, which are not installed: pip install"
+            " 'edgekit[serve]'"
+        ) from error
+    return uvicorn

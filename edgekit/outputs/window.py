@@ -1,0 +1,84 @@
+"""`--show`: the frames in a window, with what they were taken for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import cv2
+
+from edgekit.arrays import Pixels
+from edgekit.errors import SettingsError
+from edgekit.runtime.classify_frame import Result
+
+_TITLE = "edgekit"
+_ESCAPE = 27
+_PROBE = f"import cv2; cv2.namedWindow({_TITLE!r}); cv2.waitKey(1)"
+
+
+def check_window() -> None:
+    """Make sure that a window can be opened. Raises SettingsError saying what is missing.
+
+    OpenCV's window toolkits abort the whole process where they cannot connect, so another process
+    tries first.
+    """
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise SettingsError(
+            "--show needs a screen, but neither DISPLAY nor WAYLAND_DISPLAY is set: run it on the"
+            " board's desktop, over ssh -X, or without --show"
+        )
+    if "GUI: NONE" in " ".join(cv2.getBuildInformation().split()):
+        raise SettingsError(
+            f"--show needs an OpenCV that can open windows, this one ({cv2.__version__}) was built"
+            " without: pip install opencv-python in place of opencv-python-headless, or use the"
+            " system's python3-opencv"
+        )
+    try:
+        probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, timeout=20)
+    except subprocess.TimeoutExpired:
+        failed = "gave no answer"
+    else:
+        if not probe.returncode:
+            return
+        failed = f"failed with exit status {probe.returncode}"
+    raise SettingsError(
+        f"--show cannot open a window: a trial on display {os.environ.get('DISPLAY', 'Wayland')}"
+        f" {failed}: check DISPLAY and xhost, or run without --show"
+    )
+
+
+class Window:
+    """A sink that shows each result's frame; q or Escape sets `stop`. Used by the main thread."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL)
+
+    def write(self, result: Result) -> None:
+        if result.pixels is None:
+            return
+        cv2.imshow(_TITLE, draw_result(result.pixels, result))
+        if cv2.waitKey(1) & 0xFF in (ord("q"), _ESCAPE):
+            self._stop.set()
+
+    def close(self) -> None:
+        cv2.destroyAllWindows()
+
+
+def draw_result(pixels: Pixels, result: Result) -> Pixels:
+    """A copy of `(H, W, 3) uint8` BGR pixels with the best class written over it."""
+    best = result.prediction.top[0]
+    # OpenCV's letters are ASCII; it would draw ?? for each other character.
+    label = best.label.encode("ascii", "replace").decode()
+    text = f"{label} {best.score:.0%} {result.age_ns / 1e6:.0f} ms"
+    drawn: Pixels = pixels.copy()
+    scale = max(0.5, drawn.shape[0] / 720)
+    place = (round(12 * scale), round(32 * scale))
+    for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
+        thickness = max(1, round(width * scale))
+        cv2.putText(
+            drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA
+        )
+    return drawn

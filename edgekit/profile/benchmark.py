@@ -1,0 +1,353 @@
+"""Runs a benchmark: models in, one `Report` out.
+
+Each model runs in a process of its own. They take turns (A B A B), so that whatever changes on the
+machine meanwhile meets all of them; the sensors are read here, outside the measured processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from edgekit.board.conditions import (
+    CpuShare,
+    CpuTimes,
+    Snapshot,
+    mean_share,
+    share_cpu,
+)
+from edgekit.board.machine import (
+    Device,
+    read_device,
+    read_timer,
+    usable_cores,
+)
+from edgekit.board.peak_throughput import peak_multiply_adds
+from edgekit.board.process_usage import Usage
+from edgekit.board.sensors import Sampler, Sensors
+from edgekit.errors import ImageError, ModelFileError, SourceError
+from edgekit.profile.record import (
+    ColdStart,
+    Conditions,
+    Report,
+    Result,
+    Settings,
+    ThreadPoint,
+)
+from edgekit.profile.results import Turns, conclude, distribution_of
+from edgekit.profile.trust import judge
+from edgekit.profile.worker_process import MeasuredProcess
+from edgekit.profile.worker_protocol import (
+    AskMemory,
+    Evaluate,
+    Evaluated,
+    Layered,
+    Load,
+    Memory,
+    Reply,
+    Request,
+    Settle,
+    Settled,
+    Timed,
+    TimeLayers,
+    TimeLoop,
+    TimeModel,
+)
+
+DEFAULT_DURATION_S = 8.0
+DEFAULT_HALF_WIDTH = 0.005
+"""Medians known to ±0.5 % end a run that was given no duration."""
+DEFAULT_LIMIT_S = 36.0
+"""How long a run that was given no duration may take a model, its report apart."""
+_ROUNDS_END = 0.7
+_THREADS_END = 0.85
+"""Shares of that time: what has not begun by then is left out."""
+_LEFT_OUT = "left out, the time was up: give --duration to have it measured"
+_ROUND_S = 2.0
+_FEWEST_ROUNDS = 3
+_COLD_STARTS = 3
+_COLD_STARTS_LIMIT_S = 6.0
+_WARMUP_LIMIT_S = 5.0
+_THREAD_SHARE = 0.1
+_THREADS_LIMIT_S = 1.0
+_LAYERS_SHARE = 0.25
+_LAYERS_LIMIT_S = 2.0
+_KEPT_SNAPSHOTS = 240
+
+Tell = Callable[[str], None]
+
+
+class LabelledFolder(NamedTuple):
+    """Images to measure accuracy on; without `labels`, class subfolders are the labels."""
+
+    images: Path
+    labels: Path | None
+
+
+class _Moment(NamedTuple):
+    """Clock, our CPU time and that of the whole machine, in seconds."""
+
+    time_s: float
+    own_s: float
+    cores: CpuTimes | None
+
+
+class Benchmark:
+    """One benchmark of one or more models on one source of frames.
+
+    `duration_s` is how long the model alone is measured at most, and again the loop, for each
+    model; it ends earlier, after three rounds or more, once the 95 % interval of every median lies
+    within `half_width` of it (None: never). `limit_s` is how long the run should take a model: a
+    slow one gets three rounds, then fewer thread counts and no layers. `images` are classified at
+    the end.
+    `tell` hears what is being done, one line a step.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Path],
+        *,
+        source: str,
+        duration_s: float = DEFAULT_DURATION_S,
+        threads: int = 1,
+        half_width: float | None = None,
+        limit_s: float | None = None,
+        images: LabelledFolder | None = None,
+        tell: Tell = lambda line: None,
+        sensors: Sensors | None = None,
+    ) -> None:
+        _check_names(models, source, images)
+        _check_source(models, source)
+        self._models = models
+        self._half_width = half_width
+        self._limit_s = limit_s * len(models) if limit_s is not None else float("inf")
+        self._began_s = time.monotonic()
+        self._images = images
+        self._source = source
+        self._duration_s = duration_s
+        self._threads = threads
+        self._tell = tell
+        self._sensors = sensors or Sensors()
+        self._rounds = max(1, round(duration_s / _ROUND_S))
+        self._shares: list[CpuShare] = []
+        self._elsewhere: dict[str, list[CpuShare]] = {}
+        self._pauses: list[Snapshot] = []
+
+    def run(self) -> Report:
+        """Measure. Raises the EdgekitError of a model or source that cannot be used."""
+        timer = read_timer()
+        self._began_s = time.monotonic()
+        before = self._sensors.read()
+        with contextlib.ExitStack() as processes:
+            with Sampler(self._sensors) as sampler:
+                subjects = [self._start(model, processes) for model in self._models]
+                self._measure(subjects)
+                for subject in subjects:
+                    self._finish(subject)
+            after = self._sensors.read()
+            for subject in subjects if self._images else ():
+                self._evaluate(subject)
+        sorted_snapshots = sorted([*sampler.snapshots, *self._pauses], key=lambda s: s.time_s)
+        conditions = Conditions(
+            before=before,
+            during=_thin(sorted_snapshots),
+            after=after,
+            cpu=mean_share(self._shares),
+            cpu_elsewhere={what: mean_share(shares) for what, shares in self._elsewhere.items()},
+        )
+        device = read_device(subjects[0].process.loaded.packages)
+        results = tuple(self._conclude(subject, device, sorted_snapshots) for subject in subjects)
+        reasons = judge(conditions, results, device.cores)
+        return Report(
+            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            device=device,
+            conditions=conditions,
+            settings=Settings(
+                duration_s=self._duration_s,
+                threads=self._threads,
+                rounds=len(subjects[0].model),
+                half_width=self._half_width,
+                source=subjects[0].process.loaded.source,
+                timer=timer,
+            ),
+            results=results,
+            trusted=not reasons,
+            reasons=reasons,
+        )
+
+    def _conclude(self, subject: Turns, device: Device, snapshots: Sequence[Snapshot]) -> Result:
+        result = conclude(subject, self._sensors.began_ns, snapshots)
+        limits = [s.clock_limit_mhz for s in snapshots if s.clock_limit_mhz is not None]
+        peak = peak_multiply_adds(
+            device.cpu,
+            max(limits, default=None),
+            min(result.engine.threads, device.cores),
+            result.model.precision,
+        )
+        return msgspec.structs.replace(result, multiply_adds_peak_per_s=peak)
+
+    def _start(self, model: Path, processes: contextlib.ExitStack) -> Turns:
+        """Start the process several times for its cold start; the last one stays."""
+        self._tell(f"{model.name}: cold start")
+        load = Load(model=str(model), source=self._source, threads=self._threads)
+        starts: dict[float, ColdStart] = {}
+        while True:
+            began = self._moment()
+            process = MeasuredProcess(load)
+            self._note_share("cold_start", began, process.used)
+            starts[process.cold_start_s] = process.cold_start
+            if len(starts) == _COLD_STARTS or sum(starts) > _COLD_STARTS_LIMIT_S:
+                processes.enter_context(process)
+                self._check_images(process)
+                middle = statistics.median_low(starts)
+                return Turns(process, tuple(starts), starts[middle])
+            process.close()
+
+    def _measure(self, subjects: Sequence[Turns]) -> None:
+        for subject in subjects:
+            self._tell(f"{subject.name}: warm-up")
+            limit_s = min(_WARMUP_LIMIT_S, max(1.0, self._duration_s))
+            settled = subject.process.ask(Settle(limit_s=limit_s))
+            assert isinstance(settled, Settled)
+            subject.warmup = settled.warmup
+        seconds = self._duration_s / self._rounds
+        for number in range(1, self._rounds + 1):
+            for subject in subjects:
+                self._tell(f"{subject.name}: round {number} of {self._rounds}")
+                subject.model.append(self._time(subject, TimeModel(seconds=seconds)))
+                subject.loop.append(self._time(subject, TimeLoop(seconds=seconds)))
+            self._pauses.append(self._sensors.read())
+            enough = self._precise(subjects) or self._is_late(_ROUNDS_END)
+            if number >= _FEWEST_ROUNDS and enough:
+                break
+
+    def _precise(self, subjects: Sequence[Turns]) -> bool:
+        if self._half_width is None:
+            return False
+        return all(subject.half_width() <= self._half_width for subject in subjects)
+
+    def _is_late(self, share: float) -> bool:
+        """Whether this share of the time that the run should take is over."""
+        return time.monotonic() - self._began_s > share * self._limit_s
+
+    def _time(self, subject: Turns, request: Request) -> Timed:
+        """One turn, and who else used the cores while it lasted."""
+        began = self._moment()
+        timed = subject.process.ask(request)
+        self._shares.append(self._share_since(began, subject.process.used))
+        assert isinstance(timed, Timed)
+        return timed
+
+    def _ask_watched(self, what: str, subject: Turns, request: Request) -> Reply:
+        """Ask for a figure outside the rounds, and note who else used the cores meanwhile."""
+        began = self._moment()
+        reply = subject.process.ask(request)
+        self._note_share(what, began, subject.process.used)
+        return reply
+
+    def _note_share(self, what: str, began: _Moment, used: Usage) -> None:
+        self._elsewhere.setdefault(what, []).append(self._share_since(began, used))
+
+    def _moment(self) -> _Moment:
+        return _Moment(time.monotonic(), time.process_time(), self._sensors.cpu_times())
+
+    def _share_since(self, began: _Moment, used: Usage) -> CpuShare:
+        """Who used the cores since `began`; `used` is what the measured process did."""
+        now = self._moment()
+        return share_cpu(
+            began.cores,
+            now.cores,
+            elapsed_s=now.time_s - began.time_s,
+            own_s=used.cpu_s + now.own_s - began.own_s,
+            waited_s=used.waited_s,
+        )
+
+    def _finish(self, subject: Turns) -> None:
+        """Peak memory first: the engines with other thread counts would add to it."""
+        memory = subject.process.ask(AskMemory())
+        assert isinstance(memory, Memory)
+        subject.peak_bytes = memory.peak_bytes
+        seconds = min(_THREADS_LIMIT_S, self._duration_s * _THREAD_SHARE)
+        on_gpu = subject.process.loaded.engine.gpu is not None
+        for threads in () if on_gpu else count_threads(usable_cores()):
+            if self._is_late(_THREADS_END):
+                subject.threads_unknown = _LEFT_OUT
+                break
+            self._tell(f"{subject.name}: {threads} thread{'s' if threads > 1 else ''}")
+            request = TimeModel(seconds=seconds, threads=threads)
+            timed = self._ask_watched("threads", subject, request)
+            assert isinstance(timed, Timed)
+            point = ThreadPoint(threads=threads, latency_ms=distribution_of(timed))
+            subject.threads.append(point)
+        if self._is_late(1.0):
+            subject.layered = Layered(unknown=_LEFT_OUT)
+            return
+        self._tell(f"{subject.name}: layers")
+        seconds = min(_LAYERS_LIMIT_S, self._duration_s * _LAYERS_SHARE)
+        layered = self._ask_watched("layers", subject, TimeLayers(seconds=seconds))
+        assert isinstance(layered, Layered)
+        subject.layered = layered
+
+    def _check_images(self, process: MeasuredProcess) -> None:
+        """Before anything is measured. Raises ImageError for labels that do not fit the model."""
+        if self._images is not None:
+            from edgekit.images import find_labelled_images  # OpenCV: not in every run
+
+            folder, labels = self._images
+            find_labelled_images(folder, labels, process.loaded.class_names)
+
+    def _evaluate(self, subject: Turns) -> None:
+        folder = self._images
+        assert folder is not None
+        self._tell(f"{subject.name}: accuracy on {folder.images.name}")
+        labels = str(folder.labels) if folder.labels else None
+        evaluated = subject.process.ask(Evaluate(images=str(folder.images), labels=labels))
+        assert isinstance(evaluated, Evaluated)
+        subject.accuracy = evaluated.accuracy
+
+
+def _check_names(models: Sequence[Path], source: str, images: LabelledFolder | None) -> None:
+    """Names go to the measured process as JSON. Raises ModelFileError, SourceError, ImageError."""
+    for kind, error, name in (
+        *(("model", ModelFileError, str(model)) for model in models),
+        ("source", SourceError, source),
+        *(("images", ImageError, str(path)) for path in images or () if path is not None),
+    ):
+        try:
+            name.encode()
+        except UnicodeEncodeError as reason:
+            raise error(
+                f"the name of the {kind} {name!a} is not UTF-8: expected UTF-8, rename it"
+            ) from reason
+
+
+def _check_source(models: Sequence[Path], source: str) -> None:
+    """A camera serves one process at a time. Raises SourceError."""
+    if len(models) > 1 and (source.isdecimal() or source.startswith(("/dev/", "csi://"))):
+        raise SourceError(
+            f"camera {source} cannot serve {len(models)} models at once: benchmark them one by one,"
+            " or record a video and give it with --source"
+        )
+
+
+def count_threads(cores: int) -> list[int]:
+    """The thread counts worth a line: each up to 4, then doubling, and all cores."""
+    counts = [count for count in (1, 2, 3, 4, 8, 16, 32, 64, 128) if count < cores]
+    return [*counts, cores]
+
+
+def _thin(snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
+    """Every n-th of many snapshots, but each one on which a throttling bit was on."""
+    step = -(-len(snapshots) // _KEPT_SNAPSHOTS) or 1
+    return tuple(
+        snapshot
+        for index, snapshot in enumerate(snapshots)
+        if index % step == 0 or (snapshot.throttled or 0) & 0xF
+    )

@@ -1,0 +1,35 @@
+"""TensorRT's profiler as the layer times of a benchmark report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgekit.profile.record import LayerTime, LayerTimes
+
+METHOD = (
+    "TensorRT's profiler, which waits for every layer; medians of each layer, as fused by TensorRT;"
+    " the whole is their sum"
+)
+
+
+def summarize(layers: Sequence[tuple[str, Sequence[float]]], runs: int) -> LayerTimes:
+    """`(name, times in ms)` of each layer over `runs` runs; the first run warms up."""
+    parts = tuple(
+        LayerTime(
+            name=f"{index} {name}",
+            operators=1,
+            multiply_adds=None,
+            delegated_multiply_adds=None,
+            p50_ms=round(float(np.median(times[1:] or times)), 6),
+        )
+        for index, (name, times) in enumerate(layers)
+    )
+    return LayerTimes(
+        method=METHOD,
+        rounds=max(1, runs - 1),
+        whole_ms=round(sum(part.p50_ms for part in parts), 6),
+        surplus=0.0,
+        parts=parts,
+    )

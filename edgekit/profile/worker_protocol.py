@@ -1,0 +1,154 @@
+"""What the benchmark and the process it measures say to each other: one JSON line each way."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edgekit.board.process_usage import Usage, read_usage
+from edgekit.profile.record import (
+    Accuracy,
+    GraphCost,
+    LayerTimes,
+    MeasuredEngine,
+    MeasuredModel,
+    WarmUp,
+)
+from edgekit.spec import Record
+
+
+class Load(Record, frozen=True, kw_only=True, tag="load"):
+    """Open the model and the source, and classify one frame. Answered by `Loaded`."""
+
+    model: str
+    source: str
+    threads: int
+
+
+class Settle(Record, frozen=True, kw_only=True, tag="settle"):
+    """Run the model alone until its latency is stable. Answered by `Settled`."""
+
+    limit_s: float
+
+
+class TimeModel(Record, frozen=True, kw_only=True, tag="time_model"):
+    """Run the model alone; with `threads`, on an engine of its own. Answered by `Timed`."""
+
+    seconds: float
+    threads: int | None = None
+
+
+class TimeLoop(Record, frozen=True, kw_only=True, tag="time_loop"):
+    """Run the loop over the source, one thread, stage after stage. Answered by `Timed`."""
+
+    seconds: float
+
+
+class AskMemory(Record, frozen=True, kw_only=True, tag="ask_memory"):
+    """How much memory the process has held at most. Answered by `Memory`."""
+
+
+class TimeLayers(Record, frozen=True, kw_only=True, tag="time_layers"):
+    """Time the model's pieces, and count its multiply-adds. Answered by `Layered`."""
+
+    seconds: float
+
+
+class Evaluate(Record, frozen=True, kw_only=True, tag="evaluate"):
+    """Classify labelled images. Answered by `Evaluated`."""
+
+    images: str
+    labels: str | None
+
+
+class Marks(Record, frozen=True, kw_only=True):
+    """When each part of a start was done, on the monotonic clock in ns, in this order."""
+
+    process: int
+    load: int
+    source: int
+    first_result: int
+
+
+class Loaded(Record, frozen=True, kw_only=True, tag="loaded"):
+    """The first result is out. `source` describes where the frames come from, `class_names` are
+    in class order."""
+
+    model: MeasuredModel
+    engine: MeasuredEngine
+    source: str
+    class_names: tuple[str, ...]
+    packages: dict[str, str]
+    marks_ns: Marks
+
+
+class Settled(Record, frozen=True, kw_only=True, tag="settled"):
+    warmup: WarmUp
+
+
+class Timed(Record, frozen=True, kw_only=True, tag="timed"):
+    """Laps in ns, in the order they were run: of the model, or of each stage of the loop.
+
+    `began_ns` and `ended_ns` are readings of the monotonic clock, which processes share.
+    """
+
+    began_ns: int
+    ended_ns: int
+    laps_ns: dict[str, list[int]]
+
+
+class Memory(Record, frozen=True, kw_only=True, tag="memory"):
+    peak_bytes: int
+
+
+class Layered(Record, frozen=True, kw_only=True, tag="layered"):
+    """`graph` and `layers` are None where they cannot be told; `unknown` says why."""
+
+    graph: GraphCost | None = None
+    layers: LayerTimes | None = None
+    unknown: str | None = None
+
+
+class Evaluated(Record, frozen=True, kw_only=True, tag="evaluated"):
+    accuracy: Accuracy
+
+
+class Failed(Record, frozen=True, kw_only=True, tag="failed"):
+    """An EdgekitError: its class name and its one line."""
+
+    error: str
+    message: str
+
+
+Request = Load | Settle | TimeModel | TimeLoop | AskMemory | TimeLayers | Evaluate
+Reply = Loaded | Settled | Timed | Memory | Layered | Evaluated | Failed
+
+
+class Answer(Record, frozen=True, kw_only=True):
+    """A reply, and what the worker used from the request to it; for the first one, since its
+    process began."""
+
+    reply: Reply
+    used: Usage
+
+
+_REQUESTS = msgspec.json.Decoder(Request)
+_ANSWERS = msgspec.json.Decoder(Answer)
+
+encode = msgspec.json.encode
+
+
+def decode_request(line: bytes) -> Request:
+    request: Request = _REQUESTS.decode(line)
+    return request
+
+
+def encode_answer(reply: Reply, before: Usage) -> bytes:
+    """One line. What the encoding takes is part of `used`."""
+    encoded = encode(reply)
+    used = encode(read_usage().since(before))
+    return b'{"reply":%b,"used":%b}\n' % (encoded, used)
+
+
+def decode_answer(line: bytes) -> Answer:
+    answer: Answer = _ANSWERS.decode(line)
+    return answer

@@ -1,0 +1,336 @@
+"""Calibration images checked before use: do they fit the network, and do they show something?
+
+In come pixels, `(N, H, W, 3) uint8` RGB 0-255, or labels; out come warnings, one line each with the
+cause and the mend, or CalibrationError when the images are hopeless.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from edgekit.arrays import Pixels
+from edgekit.errors import CalibrationError, ImageError
+from edgekit.images import find_labelled_images
+from edgekit.quantize.statistics import TensorStatistics
+from edgekit.spec import NORMALIZATIONS, Normalization
+
+Warnings = tuple[str, ...]
+
+OTHERS = [NORMALIZATIONS[name] for name in ("imagenet", "half", "none")]  # tf is nearly half
+GOOD_FIT, BETTER_FIT = 0.3, 4.0
+"""Another normalization is named only if it fits the batch norm so well, and so many times better
+than the one given. Measured with 32 varied photographs, networks as trained: 0.002-0.14; with a
+wrong normalization 0.8-14. Statistics that no training made (recovered checkpoints): 26,000."""
+SWAP_FIT, SWAP_BETTER_FIT = 0.15, 3.0
+"""The same for swapped colours, which leave less trace. The bluest photographs of 1,150 fit up to
+2.6 times better swapped; sets of 64 any photographs, where truly swapped, 2 to 29 times."""
+NORMALIZATION_IMAGES = 64
+LEVELS_USED = 180
+"""Images whose 1st and 99th percentile lie closer (of 255 levels) are not judged: haze is to the
+network what a wrong normalization is. Photographs 203-255, with contrast cut to 0.7 178."""
+DEAD_CHANNEL = 1e-3
+"""Channels with less than this share of the largest running variance are left out."""
+
+BLACK, WHITE = 2, 253
+"""Up to, and from, these levels a pixel is clipped; JPEG leaves few at exactly 0 and 255."""
+BLANK_LEVELS = 2.0
+"""The standard deviation, in grey levels, that an image with something on it exceeds."""
+CLIPPED_IMAGES, BLANK_IMAGES = 0.1, 0.9
+"""Warn above this share of clipped or blank images; refuse from this share of blank ones."""
+
+SAME_LEVELS = 4.0
+"""Thumbnails this near (root mean square, grey levels) show the same. Nearest neighbours among
+different photographs: 16 and more, digits on paper 7; frames of a fixed camera: 0.2-2."""
+REPEATED_IMAGES = 0.5
+SATURATED_VALUES = 0.001
+"""Of a tensor's values, on held-out images: with 400 varied photographs 0.00003 at most, with 100
+0.0002, with 34 0.0013, with 10 0.0027 (MobileNetV1 0.25)."""
+KEPT_THUMBNAILS = 1024
+
+
+def check_normalization(
+    module: nn.Module, normalization: Normalization, batches: Iterable[Pixels]
+) -> Warnings:
+    """Warn when another normalization or colour order fits the network's first batch norm far
+    better.
+
+    `module` is the float network in eval mode, `batches` 32 or more varied images; 64 tell swapped
+    colours more surely. Says nothing where it cannot tell: without BatchNorm2d, or one that nothing
+    fits; between near-equal normalizations (`half`, `tf`); for images unlike the training's (of low
+    contrast, grey, one camera's view); for swapped colours when the images are nearly grey, or the
+    training varied colours or swapped the means too. A strong blue cast looks like swapped colours.
+    """
+    pixels = list(batches)
+    if not _find_batch_norms(module) or _count_levels(pixels) < LEVELS_USED:
+        return ()
+    others = [other for other in OTHERS if not _are_close(other, normalization)]
+    fits = {one: _measure_fit(module, one, pixels) for one in (normalization, *others)}
+    best = min(fits, key=lambda one: fits[one])
+    swapped = _measure_fit(module, best, pixels, swapped=True)
+    is_swapped = swapped <= SWAP_FIT and fits[best] >= SWAP_BETTER_FIT * swapped
+    fit, given = swapped if is_swapped else fits[best], fits[normalization]
+    if best is not normalization and fit <= GOOD_FIT and given >= BETTER_FIT * fit:
+        swap, order = (" and red and blue swapped", " and RGB/BGR") if is_swapped else ("", "")
+        return (
+            "the calibration images fit the network's batch norms better with --normalize"
+            f" {best.name}{swap} (distance {fit:.2g}) than with {normalization.name} ({given:.2g}):"
+            f" check --normalize{order}",
+        )
+    if best is normalization and is_swapped:
+        return (
+            "the calibration images fit the network's batch norms better with red and blue swapped"
+            f" (distance {fit:.2g}) than as they are ({given:.2g}): if the images look right and"
+            " have no blue cast, the network was trained on BGR; swap the input channels of its"
+            " first convolution",
+        )
+    return ()
+
+
+def _find_batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
+    return [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, nn.BatchNorm2d) and layer.running_var is not None
+    ]
+
+
+def _count_levels(batches: Sequence[Pixels]) -> float:
+    """The distance of the 1st and 99th percentile of the pixel values."""
+    low, high = np.percentile(np.concatenate([batch[:, ::4, ::4] for batch in batches]), (1, 99))
+    return float(high - low)
+
+
+def _are_close(one: Normalization, other: Normalization) -> bool:
+    """Whether two normalizations differ by less than two grey levels."""
+    pairs = zip(one.mean + one.std, other.mean + other.std, strict=True)
+    return all(abs(a - b) < 2 for a, b in pairs)
+
+
+class _ReachedError(Exception):
+    """Ends the network's run at its first batch norm; the rest would cost time for nothing."""
+
+
+def _measure_fit(
+    module: nn.Module,
+    normalization: Normalization,
+    batches: Sequence[Pixels],
+    *,
+    swapped: bool = False,
+) -> float:
+    """How far the first batch norm's input is from what it was in training.
+
+    The symmetric Kullback-Leibler divergence of two Gaussians, KL(seen, trained) + KL(trained,
+    seen) with KL(a, b) = ln(σ_b/σ_a) + (σ_a² + (μ_a − μ_b)²) / 2σ_b² − 1/2, averaged over channels:
+    the feature divergence of Pan et al., IBN-Net, arXiv:1807.09441. The layer's eps is added to
+    both variances.
+    """
+    sums: list[tuple[int, torch.Tensor, torch.Tensor]] = []
+    reached: list[nn.BatchNorm2d] = []
+
+    def see(norm: nn.BatchNorm2d, arguments: tuple[Any, ...]) -> None:
+        moments = torch.var_mean(arguments[0].float(), (0, 2, 3), correction=0)
+        variance, mean = (moment.double() for moment in moments)
+        sums.append((len(arguments[0]), mean, variance + mean.square()))
+        reached.append(norm)
+        raise _ReachedError
+
+    mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
+    hooks = [layer.register_forward_pre_hook(see) for layer in _find_batch_norms(module)]
+    try:
+        with torch.inference_mode():
+            for batch in batches:
+                rgb = torch.from_numpy(batch)
+                values = ((rgb.flip(-1) if swapped else rgb).float() - mean) / std
+                try:
+                    module(values.permute(0, 3, 1, 2))
+                except _ReachedError:
+                    continue
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not reached:
+        return math.inf
+    count = sum(images for images, _, _ in sums)
+    seen_mean = sum(images * mean for images, mean, _ in sums) / count
+    seen_square = sum(images * square for images, _, square in sums) / count
+    return _diverge(reached[0], seen_mean, seen_square - seen_mean.square())
+
+
+def _diverge(norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor) -> float:
+    live = norm.running_var > DEAD_CHANNEL * norm.running_var.max()
+    trained = norm.running_var[live].double() + norm.eps
+    seen = variance[live].clamp_min(0) + norm.eps
+    distance = (mean - norm.running_mean.double())[live].square()
+    # The logarithms of the two directions cancel out.
+    both = (seen + distance) / trained + (trained + distance) / seen - 2
+    return float(both.mean()) / 2
+
+
+class ExposureCheck:
+    """Counts clipped and blank images, batch by batch."""
+
+    def __init__(self) -> None:
+        self._images = self._clipped = self._blank = 0
+
+    def add(self, batch: Pixels) -> None:
+        """Count `(N, H, W, 3) uint8` images: clipped are those of which more than half the pixels
+        are black or white, blank those of one colour or with hardly a pixel that is not clipped.
+        Every other row and column is looked at."""
+        pixels = batch[:, ::2, ::2]
+        black = (pixels.max(axis=3) <= BLACK).mean(axis=(1, 2))
+        white = (pixels.min(axis=3) >= WHITE).mean(axis=(1, 2))
+        deviation = pixels.std(axis=(1, 2), dtype=np.float32).max(axis=1)
+        blank = (deviation < BLANK_LEVELS) | (np.maximum(black, white) > 0.98)
+        self._images += len(batch)
+        self._blank += int(blank.sum())
+        self._clipped += int((~blank & (black + white > 0.5)).sum())
+
+    def finish(self) -> Warnings:
+        """Raises CalibrationError when nearly all images are blank."""
+        blank = (
+            f"{self._blank} of {self._images} calibration images are blank (one colour, or wholly"
+            " black or white):"
+        )
+        if self._blank >= BLANK_IMAGES * self._images > 0:
+            raise CalibrationError(
+                f"{blank} expected photographs of what the camera will see; check the lens and the"
+                " exposure"
+            )
+        warnings = []
+        if self._blank > CLIPPED_IMAGES * self._images:
+            warnings.append(f"{blank} remove them")
+        if self._clipped > CLIPPED_IMAGES * self._images:
+            warnings.append(
+                f"{self._clipped} of {self._images} calibration images are over- or underexposed"
+                " (more than half of their pixels are white or black): unless the camera's frames"
+                " will be, set its exposure and record them again"
+            )
+        return tuple(warnings)
+
+
+class RepetitionCheck:
+    """Counts images that show what an earlier one showed, by 8x8 thumbnails of the last 1024
+    different ones."""
+
+    def __init__(self) -> None:
+        self._images = self._repeated = 0
+        self._kept: npt.NDArray[np.float32] = np.empty((0, 8 * 8 * 3), np.float32)
+
+    def add(self, batch: Pixels) -> None:
+        """Count `(N, H, W, 3) uint8` images of at least 8x8 pixels."""
+        for thumbnail in _shrink(batch):
+            self._images += 1
+            squares = np.square(self._kept - thumbnail).mean(axis=1)
+            if squares.size and squares.min() < SAME_LEVELS**2:
+                self._repeated += 1
+            else:
+                self._kept = np.vstack([self._kept[1 - KEPT_THUMBNAILS :], thumbnail])
+
+    def finish(self) -> Warnings:
+        """A warning when more than half of the images repeat others."""
+        if self._repeated <= REPEATED_IMAGES * self._images:
+            return ()
+        return (
+            f"{self._repeated} of {self._images} calibration images nearly repeat another one, as"
+            f" frames of one scene do: {self._images - self._repeated} different ones are left; add"
+            " images of other places, times and lights",
+        )
+
+
+def _shrink(batch: Pixels) -> npt.NDArray[np.float32]:
+    """`(N, 8 * 8 * 3)` means over blocks."""
+    rows, columns = (np.arange(8) * side // 8 for side in batch.shape[1:3])
+    sums = np.add.reduceat(batch, rows, axis=1, dtype=np.float32)
+    sums = np.add.reduceat(sums, columns, axis=2)
+    heights = np.diff(rows, append=batch.shape[1])
+    widths = np.diff(columns, append=batch.shape[2])
+    areas: npt.NDArray[np.float32] = np.outer(heights, widths).astype(np.float32)
+    means: npt.NDArray[np.float32] = np.divide(sums, areas[..., None], dtype=np.float32)
+    return means.reshape(len(batch), -1)
+
+
+def check_saturation(
+    statistics: Mapping[str, TensorStatistics], others: Mapping[str, TensorStatistics]
+) -> Warnings:
+    """Warn when other images, `others`, often leave the ranges that the calibration images span.
+
+    Both are by tensor. The share counted is that of a tensor's values beyond the extremes seen, by
+    its histogram.
+    """
+    shares = {name: _share_beyond(seen, others[name]) for name, seen in statistics.items()}
+    worst = max(shares, key=lambda name: shares[name], default="")
+    if shares.get(worst, 0.0) <= SATURATED_VALUES:
+        return ()
+    many = sum(share > SATURATED_VALUES for share in shares.values())
+    return (
+        f"images held out of calibration leave the range in {many} of {len(shares)} tensors (up to"
+        f" {shares[worst]:.1%} of the values, in {worst}): there are too few calibration images, or"
+        " too much alike; add others, of other scenes",
+    )
+
+
+def _share_beyond(seen: TensorStatistics, other: TensorStatistics) -> float:
+    if not other.counts.sum():
+        return 0.0
+    half = other.reach / len(other.counts)  # of a bin's width: the bin of an extreme is inside
+    beyond = (other.centers < seen.minimum - half) | (other.centers > seen.maximum + half)
+    return float(other.counts[beyond].sum() / other.counts.sum())
+
+
+def check_classes(source: Path, class_names: Sequence[str]) -> Warnings:
+    """Warn when the images of `source` cover few classes or are mostly of one.
+
+    `source` is a CSV with the columns `file,label`, or a folder with such a `labels.csv` or with
+    one subfolder a class, as `find_labelled_images` reads them. Other images are not labelled,
+    which is fine: calibration needs no labels.
+    """
+    folder, table = (source.parent, source) if source.is_file() else (source, source / "labels.csv")
+    try:
+        images = find_labelled_images(folder, table if table.is_file() else None, class_names)
+    except ImageError:  # not labelled, or not by these classes
+        return ()
+    labels = [image.label for image in images if image.label is not None]
+    return compare_classes(labels, class_names)
+
+
+def compare_classes(labels: Sequence[int], class_names: Sequence[str]) -> Warnings:
+    """Warn about missing classes or one with most of the images, by their class indices `labels`.
+
+    With fewer than five images a class some are missing by chance: only a quarter of the classes
+    that as many random images would show, C (1 − (1 − 1/C)^N), is too few.
+    """
+    counts, classes, images = Counter(labels), len(class_names), len(labels)
+    if not counts:
+        return ()
+    warnings = []
+    expected = classes * (1 - (1 - 1 / classes) ** images)
+    few = classes if images >= 5 * classes else expected / 4
+    if len(counts) < few:
+        warnings.append(
+            f"the {images} calibration images cover {len(counts)} of {classes} classes"
+            f" ({_name_missing(counts, class_names)}): add images of the others"
+        )
+    label, most = counts.most_common(1)[0]
+    if len(counts) > 1 and most > images * (0.5 if classes > 3 else 0.9):
+        warnings.append(
+            f"{most} of {images} calibration images are of class {class_names[label]}: add images"
+            " of the others, about as often as the camera will see them"
+        )
+    return tuple(warnings)
+
+
+def _name_missing(counts: Mapping[int, int], class_names: Sequence[str]) -> str:
+    """`missing: 4, 5`, or where those seen are fewer, `only 3, 7`; five names at most."""
+    missing = [name for index, name in enumerate(class_names) if index not in counts]
+    seen = [class_names[index] for index in sorted(counts)]
+    word, names = ("missing:", missing) if len(missing) <= len(seen) else ("only", seen)
+    return f"{word} {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"

@@ -1,0 +1,319 @@
+"""From a plan and its encodings to an int8 program, through torchao's PT2E."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+import torch
+from torch.fx import GraphModule, Node
+from torchao.quantization.pt2e import PerChannelMinMaxObserver
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+from torchao.quantization.pt2e.quantizer import (
+    FixedQParamsQuantizationSpec,
+    QuantizationAnnotation,
+    QuantizationSpec,
+    Quantizer,
+)
+
+from edgekit.quantize.litert_plan import MOVING, Plan, fused_activation
+from edgekit.quantize.ranges import Encoding, WeightRanges
+from edgekit.rewrite.graph import (
+    WEIGHTED,
+    add_constant,
+    argument,
+    aten,
+    call,
+    is_call,
+    is_quantize,
+    read_bias,
+    read_constant,
+    replace,
+    set_bias,
+)
+from edgekit.rewrite.passes.operator_forms import FUSED_BOUNDS, PADDING
+
+LOWEST_CODE, LARGEST_CODE = -128, 127
+"""Of activations; weights keep to ±127."""
+FENCE_SHIFT = 4.0
+"""How far a fence lifts values, by the largest magnitude that has a code."""
+WEIGHT_SHARES = tuple(1 - step / 100 for step in range(51))
+DEAD_CHANNEL_SHARE = 1e-3
+"""A channel's weight scale is at least this share of the layer's largest. Without a floor, the bias
+of a dead channel overflows int32 and its multiplier overflows the reference kernels; a fixed floor
+(torchao's 2⁻¹²) costs accuracy where all weights are small."""
+
+
+class WeightObserver(PerChannelMinMaxObserver):
+    """Symmetric scale per output channel from the largest magnitude, floored for dead channels."""
+
+    def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._scale(torch.maximum(self.max_val.abs(), self.min_val.abs()))
+
+    def _scale(self, bound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        floor = float(bound.max()) * DEAD_CHANNEL_SHARE or 1.0
+        scale = bound.clamp_min(floor) / LARGEST_CODE
+        return scale, torch.zeros_like(scale, dtype=torch.int64)
+
+
+class LeastSquaresWeightObserver(WeightObserver):
+    """The share of each channel's largest magnitude whose codes have the least squared error."""
+
+    def forward(self, x_orig: torch.Tensor) -> torch.Tensor:
+        self._weights = x_orig.detach()
+        seen: torch.Tensor = super().forward(x_orig)
+        return seen
+
+    def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
+        bound = torch.maximum(self.max_val.abs(), self.min_val.abs())
+        return self._scale(bound * choose_weight_shares(self._weights, bound))
+
+
+def choose_weight_shares(weights: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
+    """For `(C, …)` weights with the largest magnitudes `(C,)`: the share of each, of a grid from
+    ½ to 1, up to which its 127 codes have the least squared error of rounding and clipping."""
+    rows = weights.flatten(1).double()
+    bound = bound.double().clamp_min(1e-30)[:, None]
+    least = torch.full((len(rows),), torch.inf, dtype=torch.float64)
+    shares = torch.ones(len(rows), dtype=torch.float64)
+    for share in WEIGHT_SHARES:
+        scale = bound * share / LARGEST_CODE
+        codes = (rows / scale).round().clamp(-LARGEST_CODE, LARGEST_CODE)
+        error = (codes * scale - rows).square().sum(1)
+        shares = torch.where(error < least, share, shares)
+        least = torch.minimum(error, least)
+    return shares.to(weights.dtype)
+
+
+def _weight_spec(ranges: WeightRanges) -> QuantizationSpec:
+    observer = WeightObserver if ranges == "max" else LeastSquaresWeightObserver
+    return QuantizationSpec(
+        dtype=torch.int8,
+        quant_min=-LARGEST_CODE,
+        quant_max=LARGEST_CODE,
+        qscheme=torch.per_channel_symmetric,
+        ch_axis=0,
+        observer_or_fake_quant_ctr=observer.with_args(eps=1e-30),
+    )
+
+
+class PlanQuantizer(Quantizer):
+    """Tells PT2E what a `Plan` decided, with encodings that are fixed beforehand."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        encodings: Mapping[str, Encoding],
+        *,
+        symmetric: bool,
+        weight_ranges: WeightRanges = "max",
+    ) -> None:
+        super().__init__()
+        self._plan, self._symmetric = plan, symmetric
+        self._weights = _weight_spec(weight_ranges)
+        self._specs = {
+            name: FixedQParamsQuantizationSpec(
+                dtype=torch.int8,
+                scale=encoding.scale,
+                zero_point=encoding.zero_point,
+                quant_min=LOWEST_CODE,
+                quant_max=LARGEST_CODE,
+                qscheme=torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine,
+            )
+            for name, encoding in encodings.items()
+        }
+
+    def annotate(self, model: GraphModule) -> GraphModule:
+        plan = self._plan
+        nodes = {node.name: node for node in model.graph.nodes}
+        for node in nodes.values():
+            if node.op == "placeholder" and not self._symmetric:
+                _annotate(node, {}, self._specs[node.name])
+            elif node.name in plan.reads:
+                read = (nodes[name] for name in plan.reads[node.name])
+                inputs: dict[Node, Any] = {tensor: self._spec(tensor) for tensor in read}
+                if is_call(node, *WEIGHTED):
+                    inputs[node.args[1]] = self._weights
+                activation = fused_activation(node) if node.name in plan.writes else None
+                if activation is not None:
+                    _annotate(node, inputs, None)
+                    _annotate(activation, {}, self._spec(activation))
+                else:
+                    written = self._spec(node) if node.name in plan.writes else None
+                    _annotate(node, inputs, written)
+        return model
+
+    def _spec(self, node: Node) -> FixedQParamsQuantizationSpec:
+        return self._specs[self._plan.encoded_as[node.name]]
+
+    def validate(self, model: GraphModule) -> None:
+        """Nothing to check: the plan was made for this very graph."""
+
+
+def _annotate(node: Node, inputs: dict[Node, Any], output: Any) -> None:
+    node.meta["quantization_annotation"] = QuantizationAnnotation(
+        input_qspec_map=inputs, output_qspec=output, _annotated=True
+    )
+
+
+def quantize_program(
+    program: GraphModule,
+    plan: Plan,
+    encodings: Mapping[str, Encoding],
+    *,
+    symmetric: bool,
+    fold_weights: bool,
+    weight_ranges: WeightRanges = "max",
+) -> GraphModule:
+    """The program with quantize/dequantize pairs in place; `program` itself is left as it was.
+
+    `fold_weights` stores weights as int8 constants, otherwise as float behind a quantize node.
+    """
+    program = copy.deepcopy(program)
+    quantizer = PlanQuantizer(plan, encodings, symmetric=symmetric, weight_ranges=weight_ranges)
+    prepared = prepare_pt2e(program, quantizer)
+    for node in prepared.graph.nodes:
+        if is_call(node, *WEIGHTED) and node.args[1].op == "call_module":
+            observer = prepared.get_submodule(str(node.args[1].target))
+            observer(read_constant(prepared, node.args[1].args[0]))
+    converted = convert_pt2e(prepared, fold_quantize=fold_weights)
+    if symmetric:
+        _relax_clamps(converted)
+    else:
+        _drop_clamps(converted)
+    return converted
+
+
+def fence_float(program: GraphModule, kept: Collection[str]) -> None:
+    """Keep LiteRT's converter from quantizing the layers that were left float on purpose, `kept`.
+
+    It computes in int8 whatever reads and writes int8 alone. So a float layer's output passes an
+    operator that the converter leaves alone and XNNPACK runs: |y| where y is never negative, else
+    |y + c| − c, with c in the layer's bias and far above what is rounded behind.
+    """
+    for node in list(program.graph.nodes):
+        if node.name not in kept or not is_call(node, *WEIGHTED):
+            continue
+        written = fused_activation(node) or node
+        roundings = _roundings(written)
+        if not roundings:
+            continue
+        if is_call(written, aten.relu.default) or argument(written, 1) == 0:
+            shift = 0.0
+        elif written is node:
+            shift = FENCE_SHIFT * max(map(_magnitude, roundings))
+            set_bias(program, node, read_bias(program, node) + shift)
+        else:
+            continue
+        users, behind = list(written.users), written.next
+        fence = call(program, aten.abs.default, written, before=behind)
+        if shift:
+            fence = call(program, aten.sub.Tensor, fence, shift, before=behind)
+        for user in users:
+            user.replace_input_with(written, fence)
+    program.recompile()
+
+
+def _roundings(node: Node) -> list[Node]:
+    """What rounds `node`, behind operators that move values too; [] where one reads it in float."""
+    found: list[Node] = []
+    for user in node.users:
+        behind = [user] if is_quantize(user) else []
+        if is_call(user, *MOVING):
+            behind = _roundings(user)
+        if not behind:
+            return []
+        found += behind
+    return found
+
+
+def _magnitude(quantize: Node) -> float:
+    """The largest magnitude that a quantize node has a code for."""
+    _, scale, zero_point = quantize.args[:3]
+    return float(scale) * (LARGEST_CODE - LOWEST_CODE + abs(int(zero_point)))
+
+
+def has_codes(node: Node) -> bool:
+    """Whether this is a layer of a quantized program whose weights are int8."""
+    return is_call(node, *WEIGHTED) and cast(Node, node.args[1]).op == "call_function"
+
+
+def read_steps(program: GraphModule, node: Node) -> torch.Tensor:
+    """The scale of each output channel's weights, `(out,)`, of a layer of a quantized program."""
+    return read_constant(program, cast(Node, cast(Node, node.args[1]).args[1]))
+
+
+def read_quantized_weight(program: GraphModule, node: Node) -> torch.Tensor:
+    """The `(out, …)` weight that a layer of a quantized program computes with, float32."""
+    source, steps = cast(Node, cast(Node, node.args[1]).args[0]), read_steps(program, node)
+    if source.op == "get_attr":
+        codes = read_constant(program, source)
+    else:
+        values = read_constant(program, cast(Node, source.args[0]))
+        shape = (-1, *[1] * (values.dim() - 1))
+        codes = (values / steps.reshape(shape)).round().clamp(-LARGEST_CODE, LARGEST_CODE)
+    weight: torch.Tensor = codes * steps.reshape(-1, *[1] * (codes.dim() - 1))
+    return weight
+
+
+def set_codes(program: GraphModule, node: Node, codes: torch.Tensor) -> None:
+    """Let a layer of a quantized program compute with other codes, `(out, …)`."""
+    dequantize = cast(Node, node.args[1])
+    source = cast(Node, dequantize.args[0])
+    if source.op == "get_attr":
+        constant = add_constant(program, f"{node.name}_codes", codes.to(torch.int8), source)
+        dequantize.replace_input_with(source, constant)
+        return
+    steps = read_steps(program, node).reshape(-1, *[1] * (codes.dim() - 1))
+    values = (codes * steps).to(read_constant(program, cast(Node, source.args[0])).dtype)
+    constant = add_constant(program, f"{node.name}_rounded", values, source)
+    source.replace_input_with(cast(Node, source.args[0]), constant)
+
+
+def _relax_clamps(program: GraphModule) -> None:
+    """Drop clamps at whose bounds the codes end anyway; from zero on, a clamp is then a ReLU.
+
+    TensorRT joins a layer with rounding, and with a ReLU, but not with every clamp.
+    """
+    for node in list(program.graph.nodes):
+        if not is_call(node, aten.hardtanh.default):
+            continue
+        steps = _rounded_with(node)
+        source, low, high = cast("tuple[Node, float, float]", node.args)
+        if not steps or min(high / step for step in steps) < LARGEST_CODE - 0.5:
+            continue
+        if max(low / step for step in steps) <= LOWEST_CODE + 0.5:
+            replace(node, source)
+        elif low == 0:
+            with program.graph.inserting_before(node):
+                relu = program.graph.call_function(aten.relu.default, (source,))
+            relu.meta = dict(node.meta)
+            replace(node, relu)
+    program.recompile()
+
+
+def _rounded_with(node: Node) -> list[float]:
+    """The scales that every reader rounds `node` with, behind paddings too; [] if one does not."""
+    steps: list[float] = []
+    for user in node.users:
+        if is_quantize(user):
+            steps.append(cast(float, user.args[1]))
+        elif is_call(user, *PADDING) and (behind := _rounded_with(user)):
+            steps += behind
+        else:
+            return []
+    return steps
+
+
+def _drop_clamps(program: GraphModule) -> None:
+    """Drop clamps whose output is rounded to codes that end at their bounds anyway.
+
+    Those that runtimes fuse stay, for they cost nothing and say what the network computes.
+    """
+    for node in list(program.graph.nodes):
+        if not is_call(node, aten.hardtanh.default) or node.args[1:] in FUSED_BOUNDS:
+            continue
+        if all(is_quantize(user) for user in node.users):
+            replace(node, node.args[0])
+    program.recompile()

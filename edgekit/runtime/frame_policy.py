@@ -1,0 +1,65 @@
+"""Which of the frames that a source delivers are classified."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edgekit.errors import SettingsError
+from edgekit.sources.base import Frame
+from edgekit.spec import Record
+
+PolicyKind = Literal["latest", "every", "skip"]
+
+
+class Policy(Record, frozen=True, kw_only=True):
+    """Which frames are classified.
+
+    `latest`: always the newest one; those that came meanwhile are dropped. `every`: all, in order;
+    those of a live source wait in a short queue. `skip`: of a file, one after every `skip` passed
+    over; of a live source, the newest of those. `every_s` leaves at least that many seconds between
+    two frames. A live frame older than `max_age_s` when its turn comes is not classified.
+    """
+
+    kind: PolicyKind
+    skip: int = 0
+    every_s: float = 0.0
+    max_age_s: float | None = None
+
+    @classmethod
+    def parse(
+        cls, text: str | None, *, live: bool, every_s: float = 0.0, max_age_s: float | None = None
+    ) -> Policy:
+        """`latest`, `every` or `skip N`; without a text what suits the source. SettingsError."""
+        words = (text or ("latest" if live else "every")).split()
+        match words:
+            case ["latest" | "every" as kind]:
+                return cls(kind=kind, every_s=every_s, max_age_s=max_age_s)
+            case ["skip", count] if count.isdecimal() and int(count) > 0:
+                return cls(kind="skip", skip=int(count), every_s=every_s, max_age_s=max_age_s)
+        raise SettingsError(
+            f"--policy is {text!r}: expected latest, every, or 'skip N' with N frames, 1 or more,"
+            " passed over between two that are classified"
+        )
+
+
+class Picker:
+    """Takes frames, in the order they were captured, as a policy says."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._stride = policy.skip + 1
+        self._every_s = policy.every_s
+        self._seen = 0
+        self._due_s = float("-inf")
+        self.skipped = 0
+        """How many it passed over."""
+
+    def takes(self, frame: Frame) -> bool:
+        """Whether this frame is to be classified."""
+        takes = self._seen % self._stride == 0 and frame.time_s >= self._due_s
+        self._seen += 1
+        if takes and self._every_s:
+            # From the time it was due, so that the average holds; from now on after a pause.
+            regular = self._due_s + self._every_s
+            self._due_s = regular if regular > frame.time_s else frame.time_s + self._every_s
+        self.skipped += not takes
+        return takes

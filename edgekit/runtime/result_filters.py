@@ -1,0 +1,58 @@
+"""What happens to results between the classifier and the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from edgekit.arrays import Scores
+from edgekit.runtime.classifier import Classifier
+from edgekit.runtime.classify_frame import Result
+
+Filter = Callable[[Result], Result | None]
+"""Gives a result, as it was or changed, or None to hold it back. Sees them in order."""
+
+
+class Smooth:
+    """The exponential average of each class's score: s ← w·new + (1 − w)·s, ranked anew.
+
+    It begins anew when the source was lost in between. Wants results with `shares`.
+    """
+
+    def __init__(self, weight: float, classifier: Classifier, top: int) -> None:
+        self._weight = weight
+        self._classifier = classifier
+        self._top = top
+        self._average: Scores | None = None
+        self._connection = 0
+
+    def __call__(self, result: Result) -> Result:
+        assert result.shares is not None
+        if self._average is None or result.connection != self._connection:
+            self._average = result.shares
+        else:
+            self._average = self._average + self._weight * (result.shares - self._average)
+        self._connection = result.connection
+        return replace(result, prediction=self._classifier.rank(self._average, self._top))
+
+
+class MinScore:
+    """Holds back results whose best class has a lower score."""
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+
+    def __call__(self, result: Result) -> Result | None:
+        return result if result.prediction.top[0].score >= self._least else None
+
+
+class OnChange:
+    """Holds back results whose best class is the one before's."""
+
+    def __init__(self) -> None:
+        self._class: int | None = None
+
+    def __call__(self, result: Result) -> Result | None:
+        before, self._class = self._class, result.prediction.class_index
+        return result if self._class != before else None

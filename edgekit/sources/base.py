@@ -1,0 +1,87 @@
+"""What every source of frames looks like to the stream loop."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol
+
+from edgekit.arrays import Pixels
+from edgekit.spec import Record
+
+
+class Frame(Record, frozen=True, kw_only=True):
+    """One frame: `(H, W, 3) uint8` BGR pixels, as OpenCV delivers them.
+
+    `index` counts the frames that the source delivered, from 0. `captured_ns` is
+    `time.monotonic_ns` when the frame came (files: when it was decoded). `time_s` is the seconds
+    since the stream began on the same clock (videos: the frame's own time). `stamp_ms` is the time
+    stamp that a live source gave the frame, on a clock of its own; None where it gives none.
+    """
+
+    pixels: Pixels
+    index: int
+    captured_ns: int
+    time_s: float
+    stamp_ms: float | None = None
+
+
+class SourceDescription(Record, frozen=True, kw_only=True):
+    """What a source is and what it granted; None where it does not say.
+
+    `name` never holds a password. `frames` is how many its container promises. `note` says where it
+    granted something else than was asked for.
+    """
+
+    kind: Literal["camera", "video", "stream", "images", "pattern"]
+    name: str
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    pixel_format: str | None = None
+    frames: int | None = None
+    note: str | None = None
+
+    def __str__(self) -> str:
+        size = f"{self.width}x{self.height}" if self.width else None
+        rate = f"{self.fps:g} fps" if self.fps else None
+        count = f"{self.frames:,} frames" if self.frames else None
+        told = [part for part in (size, rate, self.pixel_format, count) if part]
+        return f"{self.kind} {self.name}" + (f" ({', '.join(told)})" if told else "")
+
+
+class Wish(NamedTuple):
+    """What is asked of a camera, in pixels and frames a second; it may grant something else."""
+
+    width: int | None = None
+    height: int | None = None
+    fps: int | None = None
+
+
+ANYTHING = Wish()
+
+
+class Source(Protocol):
+    """A camera, a stream, a video, or images.
+
+    Made without touching the device, then `open`, `read` until None, `close`; it may be opened
+    again after that. One thread at a time reads it, and none while another closes it.
+    """
+
+    @property
+    def is_live(self) -> bool:
+        """Whether frames come at their own pace, so that late ones are dropped. Set by `open`."""
+
+    def open(self) -> None:
+        """Take hold of the device or file. Raises SourceError when that cannot be done."""
+
+    def read(self, buffer: Pixels | None = None) -> Frame | None:
+        """The next frame, or None behind the last one of a file.
+
+        `buffer` may be overwritten with the new frame's pixels when it has their shape. Raises
+        SourceError when a live source stops delivering, ImageError for an unreadable image.
+        """
+
+    def describe(self) -> SourceDescription:
+        """What it is; complete once it is open."""
+
+    def close(self) -> None:
+        """Give the device or file back. Does nothing when it is not open."""

@@ -1,0 +1,88 @@
+"""Where frames come from: cameras, network streams, videos, and images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgekit.errors import SourceError
+from edgekit.sources.base import ANYTHING, Source, Wish
+
+STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
+
+
+def make_source(text: str, wish: Wish = ANYTHING) -> Source:
+    """The source that `text` names: a camera number or device, a URL, a video, images, or a folder
+    or pattern (`photos/*.jpg`) of them.
+
+    Nothing is opened yet; `wish` counts for cameras. Raises SourceError when `text` names nothing
+    that exists.
+    """
+    if text.isdecimal() or text.startswith("/dev/"):
+        from edgekit.sources.camera import CameraSource
+
+        return CameraSource(text, wish)
+    if "://" in text:
+        return _make_stream(text, wish)
+    path = Path(text)
+    if path.exists() and text:
+        return _open_path(path)
+    if any(sign in text for sign in "*?["):
+        from edgekit.sources.image_files import ImageSource
+
+        return ImageSource(path)
+    from edgekit.text import hide_credentials
+
+    is_address = ":/" in text or (":" in text and "@" in text)  # perhaps one without a scheme
+    shown = hide_credentials(text) if is_address else text
+    found = f"there is no file or folder {shown!r}" if text else "the source is empty"
+    raise SourceError(
+        f"{found}: expected a camera number, a video, an image, a folder of images, an rtsp:// or"
+        " http:// URL, csi://0, or test://"
+    )
+
+
+def _open_path(path: Path) -> Source:
+    from edgekit.images import IMAGE_SUFFIXES
+
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        from edgekit.sources.image_files import ImageSource
+
+        return ImageSource(path)
+    from edgekit.sources.video_file import VideoSource
+
+    return VideoSource(path)
+
+
+def _make_stream(url: str, wish: Wish) -> Source:
+    from edgekit.sources.network import NetworkSource
+    from edgekit.text import hide_credentials
+
+    scheme = url.partition("://")[0].lower()
+    if scheme == "csi":
+        return _make_csi(url, wish)
+    if scheme == "test":
+        from edgekit.sources.test_pattern import PatternSource
+
+        return PatternSource(url)
+    if scheme not in STREAM_SCHEMES:
+        known = ", ".join(f"{name}://" for name in ("csi", "test", *STREAM_SCHEMES))
+        raise SourceError(
+            f"the URL {hide_credentials(url)} has a scheme that is not known: expected {known}"
+        )
+    return NetworkSource(url)
+
+
+def _make_csi(url: str, wish: Wish) -> Source:
+    """Through the library of this board: picamera2 on a Raspberry Pi, GStreamer on a Jetson."""
+    from edgekit.board.machine import read_board
+
+    if "?" not in url:
+        wanted = [f"{name}={value}" for name, value in wish._asdict().items() if value is not None]
+        url += f"?{'&'.join(wanted)}" if wanted else ""
+    if "Raspberry Pi" in read_board():
+        from edgekit.sources.csi_pi import PicameraSource
+
+        return PicameraSource(url)
+    from edgekit.sources.csi_jetson import CsiSource
+
+    return CsiSource(url)

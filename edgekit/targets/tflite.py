@@ -1,0 +1,154 @@
+"""Raspberry Pi: a program becomes a TFLite flatbuffer, by litert-torch in a process of its own.
+
+litert-torch takes seconds to import and keeps about 50 MB a conversion, so a worker process loads
+it while PyTorch is imported and calibration runs here, and goes away afterwards. For the same
+reason this module imports PyTorch only when a program is at hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgekit.errors import ConversionError, OutputError
+from edgekit.spec import Precision
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
+
+PIXEL_OFFSET = 128
+"""A pixel p enters as the int8 code p − 128."""
+DISK_FULL = 28
+"""The worker's exit status when there is no room for the flatbuffer."""
+
+
+def _no_room(error: OSError) -> str:
+    return (
+        f"cannot write temporary files: {error.strerror}: free some space, or name another folder"
+        " with TMPDIR"
+    )
+
+
+class TFLiteWriter:
+    """One conversion in a worker process. Use as a context manager, which ends the process.
+
+    Construct it early: the worker imports litert-torch meanwhile.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="edgekit-")
+        except OSError as error:
+            raise OutputError(_no_room(error)) from error
+        self._log = (Path(self._folder.name) / "log").open("w+b")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "edgekit.targets.tflite_worker"],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+
+    def start(self, program: GraphModule, height: int, width: int, *, half: bool = False) -> None:
+        """Begin to write `program`, whose input is `(1, height, width, 3)`.
+
+        A quantized program has an int8 input already; a float one gets an int8 input that is cast
+        to float first. `half` stores weights as float16.
+        """
+        import torch
+
+        from edgekit.rewrite.graph import is_quantize
+        from edgekit.rewrite.passes.input_pixels import CastPixels
+
+        quantized = any(is_quantize(node) for node in program.graph.nodes)
+        kind = torch.float32 if quantized else torch.int8
+        example = torch.zeros(1, height, width, 3, dtype=kind)
+        source = Path(self._folder.name) / "program.pt2"
+        entered = program if quantized else CastPixels(program)
+        saved = io.BytesIO()
+        torch.export.save(torch.export.export(entered, (example,)), saved)
+        try:
+            source.write_bytes(saved.getbuffer())
+        except OSError as error:
+            raise OutputError(_no_room(error)) from error
+        job = {
+            "program": str(source),
+            "output": str(self._output),
+            "shape": list(example.shape),
+            "quantized": quantized,
+            "half": half,
+        }
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(job).encode() + b"\n")
+            self._process.stdin.close()
+        except BrokenPipeError as error:
+            raise ConversionError(self._failure()) from error
+
+    def result(self) -> bytes:
+        """Wait for the flatbuffer. Raises ConversionError with the converter's own last words."""
+        if self._process.wait() == DISK_FULL:
+            raise OutputError(_no_room(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+        if self._process.returncode != 0 or not self._output.is_file():
+            raise ConversionError(self._failure())
+        return self._output.read_bytes()
+
+    @property
+    def _output(self) -> Path:
+        return Path(self._folder.name) / "model.tflite"
+
+    def _failure(self) -> str:
+        self._process.wait()
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines()]
+        last = next((line for line in reversed(lines) if line and "File " not in line), "no word")
+        return (
+            f"litert-torch could not write this network (exit {self._process.returncode}): {last}:"
+            " check that `edgekit inspect` knows its family, or report it"
+        )
+
+    def __enter__(self) -> TFLiteWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        self._log.close()
+        self._folder.cleanup()
+
+
+class Writers(NamedTuple):
+    """The workers of one conversion: for the artifact, and for the float original."""
+
+    artifact: TFLiteWriter | None
+    reference: TFLiteWriter | None
+
+
+@contextlib.contextmanager
+def open_writers(*, precision: Precision, keep_reference: bool) -> Iterator[Writers]:
+    """Start the workers that a conversion needs; fp32 is the float original itself."""
+    with contextlib.ExitStack() as stack:
+        needs_float = keep_reference or precision == "fp32"
+        yield Writers(
+            artifact=None if precision == "fp32" else stack.enter_context(TFLiteWriter()),
+            reference=stack.enter_context(TFLiteWriter()) if needs_float else None,
+        )

@@ -1,0 +1,158 @@
+"""Conversions that several test modules look at: each is made once a session."""
+
+from __future__ import annotations
+
+import atexit
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from edgekit.bundle import Bundle, open_bundle
+from edgekit.checkpoint import Checkpoint, load_checkpoint
+from edgekit.conversion.convert import (
+    Conversion,
+    convert,
+    default_class_names,
+    limit_threads,
+)
+from edgekit.images import list_images, read_class_names
+from edgekit.models import FAMILIES
+from edgekit.quantize.calibration_images import CalibrationImages
+from edgekit.quantize.recipe import load_recipe
+from edgekit.spec import Precision, Target
+from tests.quantize.nets import settle_batch_norms, write_checkpoint, write_images
+
+DEMO = Path(__file__).parents[2] / "calibration" / "demo"
+V1 = "mobilenet_v1_0.25_224_imagenet.pth.tar"
+V1_SAME = "mobilenet_v1_0.5_160_tfsame.pth"
+V2_SAME = "mobilenet_v2_1.0_224_tfsame.pth"
+FLAGS: dict[str, dict[str, Any]] = {
+    V1: {},
+    V1_SAME: {"normalize": "half", "padding": "same", "activation": "relu6", "input_size": 160},
+    V2_SAME: {"normalize": "tf", "padding": "same"},
+}
+
+
+class Converted(NamedTuple):
+    """A float checkpoint and what became of it."""
+
+    checkpoint: Checkpoint
+    conversion: Conversion
+    bundle: Bundle
+
+
+@cache
+def workspace() -> Path:
+    """A folder that lasts as long as the session."""
+    folder = tempfile.TemporaryDirectory(prefix="edgekit-tests-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+@cache
+def small_checkpoint() -> Path:
+    """MobileNetV1 0.25, 10 classes, untrained but for its batch norms; for 64 px."""
+    return write_checkpoint(workspace() / "small.pth", small_images())
+
+
+@cache
+def small_images() -> Path:
+    """Forty calibration images."""
+    return write_images(workspace() / "images", 40)
+
+
+@cache
+def convert_small(precision: Precision) -> Converted:
+    """The small checkpoint for the Pi; the float original is bundled with int8."""
+    checkpoint = load_checkpoint(small_checkpoint(), input_size=64)
+    return _convert(
+        checkpoint, small_images(), f"small-{precision}", precision, reference=precision == "int8"
+    )
+
+
+@cache
+def convert_real(test_data: Path, name: str, *, every: int = 1) -> Converted:
+    """A real checkpoint in int8, calibrated on every `every`th photograph of the folder.
+
+    The float original is bundled when all are used.
+    """
+    checkpoint = load_checkpoint(test_data / "checkpoints" / name, **FLAGS[name])
+    source = test_data / "images" / "calibration"
+    if every > 1:
+        files = list_images(source)[::every]
+        source = workspace() / f"{every}.csv"
+        source.write_text("file\n" + "".join(f"{path}\n" for path in files))
+    return _convert(checkpoint, source, name, "int8", reference=every == 1)
+
+
+@cache
+def convert_digits(path: Path) -> Converted:
+    """A network trained on the demo's digits, at 64 px."""
+    checkpoint = load_checkpoint(path, input_size=64)
+    names = read_class_names(DEMO / "class_names.txt")
+    return _convert(
+        checkpoint, DEMO / "images", path.stem, "int8", reference=True, class_names=names
+    )
+
+
+@cache
+def convert_untrained(family: str) -> Converted:
+    """A family's network, untrained but for its batch norms, ten classes, at 64 px."""
+    torch.manual_seed(0)
+    module = FAMILIES[family].build(classes=10).eval()
+    settle_batch_norms(module, small_images())
+    checkpoint = load_checkpoint(module.state_dict(), input_size=64)
+    return _convert(checkpoint, small_images(), family, "int8", reference=True)
+
+
+@cache
+def convert_small_for_jetson(precision: Precision, half_between: bool = False) -> Converted:
+    """The small checkpoint for the Jetson, with its float original."""
+    checkpoint = load_checkpoint(small_checkpoint(), input_size=64)
+    return _convert(
+        checkpoint,
+        small_images(),
+        f"small-jetson-{precision}-{half_between}",
+        precision,
+        reference=True,
+        target="jetson",
+        half_between=half_between,
+    )
+
+
+@cache
+def convert_real_for_jetson(test_data: Path, name: str) -> Converted:
+    """A real checkpoint in int8 for the Jetson, calibrated on all photographs of the folder."""
+    checkpoint = load_checkpoint(test_data / "checkpoints" / name, **FLAGS[name])
+    source = test_data / "images" / "calibration"
+    return _convert(checkpoint, source, f"jetson-{name}", "int8", reference=True, target="jetson")
+
+
+def _convert(
+    checkpoint: Checkpoint,
+    source: Path,
+    name: str,
+    precision: Precision,
+    *,
+    reference: bool,
+    class_names: Sequence[str] | None = None,
+    target: Target = "pi",
+    half_between: bool = False,
+) -> Converted:
+    limit_threads()
+    conversion = convert(
+        checkpoint,
+        workspace() / f"{name}.edgekit",
+        CalibrationImages(source, checkpoint.spec.input),
+        precision=precision,
+        recipe=load_recipe("balanced"),
+        class_names=class_names or default_class_names(checkpoint.spec),
+        keep_reference=reference,
+        target=target,
+        half_between=half_between,
+    )
+    return Converted(checkpoint, conversion, open_bundle(conversion.bundle))

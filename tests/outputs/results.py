@@ -1,0 +1,36 @@
+"""Results to put out, and waiting for what other threads do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from edgekit.arrays import Pixels
+from edgekit.outputs.base import Numbered
+from edgekit.runtime.classify_frame import Result
+from edgekit.runtime.stage_clock import StageTimes
+from edgekit.spec import ClassScore, Prediction
+
+
+def make_result(index: int, pixels: Pixels | None = None) -> Result:
+    label = f"class {index % 10}"
+    return Result(
+        index=index,
+        time_s=index / 30,
+        prediction=Prediction(top=(ClassScore(label=label, class_index=index % 10, score=0.75),)),
+        times=StageTimes(1_000_000, 2_000_000, 3_000_000, 4_000_000),
+        captured_ns=time.monotonic_ns(),
+        age_ns=10_000_000,
+        pixels=pixels,
+    )
+
+
+def make_numbered(count: int, first: int = 0) -> list[Numbered]:
+    return [Numbered(f"run-{index}", make_result(index)) for index in range(first, first + count)]
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float = 10) -> None:
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end, "it never became so"
+        time.sleep(0.02)

@@ -1,0 +1,170 @@
+"""Passes keep their word, run in an order that can work, and serve any batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from edgekit.errors import ConversionError
+from edgekit.rewrite.export import check_rewriting, trace
+from edgekit.rewrite.graph import aten, set_bias
+from edgekit.rewrite.pipeline import (
+    COMMON,
+    FLOAT_PASSES,
+    INTEGER_PASSES,
+    Pass,
+    run_passes,
+)
+from tests.quantize.nets import calls, relative_error, run, small_net, small_spec
+from tests.rewrite.compare import TOLERANCE, Net, find, images, prepare, rewrite
+
+PASSES = pytest.mark.parametrize("passes", [FLOAT_PASSES, INTEGER_PASSES], ids=["float", "integer"])
+
+
+def leave(program: GraphModule) -> None:
+    """A pass that does nothing."""
+
+
+def find_activations(program: GraphModule) -> list[torch.fx.Node]:
+    return find(program, aten.relu.default)
+
+
+def traced() -> GraphModule:
+    return trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1)), small_spec(8))
+
+
+# --- Words that are kept -------------------------------------------------------------------------
+
+
+@PASSES
+def test_every_pass_names_passes_before_it(passes: tuple[Pass, ...]) -> None:
+    names = [step.name for step in passes]
+    assert len(set(names)) == len(names)
+    for index, step in enumerate(passes):
+        assert set(step.requires) <= set(names[:index])
+
+
+def test_a_broken_promise_names_the_pass_and_those_before_it() -> None:
+    steps = [
+        Pass("first", leave),
+        Pass("second", leave),
+        Pass("drop activations", leave, ensures=lambda program: iter(find_activations(program))),
+        Pass("never", leave),
+    ]
+    message = (
+        r"^rewriting pass 'drop activations' left relu \(aten\.relu\.default\) in the graph, after"
+        r" first, second: .*please report it$"
+    )
+    with pytest.raises(ConversionError, match=message):
+        run_passes(traced(), steps)
+
+
+def test_a_promise_that_the_first_pass_breaks() -> None:
+    step = Pass("alone", leave, ensures=lambda program: iter(find_activations(program)))
+    with pytest.raises(ConversionError, match=r"'alone' left relu .*, after no other pass: "):
+        run_passes(traced(), [step])
+
+
+def test_a_promise_is_checked_behind_its_pass_alone() -> None:
+    """Later passes may bring back what an earlier one has removed."""
+    calls_made: list[str] = []
+
+    def note(program: GraphModule) -> None:
+        calls_made.append("rewritten")
+
+    def check(program: GraphModule) -> list[torch.fx.Node]:
+        calls_made.append("checked")
+        return []
+
+    steps = [Pass("one", note, ensures=lambda program: iter(check(program))), Pass("two", note)]
+    run_passes(traced(), steps)
+    assert calls_made == ["rewritten", "checked", "rewritten"]
+
+
+def test_a_pass_without_those_it_requires_is_our_bug() -> None:
+    steps = [step for step in COMMON if step.name != "fold batch norm"]
+    with pytest.raises(AssertionError, match=r"split convolutions requires \['fold batch norm'\]"):
+        run_passes(traced(), steps)
+    with pytest.raises(AssertionError, match=r"arrange channels requires \['gather permutations'"):
+        run_passes(traced(), [step for step in COMMON if step.name == "arrange channels"])
+
+
+def test_no_passes_change_nothing() -> None:
+    program = traced()
+    before = calls(program)
+    assert calls(run_passes(program, [])) == before
+
+
+@PASSES
+def test_passes_run_twice_change_nothing_more(passes: tuple[Pass, ...]) -> None:
+    program = rewrite(small_net(), passes)
+    before = calls(program)
+    assert calls(run_passes(program, passes)) == before
+
+
+def test_a_rewritten_graph_that_differs_is_refused() -> None:
+    program, spec = traced(), small_spec(8)
+    rewritten = run_passes(traced(), INTEGER_PASSES)
+    with pytest.raises(ConversionError, match=r"differs from the network by .*: expected at most"):
+        check_rewriting(program, rewritten, spec)
+    rewritten = run_passes(traced(), [])
+    node = find(rewritten, aten.conv2d.default)[0]
+    set_bias(rewritten, node, torch.full((4,), float("nan")))
+    rewritten.recompile()
+    with pytest.raises(ConversionError, match="differs from the network by nan"):
+        check_rewriting(rewritten, rewritten, spec)
+
+
+# --- Any batch size ------------------------------------------------------------------------------
+
+SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "view with the batch": lambda y: y.view(y.shape[0], -1),
+    "view with a size": lambda y: y.view(y.size(0), 6, 64).mean(2),
+    "reshape": lambda y: y.transpose(1, 2).reshape(y.shape[0], -1),
+    "reshape without the batch": lambda y: y.reshape(-1, 6, 8, 8),
+    "reshape_as": lambda y: y.mean(1).reshape_as(y[:, 0]),
+    "batch in the middle": lambda y: y.permute(1, 0, 2, 3).reshape(6, -1, 64).transpose(0, 1),
+    "expand": lambda y: y * y.mean((2, 3), keepdim=True).expand(y.shape[0], 6, 8, 8),
+    "expand, rest kept": lambda y: y * y.mean((2, 3), keepdim=True).expand(y.size(0), -1, 8, 8),
+    "expand_as": lambda y: y * y.mean((2, 3), keepdim=True).expand_as(y),
+    "repeat": lambda y: y * y.mean((2, 3), keepdim=True).repeat(1, 1, 8, 8),
+    "squeeze": lambda y: y.mean((2, 3), keepdim=True).squeeze(-1).squeeze(-1),
+    "group norm by hand": lambda y: (y.view(y.shape[0], 2, -1) ** 2).mean(2),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_any_batch_size_is_computed(name: str, count: int) -> None:
+    function = SHAPES[name]
+    net = prepare(Net(lambda net, x: function(net.conv(x)), conv=nn.Conv2d(3, 6, 3, padding=1)))
+    program = trace(net, small_spec(8))
+    x = images(count=count)
+    expected = run(net, x)
+    assert run(program, x).shape == expected.shape
+    assert relative_error(run(program, x), expected) < TOLERANCE
+
+
+def test_an_expanded_parameter_keeps_its_shape() -> None:
+    """`expand` takes -1 for an axis that is there, not for one that it adds."""
+    net = Net(
+        lambda net, x: net.conv(x).mean((2, 3))[:, None] * net.table.expand(1, 2, 6),
+        conv=nn.Conv2d(3, 6, 1),
+        table=nn.Parameter(torch.rand(1, 6)),
+    )
+    rewrite(net, INTEGER_PASSES)
+
+
+def test_a_shape_that_holds_no_batch_is_kept() -> None:
+    """A parameter's first axis may be 1 as well."""
+    table = nn.Parameter(torch.rand(1, 12))
+    net = Net(
+        lambda net, x: net.conv(x).mean((2, 3)) + net.table.view(1, 2, 6).sum(1),
+        conv=nn.Conv2d(3, 6, 1),
+        table=table,
+    )
+    rewrite(net, INTEGER_PASSES)

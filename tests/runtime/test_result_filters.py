@@ -1,0 +1,135 @@
+"""Which frames a policy takes, and what happens to results before they are told."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgekit.arrays import Scores
+from edgekit.errors import SettingsError
+from edgekit.runtime.classify_frame import Region, Result
+from edgekit.runtime.frame_policy import Picker, Policy
+from edgekit.runtime.result_filters import (
+    Filter,
+    MinScore,
+    OnChange,
+    Smooth,
+)
+from edgekit.runtime.stage_clock import StageTimes
+from edgekit.sources.base import Frame
+from tests.runtime.test_stream import number_classifier
+from tests.sources.video_files import numbered_frame
+
+CLASSIFIER = number_classifier()
+
+
+def make_result(shares: list[float], *, connection: int = 0) -> Result:
+    scores: Scores = np.zeros(64, np.float32)
+    scores[: len(shares)] = shares
+    return Result(
+        index=0,
+        time_s=0.0,
+        prediction=CLASSIFIER.rank(scores, 3),
+        times=StageTimes(1, 1, 1, 1),
+        captured_ns=0,
+        age_ns=4,
+        connection=connection,
+        shares=scores,
+    )
+
+
+def classes(step: Filter, results: list[Result]) -> list[int | None]:
+    seen = (step(result) for result in results)
+    return [None if result is None else result.prediction.class_index for result in seen]
+
+
+def test_smoothing_is_the_exponential_average() -> None:
+    smooth = Smooth(0.25, CLASSIFIER, top=2)
+    shares = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
+    seen = [smooth(make_result(each)) for each in shares]
+    firsts = [
+        next(place.score for place in result.prediction.top if place.class_index == 0)
+        for result in seen
+    ]
+    assert firsts == pytest.approx([1.0, 0.75, 0.75**2, 0.75**3])
+    assert [result.prediction.class_index for result in seen] == [0, 0, 0, 1]
+    assert len(seen[0].prediction.top) == 2
+
+
+def test_smoothing_begins_anew_when_the_source_was_lost() -> None:
+    smooth = Smooth(0.1, CLASSIFIER, top=1)
+    results = [make_result([1.0]), make_result([0.0, 1.0], connection=1)]
+    assert classes(smooth, results) == [0, 1]
+
+
+def test_low_scores_are_held_back() -> None:
+    results = [make_result([0.4, 0.6]), make_result([0.7, 0.3]), make_result([0.3, 0.4, 0.3])]
+    assert classes(MinScore(0.6), results) == [1, 0, None]
+
+
+def test_only_changes() -> None:
+    results = [make_result(shares) for shares in ([1.0], [0.9, 0.1], [0.1, 0.9], [0.8, 0.2])]
+    assert classes(OnChange(), results) == [0, None, 1, 0]
+
+
+def make_frames(times_s: list[float]) -> list[Frame]:
+    pixels = numbered_frame(0)
+    return [
+        Frame(pixels=pixels, index=index, captured_ns=0, time_s=time_s)
+        for index, time_s in enumerate(times_s)
+    ]
+
+
+def taken(policy: Policy, times_s: list[float]) -> list[int]:
+    picker = Picker(policy)
+    seen = [frame.index for frame in make_frames(times_s) if picker.takes(frame)]
+    assert picker.skipped == len(times_s) - len(seen)
+    return seen
+
+
+def test_frames_by_count_and_time() -> None:
+    times_s = [index / 30 for index in range(31)]
+    assert taken(Policy.parse("every", live=False), times_s) == list(range(31))
+    assert taken(Policy.parse("skip 9", live=False), times_s) == [0, 10, 20, 30]
+    half = Policy.parse(None, live=False, every_s=0.5)
+    assert taken(half, times_s) == [0, 15, 30]
+    uneven = Policy.parse(None, live=False, every_s=0.11)  # on average, not a frame late each time
+    assert len(taken(uneven, [index / 30 for index in range(301)])) == 91
+
+
+def test_after_a_pause_frames_are_not_made_up_for() -> None:
+    policy = Policy.parse(None, live=True, every_s=1.0)
+    assert taken(policy, [0.0, 5.0, 5.1, 5.2, 6.0, 6.1]) == [0, 1, 4]
+
+
+def test_what_suits_the_source() -> None:
+    assert Policy.parse(None, live=True).kind == "latest"
+    assert Policy.parse(None, live=False).kind == "every"
+
+
+@pytest.mark.parametrize("text", ["", "newest", "skip", "skip 0", "skip -1", "skip x", "every 2"])
+def test_policies_that_are_not_known(text: str) -> None:
+    with pytest.raises(SettingsError, match="expected latest, every, or 'skip N'"):
+        Policy.parse(text or "?", live=True)
+
+
+def test_a_region_is_cut_without_a_copy() -> None:
+    pixels = np.arange(60 * 80 * 3, dtype=np.uint32).reshape(60, 80, 3).astype(np.uint8)
+    cut = Region.parse("10, 20,30,40").cut(pixels)
+    assert np.shares_memory(cut, pixels)
+    assert np.array_equal(cut, pixels[20:60, 10:40])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("1,2,3", "expected x,y,w,h"),
+        ("-1,0,5,5", "expected x,y,w,h"),
+        ("0,0,0,5", "is empty"),
+        ("a,b,c,d", "expected x,y,w,h"),
+        ("60,0,30,10", "leaves the frame, which has 80x60 pixels"),
+    ],
+)
+def test_regions_that_will_not_do(text: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        Region.parse(text).cut(np.zeros((60, 80, 3), np.uint8))
