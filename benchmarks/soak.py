@@ -33,7 +33,7 @@ GROWTH = 0.05
 SIZE = (320, 240)
 COMMAND = """
 import sys
-from edgekit.runtime import source_state
+from edgekit.sources import source_state
 source_state.DELAYS_S = (0.05,)
 from edgekit.cli import main
 main()
