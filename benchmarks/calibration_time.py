@@ -18,10 +18,10 @@ import torch
 from torch.fx import GraphModule
 
 from edgekit.checkpoint import load_checkpoint
+from edgekit.quantize.activation_statistics import TensorStatistics, gather_statistics
 from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.litert_plan import plan_for_litert
 from edgekit.quantize.ranges import RangeMethod, choose_range
-from edgekit.quantize.statistics import TensorStatistics, gather_statistics
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.passes.input_pixels import border_offset, take_pixels
 

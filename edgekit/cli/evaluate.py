@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgekit.evaluation.accuracy import Evaluation, Reference
     from edgekit.evaluation.layer_sqnr import LayerSqnr
     from edgekit.images import LabelledImage
-    from edgekit.report.accuracy import AccuracyReport, Step
+    from edgekit.report.accuracy_report import AccuracyReport, Step
     from edgekit.spec import InputSpec
 
 LAYER_IMAGES = 16
@@ -72,7 +72,7 @@ def command(bundle: Path, as_json: bool, **options: Any) -> None:
     from edgekit.engines.open_engine import open_bundle_engine
     from edgekit.evaluation.accuracy import evaluate, evaluate_steps
     from edgekit.images import find_labelled_images
-    from edgekit.report.accuracy import (
+    from edgekit.report.accuracy_report import (
         JSON_NAME,
         PAGE_NAME,
         AccuracyReport,
@@ -291,7 +291,7 @@ def _print(result: Evaluation) -> None:
 
 
 def _print_steps(steps: Sequence[Step]) -> None:
-    from edgekit.report.accuracy import steps_table
+    from edgekit.report.accuracy_report import steps_table
 
     table = steps_table(steps)
     _print_table("Step by step, agreement and SQNR against the first:", table.columns, table.rows)

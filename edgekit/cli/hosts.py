@@ -14,9 +14,9 @@ from edgekit.cli.host_progress import HostProgress
 from edgekit.cli.options import interrupt_on_sigterm, print_json, say
 from edgekit.errors import ModelFileError, OutputError
 from edgekit.profile.record import BoardEntry, BoardsReport, Report, folder_name, to_document
-from edgekit.remote.benchmark import Wanted
-from edgekit.remote.boards import measure_boards
 from edgekit.remote.connection import read_ssh_command
+from edgekit.remote.many_boards import measure_boards
+from edgekit.remote.one_board import Wanted
 from edgekit.remote.wheel import pack_wheel
 from edgekit.report.rendering import render
 from edgekit.report.wording import spell_board

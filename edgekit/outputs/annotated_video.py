@@ -9,7 +9,7 @@ from typing import Any
 
 from edgekit.errors import OutputError
 from edgekit.outputs.base import Numbered, Output
-from edgekit.outputs.files import KEEP_FILES, ROTATE_BYTES, rotate
+from edgekit.outputs.result_files import KEEP_FILES, ROTATE_BYTES, rotate
 from edgekit.outputs.window import draw_result
 from edgekit.text import is_utf8
 

@@ -56,7 +56,7 @@ def open_output(target: str, context: OutputContext) -> Output:
         return VideoOutput(
             path, fps=context.fps, limit=context.rotate_bytes, keep=context.keep_files
         )
-    from edgekit.outputs.files import FileOutput
+    from edgekit.outputs.result_files import FileOutput
 
     return FileOutput(path, limit=context.rotate_bytes, keep=context.keep_files)
 

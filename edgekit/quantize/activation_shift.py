@@ -15,9 +15,9 @@ from typing import NamedTuple, cast
 
 from torch.fx import GraphModule, Node
 
+from edgekit.quantize.activation_statistics import TensorStatistics
 from edgekit.quantize.pt2e import LOWEST_CODE, read_quantized_weight
 from edgekit.quantize.ranges import Encoding, RangeMethod, choose_range
-from edgekit.quantize.statistics import TensorStatistics
 from edgekit.rewrite.graph import (
     CONVOLUTION,
     WEIGHTED,

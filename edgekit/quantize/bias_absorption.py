@@ -15,8 +15,8 @@ from typing import cast
 import torch
 from torch.fx import GraphModule, Node
 
+from edgekit.quantize.activation_statistics import gather_channel_minima
 from edgekit.quantize.equalization import find_pairs
-from edgekit.quantize.statistics import gather_channel_minima
 from edgekit.rewrite.graph import (
     CONVOLUTION,
     argument,

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import torch
 from torch.fx import GraphModule, Node
 
+from edgekit.quantize.activation_statistics import gather_channel_maxima
 from edgekit.quantize.litert_plan import fused_activation
-from edgekit.quantize.statistics import gather_channel_maxima
 from edgekit.rewrite.graph import (
     CONVOLUTION,
     WEIGHTED,

@@ -20,7 +20,7 @@ from torch import nn
 from edgekit.arrays import Pixels
 from edgekit.errors import CalibrationError, ImageError
 from edgekit.images import find_labelled_images
-from edgekit.quantize.statistics import TensorStatistics
+from edgekit.quantize.activation_statistics import TensorStatistics
 from edgekit.spec import NORMALIZATIONS, Normalization
 
 Warnings = tuple[str, ...]

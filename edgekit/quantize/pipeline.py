@@ -13,6 +13,7 @@ from torch.fx import GraphModule
 from edgekit.arrays import Pixels
 from edgekit.progress import Progress
 from edgekit.quantize.activation_shift import Shifts, settle_shifts, shift_activations
+from edgekit.quantize.activation_statistics import TensorStatistics, gather_statistics
 from edgekit.quantize.bias_absorption import absorb_high_biases
 from edgekit.quantize.bias_correction import correct_biases
 from edgekit.quantize.calibration_images import CalibrationImages
@@ -29,7 +30,6 @@ from edgekit.quantize.pt2e import (
 from edgekit.quantize.ranges import Encoding, choose_range, encode
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.sensitivity import Ranking, rank_layers
-from edgekit.quantize.statistics import TensorStatistics, gather_statistics
 from edgekit.quantize.tensorrt_plan import plan_for_tensorrt
 from edgekit.quantize.weight_rounding import round_weights
 from edgekit.rewrite.graph import describe, finish, is_call, output_tensor

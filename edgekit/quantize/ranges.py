@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.quantize.statistics import TensorStatistics
+from edgekit.quantize.activation_statistics import TensorStatistics
 
 RangeMethod = Literal["min-max", "moving-average", "percentile", "entropy", "mse"]
 SMALLEST_SPAN = 1e-35

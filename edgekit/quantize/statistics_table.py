@@ -18,9 +18,9 @@ from edgekit._version import __version__
 from edgekit.checkpoint import Checkpoint
 from edgekit.errors import CalibrationError
 from edgekit.files import write_atomic
+from edgekit.quantize.activation_statistics import TensorStatistics
 from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.recipe import Recipe
-from edgekit.quantize.statistics import TensorStatistics
 from edgekit.spec import InputSpec, ModelSpec, Record, Target
 
 SCHEMA = "edgekit-statistics-1"

@@ -10,10 +10,10 @@ from torch import nn
 from torch.fx import GraphModule
 
 from edgekit.quantize.activation_shift import Shifts, settle_shifts, shift_activations
+from edgekit.quantize.activation_statistics import gather_statistics
 from edgekit.quantize.pipeline import choose_encodings
 from edgekit.quantize.pt2e import quantize_program
 from edgekit.quantize.recipe import Recipe
-from edgekit.quantize.statistics import gather_statistics
 from edgekit.quantize.tensorrt_plan import plan_for_tensorrt
 from edgekit.rewrite.graph import aten, is_call
 from tests.quantize.nets import export, random_input, relative_error, run

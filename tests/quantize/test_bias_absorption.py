@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from edgekit.quantize.activation_statistics import gather_channel_minima
 from edgekit.quantize.bias_absorption import absorb_high_biases
-from edgekit.quantize.statistics import gather_channel_minima
 from edgekit.rewrite.graph import CONVOLUTION, is_call
 from tests.quantize.nets import export, random_input, relative_error, run
 

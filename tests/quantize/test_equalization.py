@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edgekit.quantize.activation_statistics import gather_channel_maxima
 from edgekit.quantize.equalization import equalize_activations, equalize_weights
-from edgekit.quantize.statistics import gather_channel_maxima
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.graph import read_weight
 from tests.quantize.nets import (

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Interpreter, Node
 
+from edgekit.quantize.activation_statistics import gather_statistics
 from edgekit.quantize.bias_correction import correct_biases, estimate_mean, image_means
 from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.litert_plan import plan_for_litert
@@ -24,7 +25,6 @@ from edgekit.quantize.pt2e import (
 )
 from edgekit.quantize.ranges import Encoding
 from edgekit.quantize.recipe import Recipe
-from edgekit.quantize.statistics import gather_statistics
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.graph import WEIGHTED, is_call, read_constant
 from tests.quantize.nets import (

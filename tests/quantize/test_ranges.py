@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from edgekit.quantize.activation_statistics import TensorStatistics
 from edgekit.quantize.ranges import Encoding, Range, RangeMethod, choose_range, encode
-from edgekit.quantize.statistics import TensorStatistics
 
 METHODS: tuple[RangeMethod, ...] = get_args(RangeMethod)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from edgekit.quantize.activation_statistics import TensorStatistics
 from edgekit.quantize.image_checks import check_saturation
-from edgekit.quantize.statistics import TensorStatistics
 
 
 def seen(*values: float) -> TensorStatistics:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from edgekit.quantize.activation_statistics import gather_statistics
 from edgekit.quantize.pipeline import choose_encodings, make_plan
 from edgekit.quantize.pt2e import has_codes, quantize_program, read_quantized_weight
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.sensitivity import Ranking, rank_layers
-from edgekit.quantize.statistics import gather_statistics
 from edgekit.rewrite.graph import CONVOLUTION, is_call
 from tests.quantize.nets import export, random_input, run
 

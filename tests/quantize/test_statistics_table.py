@@ -22,10 +22,10 @@ from edgekit.conversion.request import (
 )
 from edgekit.errors import CalibrationError
 from edgekit.images import list_images
+from edgekit.quantize.activation_statistics import TensorStatistics
 from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.pipeline import Calibrated
 from edgekit.quantize.recipe import Recipe
-from edgekit.quantize.statistics import TensorStatistics
 from edgekit.quantize.statistics_table import (
     Basis,
     open_calibration,

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from edgekit.models import FAMILIES
+from edgekit.quantize.activation_statistics import gather_statistics
 from edgekit.quantize.litert_plan import Plan
 from edgekit.quantize.pipeline import choose_encodings
 from edgekit.quantize.pt2e import quantize_program
 from edgekit.quantize.ranges import Encoding
 from edgekit.quantize.recipe import Recipe
-from edgekit.quantize.statistics import gather_statistics
 from edgekit.quantize.tensorrt_plan import plan_for_tensorrt
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.graph import WEIGHTED, aten, is_call

@@ -18,11 +18,11 @@ from edgekit.engines.tensorrt.build import build_engine
 from edgekit.errors import ConversionError
 from edgekit.models import FAMILIES
 from edgekit.quantize.activation_shift import settle_shifts, shift_activations
+from edgekit.quantize.activation_statistics import gather_statistics
 from edgekit.quantize.pipeline import choose_encodings
 from edgekit.quantize.pt2e import quantize_program
 from edgekit.quantize.ranges import Encoding
 from edgekit.quantize.recipe import Recipe
-from edgekit.quantize.statistics import gather_statistics
 from edgekit.quantize.tensorrt_plan import plan_for_tensorrt
 from edgekit.rewrite.export import trace
 from edgekit.rewrite.passes.input_pixels import take_pixels

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from edgekit.errors import EdgekitError
 from edgekit.profile.record import BoardEntry
-from edgekit.remote.benchmark import Wanted, measure_board
+from edgekit.remote.one_board import Wanted, measure_board
 from edgekit.text import one_line
 
 _AT_ONCE = 32

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgekit.errors import ConversionError
-from edgekit.quantize.statistics import (
+from edgekit.quantize.activation_statistics import (
     BINS,
     SAMPLES_PER_IMAGE,
     TensorStatistics,

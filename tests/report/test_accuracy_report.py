@@ -7,7 +7,7 @@ import pytest
 
 from edgekit.evaluation.accuracy import Evaluation
 from edgekit.evaluation.layer_sqnr import LayerSqnr
-from edgekit.report.accuracy import (
+from edgekit.report.accuracy_report import (
     AccuracyReport,
     list_steps,
     render_page,

@@ -16,8 +16,8 @@ import pytest
 from edgekit.errors import OutputError, SettingsError
 from edgekit.outputs.annotated_video import VideoOutput
 from edgekit.outputs.base import Numbered
-from edgekit.outputs.files import COLUMNS, FileOutput, RotatedFile
 from edgekit.outputs.open_output import OutputContext, open_output
+from edgekit.outputs.result_files import COLUMNS, FileOutput, RotatedFile
 from tests.outputs.results import make_numbered, make_result
 
 CONTEXT = OutputContext(("a", "b"), "a board", 10.0, 100_000, 2)
