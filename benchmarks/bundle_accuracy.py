@@ -1,7 +1,7 @@
 """Float and int8 accuracy of the three test checkpoints, as LiteRT runs their bundles, or for the
 Jetson ONNX Runtime.
 
-    python benchmarks/bundle_accuracy.py [--target jetson] [--data ../shared/data]
+    python benchmarks/bundle_accuracy.py [--target jetson] [--recipe NAME]
 
 Each checkpoint is converted with `edgekit convert` (recipe `balanced`, calibrated on
 `images/calibration`) and evaluated with `edgekit evaluate` on `images/val`, int8 and float alike.
@@ -9,7 +9,6 @@ Each checkpoint is converted with `edgekit convert` (recipe `balanced`, calibrat
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import subprocess
@@ -17,6 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from results import make_parser, save_result
 
 CHECKPOINTS = {
     "mobilenet_v1_0.25_224_imagenet.pth.tar": [],
@@ -40,33 +41,51 @@ def edgekit(*arguments: str) -> dict[str, Any]:
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
+def measure(data: Path, name: str, target: str, recipe: str) -> dict[str, Any]:
+    """The figures of one checkpoint: its float bundle and its int8 bundle on the validation images.
+
+    Args:
+        data: the test data's folder.
+        name: the checkpoint's file.
+        target: `pi` or `jetson`.
+        recipe: how it is quantized.
+    """
+    images = data / "images"
+    test = ["--images", str(images / "val"), "--labels", str(images / "val" / "labels.csv")]
+    convert = ["convert", str(data / "checkpoints" / name), "--target", target]
+    convert += CHECKPOINTS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        original, quantized = f"{folder}/float.edgekit", f"{folder}/int8.edgekit"
+        edgekit(*convert, "--precision", "fp32", "-o", original)
+        calibration = ["--calibration", str(images / "calibration"), "--recipe", recipe]
+        conversion = edgekit(*convert, *calibration, "-o", quantized)
+        exact, rounded = edgekit("evaluate", original, *test), edgekit("evaluate", quantized, *test)
+    return {
+        "float_top1_percent": exact["top1"],
+        "int8_top1_percent": rounded["top1"],
+        "agreement_percent": rounded["agreement"],
+        "sqnr_db": rounded["sqnr_db"],
+        "convert_s": round(conversion["seconds"], 1),
+    }
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = make_parser(__doc__)
     parser.add_argument("--recipe", default="balanced")
     parser.add_argument("--target", choices=["pi", "jetson"], default="pi")
     options = parser.parse_args()
-    images = options.data / "images"
-    test = ["--images", str(images / "val"), "--labels", str(images / "val" / "labels.csv")]
     print("| checkpoint | float top-1 | int8 top-1 | agreement | SQNR | convert |")
     print("|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as folder:
-        for name, flags in CHECKPOINTS.items():
-            checkpoint = str(options.data / "checkpoints" / name)
-            exact, bundle = f"{folder}/float.edgekit", f"{folder}/int8.edgekit"
-            target = ["--target", options.target]
-            edgekit("convert", checkpoint, "--precision", "fp32", "-o", exact, *target, *flags)
-            calibration = ["--calibration", str(images / "calibration")]
-            recipe = ["--recipe", options.recipe, *target]
-            made = edgekit("convert", checkpoint, "-o", bundle, *calibration, *recipe, *flags)
-            original = edgekit("evaluate", exact, *test)
-            quantized = edgekit("evaluate", bundle, *test)
-            print(
-                f"| {name} | {original['top1']:.2f} % | {quantized['top1']:.2f} %"
-                f" | {quantized['agreement']:.2f} % | {quantized['sqnr_db']:.2f} dB"
-                f" | {made['seconds']:.1f} s |",
-                flush=True,
-            )
+    figures = {}
+    for name in CHECKPOINTS:
+        figures[name] = found = measure(options.data, name, options.target, options.recipe)
+        print(
+            f"| {name} | {found['float_top1_percent']:.2f} % | {found['int8_top1_percent']:.2f} %"
+            f" | {found['agreement_percent']:.2f} % | {found['sqnr_db']:.2f} dB"
+            f" | {found['convert_s']:.1f} s |",
+            flush=True,
+        )
+    save_result(options.json, figures)
 
 
 if __name__ == "__main__":
