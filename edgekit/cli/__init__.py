@@ -63,7 +63,7 @@ def cli(ctx: click.Context) -> None:
     """Take a PyTorch MobileNet or MicroNet to a Raspberry Pi or a Jetson in int8."""
     from edgekit.cli.settings import fit_settings, load_settings
 
-    settings = load_settings()
+    settings = load_settings(COMMANDS)
     name = ctx.invoked_subcommand
     command = cli.get_command(ctx, name) if name in settings else None
     if name is not None and command is not None:

@@ -6,7 +6,7 @@ One table a command, its keys the option names: `[run]`, below it `bundle = "dig
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ from edgekit.errors import SettingsError
 SETTINGS_FILE = "edgekit.toml"
 
 
-def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
-    """Read `edgekit.toml` of `folder` (the working folder) as click's default map, else {}."""
-    from edgekit.cli import COMMANDS
+def load_settings(
+    commands: Collection[str], folder: Path | None = None
+) -> dict[str, dict[str, Any]]:
+    """Read `edgekit.toml` of `folder` (the working folder) as click's default map, else {}.
 
+    Raises SettingsError for a table that is not named after one of `commands`.
+    """
     try:
         path = (folder or _settings_folder()) / SETTINGS_FILE
         if not path.is_file():
@@ -35,10 +38,10 @@ def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
         raise SettingsError(f"{path.name} is not valid TOML: {error}") from error
     settings = {}
     for name, table in tables.items():
-        if name not in COMMANDS or not isinstance(table, dict):
+        if name not in commands or not isinstance(table, dict):
             raise SettingsError(
                 f"{path.name} has {name!r} at its top: expected one table a command,"
-                f" [{'], ['.join(COMMANDS)}]"
+                f" [{'], ['.join(commands)}]"
             )
         settings[name] = {key.replace("-", "_"): value for key, value in table.items()}
     return settings

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -106,7 +105,7 @@ class _TappedOnnx:
 
     def __init__(self, model: bytes) -> None:
         try:
-            onnx = import_module("onnx")  # of the workbench; a board may lack it
+            import onnx
         except ImportError as error:
             raise MissingPackageError(
                 f"--layers needs onnx to look into ONNX models ({error}): pip install onnx"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgekit.cli import cli, run_command_line
+from edgekit.cli import COMMANDS, cli, run_command_line
 from edgekit.cli.settings import load_settings
 from edgekit.errors import BundleError, CalibrationError, CheckpointError, SettingsError
 from tests.conversion.conversions import small_checkpoint
@@ -32,14 +32,14 @@ def invoke(*arguments: str) -> str:
 
 
 def test_without_a_file_there_are_none(folder: Path) -> None:
-    assert load_settings() == {}
+    assert load_settings(COMMANDS) == {}
 
 
 def test_one_table_a_command(folder: Path) -> None:
     write(folder, '[convert]\ncheckpoint = "a.pth"\ninput-size = 96\n[run]\ncamera = 0\n')
     expected = {"convert": {"checkpoint": "a.pth", "input_size": 96}, "run": {"camera": 0}}
-    assert load_settings() == expected
-    assert load_settings(folder) == expected
+    assert load_settings(COMMANDS) == expected
+    assert load_settings(COMMANDS, folder) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_one_table_a_command(folder: Path) -> None:
 def test_wrong_files(folder: Path, text: str, words: str) -> None:
     write(folder, text)
     with pytest.raises(SettingsError, match=words) as info:
-        load_settings()
+        load_settings(COMMANDS)
     assert "\n" not in str(info.value)
 
 
 def test_a_file_that_is_no_text(folder: Path) -> None:
     (folder / "edgekit.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="is not valid TOML"):
-        load_settings()
+        load_settings(COMMANDS)
 
 
 def test_a_wrong_file_is_one_line_and_exit_1(folder: Path) -> None:
@@ -159,4 +159,4 @@ def test_a_working_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    assert load_settings() == {}
+    assert load_settings(COMMANDS) == {}
