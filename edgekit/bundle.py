@@ -1,7 +1,9 @@
-"""The bundle: the one file that goes to a device.
+"""Reads and writes bundles: the one file that is copied to a device.
 
-`NAME.edgekit` is a zip whose members are stored uncompressed, so any unzip opens it and the model
-inside loads in stock tools. `manifest.json` holds the sha256 of every other member.
+`NAME.edgekit` is a zip file whose members are stored uncompressed, so that any unzip opens it and
+other tools load the model inside. `manifest.json` holds the sha256 of every other member. In, to
+write: a `Manifest`, the model and its companions. Out, on reading: a `Bundle` whose digests are
+right.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ HALF_MEMBER = "model-fp16.onnx"
 
 
 class Origin(Record, frozen=True, kw_only=True):
-    """What the bundle was made from and with."""
+    """The provenance of a bundle: its checkpoint, the tools, and the calibration images."""
 
     checkpoint_sha256: str
     key_layout: str
@@ -40,7 +42,10 @@ class Origin(Record, frozen=True, kw_only=True):
 
 
 class Manifest(Record, frozen=True, kw_only=True):
-    """`manifest.json`: all that a device must know about the model beside it."""
+    """The content of `manifest.json`: all that a device must know about the model in the bundle.
+
+    `members` holds the sha256 of every other member, by name.
+    """
 
     schema: int
     name: str
@@ -54,7 +59,11 @@ class Manifest(Record, frozen=True, kw_only=True):
 
 
 class Golden(Record, frozen=True, kw_only=True):
-    """A photograph, its preprocessed pixels (both uint8 RGB), and its `(classes,)` logits."""
+    """A photograph with the pixels and logits that every runtime must reproduce.
+
+    `image` is `(H, W, 3) uint8` RGB, 0-255. `pixels` is the same after preprocessing, `(height,
+    width, 3)`. `logits` is `(classes,) float32`, of the model in the bundle.
+    """
 
     image: npt.NDArray[np.uint8]
     pixels: npt.NDArray[np.uint8]
@@ -62,7 +71,13 @@ class Golden(Record, frozen=True, kw_only=True):
 
 
 class Bundle:
-    """An opened bundle whose digests have been checked. Members are read when asked for."""
+    """An opened bundle whose digests have been checked. Members are decoded when they are read.
+
+    Args:
+        path: the file.
+        manifest: its decoded `manifest.json`.
+        members: the bytes of every other member, by name.
+    """
 
     def __init__(self, path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
         self.path = path
@@ -71,7 +86,7 @@ class Bundle:
 
     @property
     def model(self) -> bytes:
-        """The artifact, as the target's runtime loads it."""
+        """The model file that the target's runtime loads."""
         return self._members[MODEL_MEMBERS[self.manifest.target]]
 
     @property
@@ -90,7 +105,7 @@ class Bundle:
 
     @property
     def report(self) -> dict[str, Any]:
-        """`report.json`: what the conversion measured."""
+        """The content of `report.json`: the measurements of the conversion."""
         report: dict[str, Any] = msgspec.json.decode(self._members["report.json"])
         return report
 
@@ -99,9 +114,9 @@ class Bundle:
         return self.path.stat().st_size
 
     def golden(self) -> list[Golden]:
-        """The photographs that every runtime is checked with before it is trusted.
+        """Decode the photographs that every runtime is checked with before it is used.
 
-        Raises BundleError when one cannot be read, although its digest is right.
+        Raises BundleError when one cannot be decoded although its digest is right.
         """
         count = sum(name.startswith("golden/") and name.endswith(".png") for name in self._members)
         examples = []
@@ -127,7 +142,8 @@ class Bundle:
 def open_bundle(path: str | Path) -> Bundle:
     """Open `path` and check every member against its digest.
 
-    Raises BundleError when it is missing, no bundle, written by a newer edgekit, or damaged.
+    Raises BundleError when the file is missing or damaged, is not a bundle, or was written by
+    another version of the format.
     """
     path = Path(path)
     try:
@@ -142,7 +158,7 @@ def open_bundle(path: str | Path) -> Bundle:
         ) from error
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
         raise BundleError(
-            f"{path} is no edgekit bundle, or is damaged ({error}): copy it again"
+            f"{path} is not an edgekit bundle, or is damaged ({error}): copy it again"
         ) from error
     if "manifest.json" not in members:
         raise BundleError(f"{path} is a zip without manifest.json: expected an edgekit bundle")
@@ -152,7 +168,7 @@ def open_bundle(path: str | Path) -> Bundle:
 
 
 def _read_stored(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """A member as `write_bundle` wrote it; damage may make it look compressed."""
+    """Read a member as `write_bundle` wrote it. A damaged one may claim to be compressed."""
     if member.compress_type != zipfile.ZIP_STORED:
         raise zipfile.BadZipFile(f"{member.filename} is compressed, expected stored")
     return archive.read(member)
@@ -198,9 +214,20 @@ def write_bundle(
     report: Mapping[str, Any],
     half: bytes | None = None,
 ) -> None:
-    """Write a bundle atomically; the same content gives the same bytes.
+    """Write a bundle atomically. The same content gives the same bytes.
 
-    The manifest's `members` are filled in here. Raises OutputError when `path` cannot be written.
+    Args:
+        path: the file to write.
+        manifest: the manifest; its `members` are filled in here.
+        model: the model file for the target.
+        reference: the float original in the target's format, or None.
+        class_names: one name a class, in class order.
+        golden: the photographs that every runtime is checked with.
+        report: the measurements of the conversion, for `report.json`.
+        half: the float16 model of a Jetson bundle of precision `best`, else None.
+
+    Raises:
+        OutputError: `path` cannot be written.
     """
     members = {
         MODEL_MEMBERS[manifest.target]: model,
@@ -238,7 +265,7 @@ def _decode_png(content: bytes) -> npt.NDArray[np.uint8]:
 
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError("no PNG image")
+        raise ValueError("it is not a PNG image")
     rgb: npt.NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return rgb
 
@@ -255,7 +282,7 @@ def _load_array(content: bytes) -> npt.NDArray[Any]:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether `path` is spelled, or begins, like a bundle rather than a plain model file."""
+    """Whether `path` has the suffix of a bundle, or begins like a zip file."""
     if path.suffix == ".edgekit":
         return True
     try:

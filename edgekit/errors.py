@@ -1,8 +1,8 @@
-"""Errors a user can act on.
+"""The errors that edgekit raises on purpose.
 
 Each message is one line: what was wrong, the value seen, what was expected, and what to do next.
-The command line prints it and exits 1; a traceback is for our own bugs. Every class also inherits
-the builtin that fits, so callers may catch either.
+The command line prints it and exits with status 1; a traceback means a bug in edgekit. Every class
+also inherits the builtin exception that fits, so callers may catch either.
 """
 
 
@@ -11,47 +11,47 @@ class EdgekitError(Exception):
 
 
 class CheckpointError(EdgekitError, ValueError):
-    """A checkpoint that cannot be opened safely, recognised, or loaded."""
+    """A checkpoint cannot be opened safely, recognised, or loaded."""
 
 
 class CalibrationError(EdgekitError, ValueError):
-    """Calibration images that are missing, unreadable, too few, or clearly wrong."""
+    """Calibration images are missing, unreadable, too few, or clearly wrong."""
 
 
 class RecipeError(EdgekitError, ValueError):
-    """A quantization recipe with a wrong key or value."""
+    """A quantization recipe has a wrong key or value."""
 
 
 class ConversionError(EdgekitError, RuntimeError):
-    """A network that cannot be turned into the target's artifact."""
+    """A network cannot be converted to the target's format."""
 
 
 class BundleError(EdgekitError, ValueError):
-    """A bundle that is damaged, incomplete, or does not fit this runtime."""
+    """A bundle is damaged or incomplete, or does not fit this runtime."""
 
 
 class ModelFileError(EdgekitError, ValueError):
-    """A .tflite or .onnx file that cannot be loaded or is not a classifier."""
+    """A .tflite or .onnx file cannot be loaded or is not a classifier."""
 
 
 class EngineError(EdgekitError, RuntimeError):
-    """An engine that cannot be built or run on this machine."""
+    """An engine cannot be built or run on this machine."""
 
 
 class ImageError(EdgekitError, ValueError):
-    """An image, or a set of labelled images, that cannot be read."""
+    """An image, or a set of labelled images, cannot be read."""
 
 
 class SourceError(EdgekitError, OSError):
-    """A camera, video, or stream that cannot be opened or stopped delivering."""
+    """A camera, video, or stream cannot be opened, or has stopped delivering frames."""
 
 
 class OutputError(EdgekitError, OSError):
-    """A file or folder that cannot be written."""
+    """A file or folder cannot be written."""
 
 
 class SettingsError(EdgekitError, ValueError):
-    """A wrong value on the command line or in edgekit.toml."""
+    """A value on the command line or in edgekit.toml is wrong."""
 
 
 class MissingPackageError(EdgekitError, ImportError):
@@ -59,8 +59,8 @@ class MissingPackageError(EdgekitError, ImportError):
 
 
 class ReportError(EdgekitError, ValueError):
-    """A measurement record that is missing, damaged, of another version, or not comparable."""
+    """A measurement record is missing, damaged, of another version, or not comparable."""
 
 
 class BoardError(EdgekitError, RuntimeError):
-    """A board that cannot be reached over ssh, or cannot do what is asked of it."""
+    """A board cannot be reached over ssh, or cannot do what is asked of it."""

@@ -1,4 +1,8 @@
-"""Writing files so that a reader sees the old one or the whole new one, never a part."""
+"""Writes files so that a reader sees the old file or the whole new one, never a part of it.
+
+In: a path, or a folder with several names, and the bytes. Out: the files, replaced together, or an
+OutputError and nothing changed.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +18,25 @@ from edgekit.errors import OutputError
 
 
 def write_atomic(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Write `content` to `path` through a temporary file in the same folder, with the rights `mode`
-    less the umask.
+    """Write a file through a temporary file in the same folder.
 
-    Raises OutputError when the folder is missing or not writable, or the disk is full; nothing is
-    left behind then, and an older file at `path` stays as it was.
+    Args:
+        path: the file to write. A symbolic link stays; the file that it points to is replaced.
+        content: the bytes.
+        mode: the permissions, from which the umask is taken off.
+
+    Raises:
+        OutputError: the folder is missing or not writable, or the disk is full. No temporary file
+            is left then, and an older file at `path` stays as it was.
     """
     _write_together({path: content}, mode)
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Make `folder` and write files into it by name, all of them or none.
+    """Create `folder` and write files into it by name, all of them or none.
 
-    Raises OutputError; nothing is left behind then, folders that were made for them neither, and
-    older files stay as they were.
+    Raises OutputError. Then no temporary file and no newly created folder is left, and older files
+    stay as they were.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -41,7 +50,10 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _write_together(contents: Mapping[Path, bytes], mode: int) -> None:
-    """Everything that a full disk could stop happens before the first file is replaced."""
+    """Write all contents to temporary files, then put these in place.
+
+    A full disk can stop only the first part, so the files are replaced together or not at all.
+    """
     written: dict[Path, Path] = {}
     path, content = next(iter(contents.items()))
     try:
@@ -70,7 +82,7 @@ def check_destination(path: Path) -> None:
     try:
         path = _target(path)
         if path.exists() and not path.is_file():
-            kind = "a folder" if path.is_dir() else "no ordinary file"
+            kind = "a folder" if path.is_dir() else "not a regular file"
             raise OutputError(f"cannot write {path}: it is {kind}: choose another name with -o")
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -81,7 +93,7 @@ def check_destination(path: Path) -> None:
 
 
 def _target(path: Path) -> Path:
-    """A link stays; what it points to is replaced."""
+    """The file to replace: for a symbolic link the one that it points to."""
     return path.resolve() if path.is_symlink() else path
 
 
@@ -99,7 +111,7 @@ def _explain(path: Path, error: OSError, size_bytes: int) -> str:
         free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
         return (
             f"cannot write {path}: no space left ({size_bytes:,} bytes needed,"
-            f" {free:,} free): free some space or write elsewhere with -o"
+            f" {free:,} free): free some space or choose another place with -o"
         )
     if error.errno == errno.ENOENT:
         return f"cannot write {path}: the folder {path.parent} does not exist: create it first"

@@ -1,4 +1,8 @@
-"""Still images: finding them, reading them, and pairing them with labels."""
+"""Finds image files, decodes them, and pairs them with labels.
+
+In: folders, image files, CSV files of labels, class-name files. Out: decoded RGB images,
+`LabelledImage` records, class names.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +20,16 @@ IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".we
 
 
 class LabelledImage(NamedTuple):
-    """An image file and the index of its class, None when that is not known."""
+    """An image file and the index of its class; `label` is None when the class is unknown."""
 
     path: Path
     label: int | None
 
 
 def read_image(path: Path) -> Pixels:
-    """Read a file as `(H, W, 3) uint8` RGB, turned upright by its EXIF orientation.
+    """Read a file as `(H, W, 3) uint8` RGB, 0-255, turned upright by its EXIF orientation.
 
-    Raises ImageError when it is missing or cannot be decoded.
+    Raises ImageError when the file is missing or cannot be decoded.
     """
     import cv2
 
@@ -47,7 +51,10 @@ def read_image(path: Path) -> Pixels:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files below `folder`, in name order. Raises ImageError when it is no folder."""
+    """Find the image files below `folder`, in name order.
+
+    Raises ImageError when `folder` is not a folder.
+    """
     if not folder.is_dir():
         raise ImageError(f"{folder} is not a folder of images: give a folder that exists")
     return sorted(
@@ -58,10 +65,10 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The columns of a CSV and its rows, each with its line number; cells are stripped, and empty
-    where a line is short.
+    """Read the columns of a CSV file and its rows, each with its line number.
 
-    Raises OSError, or ValueError when it is no UTF-8 CSV.
+    Cells are stripped; a cell that a short line lacks is empty. Raises OSError, or ValueError when
+    the file is not a UTF-8 CSV file.
     """
     reader = csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines(), restval="")
     try:
@@ -75,9 +82,18 @@ def read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]
 
 
 def read_labels(table: Path, folder: Path, classes: int | None = None) -> list[LabelledImage]:
-    """Read a CSV with a header `file,label`; files are relative to `folder`.
+    """Read the labelled images that a CSV file lists.
 
-    Raises ImageError naming the line when a column, a file, or a class index is wrong.
+    Args:
+        table: a CSV file with the header `file,label`; a label is a class index.
+        folder: the folder that the file names are relative to.
+        classes: the number of classes, where it is known: a label must be below it.
+
+    Returns:
+        One record a line, in the order of the lines.
+
+    Raises:
+        ImageError: a column, a file, or a class index is wrong. The message names the line.
     """
     try:
         columns, rows = read_table(table)
@@ -103,16 +119,26 @@ def read_labels(table: Path, folder: Path, classes: int | None = None) -> list[L
 def find_labelled_images(
     folder: Path, labels: Path | None, class_names: Sequence[str]
 ) -> list[LabelledImage]:
-    """Labels from the CSV `labels`, else from class subfolders of `folder`.
+    """Find the images below `folder` and their labels.
 
-    A subfolder is a class name, or a class index. Raises ImageError when neither fits.
+    Args:
+        folder: the folder of images.
+        labels: a CSV file as `read_labels` takes it. None: each image is in a subfolder of `folder`
+            that is named like its class, or by its class index.
+        class_names: the name of each class, in class order.
+
+    Returns:
+        One record an image, in the order of the CSV file, else in name order.
+
+    Raises:
+        ImageError: an image has no label, or there are no images.
     """
     if labels is not None:
         return read_labels(labels, folder, len(class_names))
     twice = next((name for name in class_names if class_names.count(name) > 1), None)
     if twice is not None:
         raise ImageError(
-            f"the class name {twice!r} stands for several classes, so subfolders cannot be labels:"
+            f"the class name {twice!r} belongs to several classes, so subfolders cannot be labels:"
             " expected a table file,label as --labels CSV or labels.csv"
         )
     indices = {str(index): index for index in range(len(class_names))}
@@ -133,7 +159,10 @@ def find_labelled_images(
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """One name a line, in class order. Raises ImageError for an unreadable or empty file."""
+    """Read a file with one class name a line, in class order.
+
+    Raises ImageError when the file cannot be read or is empty.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,8 @@
-"""How close two sets of logits are: the definitions that every report uses."""
+"""Measures how close two sets of logits are. Every report uses these definitions.
+
+In: logits of a reference and of another model or runtime. Out: the signal-to-quantization-noise
+ratio (SQNR) in dB, and the percentage of images with the same top class.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,15 @@ from edgekit.arrays import Logits
 from edgekit.spec import Parity
 
 TOLERATED_SQNR_DB = 15.0
-"""Signal to noise of the logits below which the model or its runtime is another one."""
+"""The lowest SQNR of the logits between two runtimes of the same model. Below it the model or the
+runtime is a different one."""
 
 
 def sqnr_db(reference: Logits, seen: Logits) -> float:
-    """10·log₁₀(Σ reference² / Σ(reference − seen)²) over all logits; infinite when equal."""
+    """Compute 10·log₁₀(Σ reference² / Σ(reference − seen)²) over all logits.
+
+    Both are `(N, classes) float32`. The result is infinite when they are equal.
+    """
     signal = np.square(reference, dtype=np.float64).sum()
     noise = np.square(reference - seen, dtype=np.float64).sum()
     return float(10 * np.log10(signal / noise)) if noise else math.inf
@@ -34,15 +42,15 @@ class ParityMeter:
         self._noise = 0.0
 
     def add(self, reference: Logits, artifact: Logits) -> None:
-        """Count the `(N, classes)` logits of N images."""
+        """Count the `(N, classes) float32` logits of N images."""
         self._images += len(reference)
         self._agreeing += int((reference.argmax(axis=1) == artifact.argmax(axis=1)).sum())
-        exact = reference.astype(np.float64)
-        self._signal += float(np.square(exact).sum())
-        self._noise += float(np.square(exact - artifact).sum())
+        signal = reference.astype(np.float64)
+        self._signal += float(np.square(signal).sum())
+        self._noise += float(np.square(signal - artifact).sum())
 
     def result(self) -> Parity:
-        """The parity so far. An exact match has an infinite SQNR, reported as 200 dB."""
+        """The parity of all logits so far. Equal logits have an SQNR of 200 dB, not infinity."""
         noise = max(self._noise, self._signal * 1e-20, 1e-300)
         return Parity(
             agreement=round(100 * self._agreeing / self._images, 3),

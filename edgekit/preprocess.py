@@ -1,7 +1,8 @@
-"""The one implementation of preprocessing: a frame in, the model's pixels out.
+"""Crops and scales a frame to the model's input.
 
-Calibration, evaluation and the camera loop all call `preprocess` with the same `InputSpec`, so a
-mismatch between them cannot arise. It works on uint8 only; normalization lives inside the model.
+In: a frame and an `InputSpec`. Out: the model's pixels. Calibration, evaluation and the camera loop
+all call `preprocess` with the same `InputSpec`, so they cannot differ. It works on uint8 only;
+normalization is part of the model.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ from edgekit.errors import ImageError
 from edgekit.spec import InputSpec
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom edge in pixels; pixel i covers i to i + 1."""
+"""The left, top, right and bottom edge in pixels. Pixel i covers the interval from i to i + 1."""
 
 
 def preprocess(
     frame: Pixels, spec: InputSpec, *, bgr: bool = False, out: Pixels | None = None
 ) -> Pixels:
-    """Scale `frame` to the model's input.
+    """Crop and scale a frame to the model's input.
+
+    With `spec.antialias` the frame is halved (2x2 means) while it is at least twice as large as
+    needed, then resampled by Pillow's bilinear filter from the fractional crop. That matches the
+    input that networks are trained on, and it is integer arithmetic, so boards and workstations
+    compute the same bytes. Without `spec.antialias` it is OpenCV's plain bilinear resize.
 
     Args:
         frame: `(H, W, 3) uint8`, 0-255, RGB, or BGR when `bgr` is set.
@@ -27,14 +33,10 @@ def preprocess(
         out: `(spec.height, spec.width, 3) uint8` to write into, else a new array.
 
     Returns:
-        `(spec.height, spec.width, 3) uint8` RGB, contiguous.
+        `(spec.height, spec.width, 3) uint8` RGB, 0-255, contiguous.
 
-    With `spec.antialias` the frame is halved (2x2 means) while it is at least twice as large as
-    needed, then resampled by Pillow's bilinear filter from the exact, fractional crop: what
-    networks are trained on, in integer arithmetic, so boards and workstations get the same bytes.
-    Without, it is OpenCV's plain bilinear resize.
-
-    Raises ImageError for a frame of another shape or dtype.
+    Raises:
+        ImageError: the frame has another shape or dtype, or is empty.
     """
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
         raise ImageError(
@@ -57,8 +59,8 @@ def preprocess(
 def _centre(frame: Pixels, spec: InputSpec) -> Box:
     """The centre of `frame` with the input's aspect ratio and `crop_fraction` of the fitting side.
 
-    The same geometry as scaling the short side to size / crop_fraction and cropping the centre,
-    but only the pixels that are needed are touched.
+    The geometry is that of scaling the short side to size / crop_fraction and cropping the centre,
+    but only the pixels that are needed are read.
     """
     height, width = frame.shape[:2]
     scale = min(height / spec.height, width / spec.width) * spec.crop_fraction
@@ -72,7 +74,7 @@ def _centre(frame: Pixels, spec: InputSpec) -> Box:
 
 
 def _sample(frame: Pixels, box: Box, spec: InputSpec) -> Pixels:
-    """OpenCV's bilinear resize of the box, rounded to whole pixels."""
+    """Resize the box, rounded to whole pixels, by OpenCV's bilinear filter."""
     import cv2
 
     left, top, right, bottom = (round(edge) for edge in box)
@@ -83,7 +85,7 @@ def _sample(frame: Pixels, box: Box, spec: InputSpec) -> Pixels:
 
 
 def _resample(frame: Pixels, box: Box, spec: InputSpec) -> Pixels:
-    """Halve while twice as large as needed, then Pillow's antialiased bilinear filter."""
+    """Halve the box while it is twice as large as needed, then use Pillow's bilinear filter."""
     import cv2
 
     left, top, right, bottom = box
@@ -91,7 +93,7 @@ def _resample(frame: Pixels, box: Box, spec: InputSpec) -> Pixels:
     while min((bottom - top) / spec.height, (right - left) / spec.width) >= 2 << halvings:
         halvings += 1
     block = 1 << halvings
-    # Whole blocks around the box, with two more for the filter's reach.
+    # Whole blocks around the box, with two more for the filter's support.
     first_row = max(0, int(top) // block - 2) * block
     first_column = max(0, int(left) // block - 2) * block
     rows = min(frame.shape[0] - first_row, (int(bottom - first_row) // block + 3) * block)
@@ -101,7 +103,7 @@ def _resample(frame: Pixels, box: Box, spec: InputSpec) -> Pixels:
         height, width = region.shape[0] // 2, region.shape[1] // 2
         even = region[: 2 * height, : 2 * width]
         region = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
-    from PIL import Image  # here: a tenth of a run's start, and plain resizing does without
+    from PIL import Image  # imported here: it takes a tenth of the start-up time
 
     image = Image.fromarray(np.ascontiguousarray(region))
     resized = image.resize(

@@ -1,4 +1,7 @@
-"""Where the data that ships with edgekit lies: `edgekit/_data` in a wheel, else the checkout."""
+"""Finds the files that ship with edgekit.
+
+They are in `edgekit/_data` in an installed wheel, and beside the package in a checkout.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _PACKAGE = Path(__file__).parent
 
 
 def resource(name: str) -> Path:
-    """The shipped file or folder `name`, as in `calibration/demo/digits.mp4`.
+    """Find the shipped file or folder `name`, as in `calibration/demo/digits.mp4`.
 
     Raises SettingsError when this installation lacks it.
     """
@@ -39,20 +42,20 @@ def demo_checkpoint(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def demo_images() -> Path:
-    """The demo's calibration images."""
+    """Find the folder of the demo's calibration images."""
     return resource("calibration/demo/images")
 
 
 def demo_bundle() -> Path:
-    """The prebuilt bundle for the Pi."""
+    """Find the demo's bundle for the Pi."""
     return resource("calibration/demo/digits-pi.edgekit")
 
 
 def demo_jetson_bundle() -> Path:
-    """The prebuilt bundle for the Jetson."""
+    """Find the demo's bundle for the Jetson."""
     return resource("calibration/demo/digits-jetson.edgekit")
 
 
 def demo_video() -> Path:
-    """Held-out digits moving on paper."""
+    """Find the demo's video: digits that the demo's network was not trained on, on moving paper."""
     return resource("calibration/demo/digits.mp4")

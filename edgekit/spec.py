@@ -1,7 +1,8 @@
-"""The vocabulary: immutable records that say what a model is and what it eats.
+"""Immutable records that describe a model, its input, and its predictions.
 
-They travel from the checkpoint to the bundle to the board as JSON, so this module depends on
-msgspec alone. Pixels are always RGB, 0-255; sizes are pixels; `(N, H, W, 3)` is the device's order.
+The records are stored as JSON in bundles and measurement records, and boards read them, so this
+module depends on msgspec alone. Pixels are RGB, 0-255; sizes are in pixels;
+images are `(N, H, W, 3)`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from edgekit.errors import SettingsError
 Activation = Literal["relu", "relu6", "hardswish"]
 Padding = Literal["symmetric", "same"]
 Precision = Literal["int8", "fp16", "fp32", "best"]
-"""`best`: int8 or fp16, whichever the board finds faster and right enough."""
+"""`best` is int8 or fp16: the faster one on the board among those that are accurate enough."""
 Resize = Literal["crop", "stretch"]
 Target = Literal["pi", "jetson"]
 
 CROP_FRACTION = 0.875
-"""Share of the image's short side that the centre crop keeps (256 → 224, the ImageNet custom)."""
+"""Fraction of the image's short side that the centre crop keeps: 224 of 256, as is customary for
+ImageNet."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of the JSON records: immutable, keyword-only, unknown keys ignored on reading."""
+    """Base of the JSON records: they are immutable and keyword-only, and ignore unknown keys."""
 
 
 class Normalization(Record, frozen=True, kw_only=True):
@@ -37,7 +39,11 @@ class Normalization(Record, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, text: str) -> Normalization:
-        """`imagenet`, `half`, `tf`, `none`, or `MEAN,STD` in pixel units (two or six numbers)."""
+        """Read `imagenet`, `half`, `tf`, `none`, or `MEAN,STD` in pixel units.
+
+        MEAN,STD is two numbers, or six: a mean for each of R, G, B, then a std for each. Raises
+        SettingsError for anything else.
+        """
         if text in NORMALIZATIONS:
             return NORMALIZATIONS[text]
         try:
@@ -71,8 +77,9 @@ class InputSpec(Record, frozen=True, kw_only=True):
     """How a camera frame becomes the model's input.
 
     `crop` takes the centre that keeps `crop_fraction` of the short side and scales it to the input;
-    `stretch` scales the whole frame, whatever its aspect ratio. `antialias` filters as
-    networks' training does; without it the frame is sampled bilinearly, as third-party samples do.
+    `stretch` scales the whole frame, whatever its aspect ratio. With `antialias` the frame is
+    low-pass filtered, as in the training of most networks; without it, it is sampled bilinearly, as
+    most sample programs for TFLite do.
     """
 
     height: int
@@ -86,8 +93,8 @@ class InputSpec(Record, frozen=True, kw_only=True):
 class ModelSpec(Record, frozen=True, kw_only=True):
     """A classifier as its checkpoint and the user's flags describe it.
 
-    `width` is the width multiplier (alpha). `activation` and `padding` are what tensors cannot
-    tell: `same` is TensorFlow's padding (stride 2 pads right and bottom only).
+    `width` is the width multiplier (alpha). `activation` and `padding` cannot be read from tensors.
+    The padding `same` is TensorFlow's: with stride 2 it pads right and bottom only.
     """
 
     family: str
@@ -115,7 +122,7 @@ class ClassScore(Record, frozen=True, kw_only=True):
 
 
 class Prediction(Record, frozen=True, kw_only=True):
-    """What one image was taken for: `top` holds the best classes, best first."""
+    """The answer for one image. `top` holds the classes with the highest scores, highest first."""
 
     top: tuple[ClassScore, ...]
 
@@ -133,36 +140,27 @@ class Prediction(Record, frozen=True, kw_only=True):
 
 
 class Parity(Record, frozen=True, kw_only=True):
-    """The artifact against the float original: percent of equal top classes, dB, image count."""
+    """How close an artifact's logits are to the float original's, over `images` images.
+
+    `agreement` is the percentage of images with the same top class. `sqnr_db` is the
+    signal-to-quantization-noise ratio of the logits (`edgekit.metrics`).
+    """
 
     agreement: float
     sqnr_db: float
     images: int
 
 
+# Numbers in records: decoding refuses NaN, infinity and values that no measurement can have.
+
 _MOST = 1e15
-
-
 _MOST_COUNTED = 10**18
 
-
 Positive = Annotated[float, msgspec.Meta(ge=1e-9, le=_MOST)]
-
-
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=_MOST)]
-
-
 Bounded = Annotated[float, msgspec.Meta(ge=-_MOST, le=_MOST)]
-
-
 PositiveCount = Annotated[int, msgspec.Meta(ge=1, le=_MOST_COUNTED)]
-
-
 Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST_COUNTED)]
-
-
-Share = Annotated[float, msgspec.Meta(ge=-1, le=_MOST)]
-"""A change of something positive: it cannot lose more than all of itself."""
-
-
+RelativeChange = Annotated[float, msgspec.Meta(ge=-1, le=_MOST)]
+"""The change of a positive quantity as a fraction of it: 0.1 is 10 % more, −1 is a loss of all."""
 Percentage = Annotated[float, msgspec.Meta(ge=0, le=100)]

@@ -1,4 +1,4 @@
-"""TOML on every supported Python: `tomllib`, or its twin `tomli` before 3.11."""
+"""Reads TOML files on every supported Python: with `tomllib`, and before 3.11 with `tomli`."""
 
 from __future__ import annotations
 
@@ -15,5 +15,8 @@ TOMLDecodeError = tomllib.TOMLDecodeError
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a file. Raises TOMLDecodeError or UnicodeDecodeError when it is no TOML."""
+    """Read a TOML file.
+
+    Raises OSError, or TOMLDecodeError or UnicodeDecodeError when the file is not TOML.
+    """
     return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -199,7 +199,8 @@ def test_compressed_members_are_damage(bundle: Path) -> None:
 def test_truncated(bundle: Path, share: float) -> None:
     content = bundle.read_bytes()
     bundle.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(BundleError, match=r"is no edgekit bundle, or is damaged .*: copy it again"):
+    refusal = r"is not an edgekit bundle, or is damaged .*: copy it again"
+    with pytest.raises(BundleError, match=refusal):
         open_bundle(bundle)
 
 
@@ -210,7 +211,7 @@ def test_what_is_no_bundle(tmp_path: Path, bundle: Path) -> None:
     with pytest.raises(BundleError, match=r"cannot read bundle .*: Is a directory"):
         open_bundle(tmp_path)
     path.write_bytes(MODEL)
-    with pytest.raises(BundleError, match="is no edgekit bundle"):
+    with pytest.raises(BundleError, match="is not an edgekit bundle"):
         open_bundle(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", b"")

@@ -208,5 +208,5 @@ def test_a_header_of_an_impossible_size_is_one_error(tmp_path: Path) -> None:
 
 
 def test_a_name_of_two_classes_is_no_subfolder_label(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="class name 'crane' stands for several classes"):
+    with pytest.raises(ImageError, match="class name 'crane' belongs to several classes"):
         find_labelled_images(tmp_path, None, ("crane", "dog", "crane"))

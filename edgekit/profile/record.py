@@ -28,7 +28,7 @@ from edgekit.spec import (
     Positive,
     PositiveCount,
     Record,
-    Share,
+    RelativeChange,
 )
 
 SCHEMA_VERSION = 2
@@ -146,7 +146,7 @@ class Result(Record, frozen=True, kw_only=True):
     engine: MeasuredEngine
     warmup: WarmUp
     model_ms: Distribution
-    model_drift: Share
+    model_drift: RelativeChange
     model_samples: Annotated[tuple[Chunk, ...], _FILLED]
     stages_ms: Annotated[dict[str, StageSummary], _FILLED]
     frame_ms: Distribution
@@ -363,7 +363,7 @@ class LayerTimes(Record, frozen=True, kw_only=True):
     method: str
     rounds: Count
     whole_ms: Positive
-    surplus: Share
+    surplus: RelativeChange
     parts: Annotated[tuple[LayerTime, ...], msgspec.Meta(min_length=1)]
 
     @property

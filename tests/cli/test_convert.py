@@ -144,7 +144,7 @@ def test_places_that_cannot_be_written(edgekit: Callable[..., Outcome], tmp_path
 def test_links_stay_and_devices_are_refused(
     edgekit: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    assert_refused(edgekit(*arguments(output="/dev/null")), "no ordinary file: choose another")
+    assert_refused(edgekit(*arguments(output="/dev/null")), "not a regular file: choose another")
     target, link = tmp_path / "target.edgekit", tmp_path / "link.edgekit"
     link.symlink_to(target)
     write_atomic(link, b"bundle")
