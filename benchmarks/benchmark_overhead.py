@@ -25,6 +25,7 @@ from edgekit.profile.worker_input import RepeatedSource, open_classifier
 from edgekit.resources import resource
 from edgekit.runtime.classifier import TOP_CLASSES
 from edgekit.runtime.classify_frame import Result, ResultOptions, classify_capture
+from edgekit.runtime.load_model import read_model_file
 from edgekit.runtime.stage_clock import StageTimes
 from edgekit.sources.base import Frame
 from edgekit.sources.open_source import make_source
@@ -39,7 +40,7 @@ class Loops:
     """The measured loop and its bare twin, on one classifier and one source."""
 
     def __init__(self, model: Path) -> None:
-        self.classifier, _, _ = open_classifier(model, threads=1)
+        self.classifier, _ = open_classifier(read_model_file(model), threads=1)
         self.video = make_source(str(resource("calibration/demo/digits.mp4")))
         self.source = RepeatedSource(self.video)
         self.buffer = None
@@ -67,7 +68,7 @@ class Loops:
         began = time.perf_counter()
         for _ in range(frames):
             frame = self.read()
-            pixels = preprocess(frame.pixels, classifier.input, bgr=True)
+            pixels = preprocess(frame.pixels, classifier.input_spec, bgr=True)
             prediction = classifier.interpret(classifier.engine.infer(pixels), TOP_CLASSES)
             write(
                 Result(

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import click
 from rich.console import Console
 
-from edgekit.bundle import is_bundle, open_bundle
 from edgekit.cli.host_progress import HostProgress
 from edgekit.cli.options import interrupt_on_sigterm, print_json, say
 from edgekit.errors import ModelFileError, OutputError
@@ -21,6 +20,7 @@ from edgekit.remote.wheel import pack_wheel
 from edgekit.report.rendering import render
 from edgekit.report.wording import spell_board
 from edgekit.report.write import PAGE_NAME, check_folder, write_report
+from edgekit.runtime.load_model import read_model_file
 
 
 class HostOptions(NamedTuple):
@@ -109,8 +109,7 @@ def _check_models(models: tuple[Path, ...]) -> None:
     for path in models:
         if not path.is_file():
             raise ModelFileError(f"there is no file {path}: give a bundle or a .tflite file")
-        if is_bundle(path):
-            open_bundle(path)
+        read_model_file(path)
 
 
 def _tell_entries(entries: list[BoardEntry], *, also_errors: bool) -> None:

@@ -136,7 +136,7 @@ def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> 
     stream = Stream(
         source,
         [loaded.classifier],
-        others=loaded.others,
+        others=loaded.extra_workers,
         options=wanted,
         policy=policy,
         filters=make_filters(options, loaded.classifier),
@@ -244,14 +244,19 @@ def keep_output_apart() -> None:
 def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> LoadedModel:
     """A worker a core for files, one engine with several threads for a live source."""
     from edgekit.runtime.load_model import ModelChoice, load_model
+    from edgekit.spec import Normalization
 
     path, threads = options["bundle"], options["threads"]
     if path is None:
         from edgekit.runtime.load_model import find_demo_bundle
 
         path = find_demo_bundle()
+    normalize = options["normalize"]
     choice = ModelChoice(
-        Path(path), options["class_names"], options["resize"], options["normalize"]
+        Path(path),
+        options["class_names"],
+        options["resize"],
+        None if normalize is None else Normalization.parse(normalize),
     )
     cores = len(os.sched_getaffinity(0))
     if is_live:
@@ -262,7 +267,7 @@ def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> L
     loaded.notes.append(
         f"model: {path} ({origin(ctx, 'bundle')}) on {engine.runtime} {engine.version},"
         f" {engine.delegate or 'without a delegate, so slowly'},"
-        f" workers: {1 + len(loaded.others)}, threads: {engine.threads}"
+        f" workers: {1 + len(loaded.extra_workers)}, threads: {engine.threads}"
     )
     if engine.note:
         loaded.notes.append(f"note: {engine.note}")

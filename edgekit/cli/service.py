@@ -35,7 +35,9 @@ def install_command(words: Sequence[str], name: str, dry_run: bool) -> None:
     bundle = Path(named) if named is not None else None
     executable = service.find_executable()
     if bundle is not None:
-        check_bundle(bundle)
+        from edgekit.runtime.load_model import read_model_file
+
+        read_model_file(bundle)  # raises what a service would stumble over
     if dry_run:
         files = service.find_files(name)
         shown = {"bundle": str(files.bundle), **options} if bundle is not None else options
@@ -144,12 +146,3 @@ def hide_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
         return hide_credentials(value) if isinstance(value, str) and "://" in value else value
 
     return {name: hide(value) for name, value in options.items()}
-
-
-def check_bundle(bundle: Path) -> None:
-    """Raise what opening it raises."""
-    from edgekit.bundle import is_bundle, open_bundle
-
-    if bundle.exists() and not is_bundle(bundle):
-        return  # a plain model file
-    open_bundle(bundle)

@@ -103,7 +103,7 @@ def probe_delegate() -> dict[str, Any]:
     from edgekit.runtime.golden_check import check_golden
 
     bundle = open_bundle(demo_bundle())
-    classifier = Classifier(bundle)
+    classifier = Classifier.from_bundle(bundle)
     check_golden(bundle, classifier)
     made = classifier.engine.description
     return {"runtime": f"{made.runtime} {made.version}", "delegate": made.delegate}

@@ -72,12 +72,3 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back what the runtime holds."""
-
-
-def probabilities(scores: Scores, *, already: bool) -> Scores:
-    """Softmax of `(classes,)` logits; `scores` itself when it is `already` a softmax."""
-    if already:
-        return scores
-    exponentials = np.exp(scores - scores.max())
-    softmax: Scores = exponentials / exponentials.sum()
-    return softmax

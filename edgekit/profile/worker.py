@@ -17,7 +17,6 @@ import numpy as np
 
 from edgekit.arrays import Pixels
 from edgekit.board.process_usage import Usage, read_peak_bytes, read_usage
-from edgekit.bundle import is_bundle, open_bundle
 from edgekit.engines.base import Engine
 from edgekit.engines.open_engine import is_onnx, open_engine
 from edgekit.engines.tflite_graph import read_operators
@@ -51,6 +50,7 @@ from edgekit.profile.worker_protocol import (
 )
 from edgekit.runtime.classifier import TOP_CLASSES
 from edgekit.runtime.classify_frame import ResultOptions, classify_capture
+from edgekit.runtime.load_model import read_model_file
 from edgekit.runtime.stage_clock import STAGES
 from edgekit.sources.open_source import make_source
 
@@ -97,12 +97,14 @@ class Worker:
 
     def _load(self, request: Load) -> Loaded:
         self._path = Path(request.model)
-        self._classifier, self._model, facts = open_classifier(self._path, request.threads)
+        file = read_model_file(self._path)
+        self._model = file.model
+        self._classifier, facts = open_classifier(file, request.threads)
         loaded_ns = time.perf_counter_ns()
         self._source = RepeatedSource(make_source(request.source))
         opened_ns = time.perf_counter_ns()
         frame = self._source.read().frame
-        self._pixels = preprocess(frame.pixels, self._classifier.input, bgr=True)
+        self._pixels = preprocess(frame.pixels, self._classifier.input_spec, bgr=True)
         self._classifier.interpret(self._classifier.engine.infer(self._pixels))
         marks = Marks(
             process=self._ready_ns,
@@ -194,9 +196,10 @@ class Worker:
         labels = Path(request.labels) if request.labels else None
         names = self._classifier.class_names
         images = find_labelled_images(Path(request.images), labels, names)
-        reference = open_bundle(self._path).reference if is_bundle(self._path) else None
+        bundle = read_model_file(self._path).bundle  # again: not kept, its memory is measured
+        reference = bundle.reference if bundle is not None else None
         infer = open_engine(reference).infer if reference else None
-        result = evaluate(self._classifier.engine, images, self._classifier.input, infer)
+        result = evaluate(self._classifier.engine, images, self._classifier.input_spec, infer)
         return Evaluated(accuracy=Accuracy(**result._asdict()))
 
 

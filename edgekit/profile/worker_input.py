@@ -8,50 +8,38 @@ from pathlib import Path
 import msgspec
 
 from edgekit.arrays import Pixels
-from edgekit.bundle import is_bundle, open_bundle
-from edgekit.errors import ModelFileError, SourceError
+from edgekit.errors import SourceError
 from edgekit.profile.record import MeasuredModel
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.classify_frame import Capture, read_capture
+from edgekit.runtime.load_model import ModelFile
 from edgekit.sources.base import Source
 
 
-def open_classifier(path: Path, threads: int) -> tuple[Classifier, bytes, MeasuredModel]:
-    """A bundle or a plain model file, ready to run; its model's bytes; and what it is."""
-    if is_bundle(path):
-        bundle = open_bundle(path)
-        spec = bundle.manifest.model
-        classifier = Classifier(bundle, threads=threads)
-        facts = _describe(path, bundle.model, classifier)
-        return (
-            classifier,
-            bundle.model,
-            msgspec.structs.replace(
-                facts,
-                name=bundle.manifest.name,
-                family=spec.family,
-                precision=bundle.manifest.precision,
-                multiply_adds=spec.multiply_adds,
-            ),
-        )
-    try:
-        model = path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(
-            f"cannot read model {path}: {error.strerror}: give a bundle or a .tflite file"
-        ) from error
-    classifier = Classifier.from_model(model, threads=threads, name=str(path))
-    return classifier, model, _describe(path, model, classifier)
+def open_classifier(file: ModelFile, threads: int) -> tuple[Classifier, MeasuredModel]:
+    """A bundle or a plain model file, ready to run, and what it is."""
+    if file.bundle is None:
+        classifier = Classifier.from_model(file.model, threads=threads, name=str(file.path))
+        return classifier, _describe(file, classifier)
+    classifier = Classifier.from_bundle(file.bundle, threads=threads)
+    manifest = file.bundle.manifest
+    return classifier, msgspec.structs.replace(
+        _describe(file, classifier),
+        name=manifest.name,
+        family=manifest.model.family,
+        precision=manifest.precision,
+        multiply_adds=manifest.model.multiply_adds,
+    )
 
 
-def _describe(path: Path, model: bytes, classifier: Classifier) -> MeasuredModel:
+def _describe(file: ModelFile, classifier: Classifier) -> MeasuredModel:
     return MeasuredModel(
-        name=path.stem,
-        file=path.name,
-        sha256=hashlib.sha256(model).hexdigest(),
-        size_bytes=len(model),
-        input_height=classifier.input.height,
-        input_width=classifier.input.width,
+        name=file.path.stem,
+        file=file.path.name,
+        sha256=hashlib.sha256(file.model).hexdigest(),
+        size_bytes=len(file.model),
+        input_height=classifier.input_spec.height,
+        input_width=classifier.input_spec.width,
         classes=classifier.engine.classes,
     )
 

@@ -1,4 +1,4 @@
-"""A bundle or a plain model file, ready to classify frames: the device half's front door."""
+"""One image in, its best classes out: an engine, how it is fed, and what its classes are called."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit.arrays import Pixels, Scores
-from edgekit.engines.base import Engine, Kernels, probabilities
+from edgekit.engines.base import Engine, Kernels
 from edgekit.engines.open_engine import Say, open_bundle_engine, open_engine
 from edgekit.errors import ModelFileError
 from edgekit.preprocess import preprocess
@@ -22,23 +22,52 @@ TOP_CLASSES = 5
 
 
 class Classifier:
-    """Classifies `(H, W, 3) uint8` RGB frames. Used by one thread at a time."""
+    """Classifies images with an engine that is open. Used by one thread at a time.
 
-    def __init__(
-        self,
+    `from_bundle` and `from_model` open the engine.
+
+    Args:
+        engine: the network, ready to run; `close` closes it.
+        input_spec: how an image becomes the network's input.
+        class_names: one name for each of the engine's classes, in their order.
+    """
+
+    def __init__(self, engine: Engine, input_spec: InputSpec, class_names: Sequence[str]) -> None:
+        self.engine = engine
+        self.input_spec = input_spec
+        self.class_names = class_names
+
+    @classmethod
+    def from_bundle(
+        cls,
         bundle: Bundle | str | Path,
         *,
         threads: int = 1,
         kernels: Kernels = "default",
         say: Say = lambda text: None,
-    ) -> None:
+    ) -> Classifier:
+        """Open a bundle's engine, and the bundle first where its path is given.
+
+        Args:
+            bundle: a bundle, or its path.
+            threads: how many cores one inference uses.
+            kernels: `reference` runs the runtime's plain kernels without a delegate.
+            say: is called with a line of text when TensorRT has to build the engine first.
+
+        Returns:
+            A classifier that is fed and names its classes as the bundle says.
+
+        Raises:
+            BundleError: the bundle is missing, damaged, or of another version.
+            ModelFileError: the model in it cannot be loaded.
+            MissingPackageError: the runtime that it needs is not installed.
+        """
         from edgekit.bundle import Bundle, open_bundle
 
         if not isinstance(bundle, Bundle):
             bundle = open_bundle(bundle)
-        self.input = bundle.manifest.model.input
-        self.class_names: Sequence[str] = bundle.class_names
-        self.engine: Engine = open_bundle_engine(bundle, threads=threads, kernels=kernels, say=say)
+        engine = open_bundle_engine(bundle, threads=threads, kernels=kernels, say=say)
+        return cls(engine, bundle.manifest.model.input, bundle.class_names)
 
     @classmethod
     def from_model(
@@ -51,10 +80,22 @@ class Classifier:
         threads: int = 1,
         name: str = "model",
     ) -> Classifier:
-        """A plain third-party model: stretched bilinearly to its input unless `resize` is `crop`.
+        """Open a plain model, which does not say itself how it is fed.
 
-        `normalization` is what a float input wants, `tf` unless given; other inputs need none.
-        Raises ModelFileError when the names do not fit the model's classes.
+        Args:
+            model: the content of a .tflite file, or of an .onnx file that edgekit wrote.
+            class_names: one for each class; without them the classes are numbered.
+            resize: `stretch` scales the whole image to the input, bilinearly; `crop` takes its
+                centre, with antialiasing.
+            normalization: what a float input expects, `tf` when it is None; 8-bit inputs need none.
+            threads: how many cores one inference uses.
+            name: what error messages call the model.
+
+        Returns:
+            A classifier that is fed as the arguments say.
+
+        Raises:
+            ModelFileError: the model cannot be loaded, or the names do not fit its classes.
         """
         engine = open_engine(model, threads=threads, normalization=normalization, name=name)
         names = class_names or [f"class {index}" for index in range(engine.classes)]
@@ -63,42 +104,60 @@ class Classifier:
                 f"{len(names)} class names were given for {name}, which has {engine.classes}"
                 " classes: expected one name a line for each class"
             )
-        self = cls.__new__(cls)
-        self.engine = engine
-        self.class_names = names
-        self.input = InputSpec(
+        input_spec = InputSpec(
             height=engine.input_height,
             width=engine.input_width,
             resize=resize,
             antialias=resize == "crop",
         )
-        return self
+        return cls(engine, input_spec, names)
 
-    def classify(self, frame: Pixels) -> Prediction:
-        """The best classes of one `(H, W, 3) uint8` RGB frame."""
-        return self.interpret(self.engine.infer(preprocess(frame, self.input)))
+    def classify(self, image: Pixels) -> Prediction:
+        """The best classes of one image, `(H, W, 3) uint8` RGB, 0-255, as Pillow reads it.
+
+        Raises ImageError for an array of another shape or type.
+        """
+        return self.interpret(self.engine.infer(preprocess(image, self.input_spec)))
+
+    def classify_bgr(self, frame: Pixels) -> Prediction:
+        """The best classes of one frame, `(H, W, 3) uint8` BGR, 0-255, as OpenCV reads it.
+
+        Raises ImageError for an array of another shape or type.
+        """
+        return self.interpret(self.engine.infer(preprocess(frame, self.input_spec, bgr=True)))
 
     def interpret(self, scores: Scores, top: int = TOP_CLASSES) -> Prediction:
-        """`(classes,)` engine output → the `top` best classes; ties go to the lower index."""
-        return self.rank(self.share(scores), top)
+        """The `top` best classes of the engine's output, `(classes,) float32`."""
+        return self.rank(self.compute_probabilities(scores), top)
 
-    def share(self, scores: Scores) -> Scores:
-        """`(classes,)` engine output → probabilities that add up to 1."""
-        return probabilities(scores, already=self.engine.output_is_probability)
+    def compute_probabilities(self, scores: Scores) -> Scores:
+        """The engine's output, `(classes,) float32`, as probabilities, which add up to 1."""
+        return scores if self.engine.output_is_probability else softmax(scores)
 
-    def rank(self, shares: Scores, top: int = TOP_CLASSES) -> Prediction:
-        """`(classes,)` probabilities → the `top` best classes; ties go to the lower index."""
-        best = np.argsort(-shares, kind="stable")[:top]
+    def rank(self, probabilities: Scores, top: int = TOP_CLASSES) -> Prediction:
+        """The `top` best classes of `(classes,) float32` probabilities, best first.
+
+        Of equal ones the class with the lower index comes first.
+        """
+        best = np.argsort(-probabilities, kind="stable")[:top]
         return Prediction(
             top=tuple(
                 ClassScore(
                     label=self.class_names[index],
                     class_index=int(index),
-                    score=round(float(shares[index]), 6),
+                    score=round(float(probabilities[index]), 6),
                 )
                 for index in best
             )
         )
 
     def close(self) -> None:
+        """Close the engine."""
         self.engine.close()
+
+
+def softmax(logits: Scores) -> Scores:
+    """`(classes,) float32` logits → probabilities that add up to 1, without overflow."""
+    exponentials = np.exp(logits - logits.max())
+    probabilities: Scores = exponentials / exponentials.sum()
+    return probabilities

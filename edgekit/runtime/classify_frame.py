@@ -113,11 +113,11 @@ def classify_capture(
     frame = capture.frame
     began = time.perf_counter_ns()
     seen = frame.pixels if options.region is None else options.region.cut(frame.pixels)
-    pixels = preprocess(seen, classifier.input, bgr=True)
+    pixels = preprocess(seen, classifier.input_spec, bgr=True)
     preprocessed = time.perf_counter_ns()
     scores = classifier.engine.infer(pixels)
     inferred = time.perf_counter_ns()
-    shares = classifier.share(scores)
+    shares = classifier.compute_probabilities(scores)
     prediction = classifier.rank(shares, options.top)
     interpreted = time.perf_counter_ns()
     return Result(

@@ -1,13 +1,13 @@
-"""What a model file is: a bundle, or a plain TFLite or ONNX model, as `edgekit inspect` shows."""
+"""What a model file holds, a bundle or a plain TFLite or ONNX model, as `edgekit inspect` shows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from edgekit.bundle import is_bundle, open_bundle
+from edgekit.bundle import Bundle
 from edgekit.engines.open_engine import is_onnx, open_engine
-from edgekit.errors import ModelFileError
+from edgekit.runtime.load_model import ModelFile, read_model_file
 
 
 def inspect_model_file(path: Path) -> dict[str, Any]:
@@ -15,13 +15,11 @@ def inspect_model_file(path: Path) -> dict[str, Any]:
 
     Raises BundleError or ModelFileError when it is damaged or of another kind.
     """
-    if is_bundle(path):
-        return _bundle(path)
-    return _plain(path)
+    file = read_model_file(path)
+    return _inspect_bundle(file.bundle) if file.bundle is not None else _inspect_plain(file)
 
 
-def _bundle(path: Path) -> dict[str, Any]:
-    bundle = open_bundle(path)
+def _inspect_bundle(bundle: Bundle) -> dict[str, Any]:
     manifest, model = bundle.manifest, bundle.manifest.model
     parity = manifest.parity
     return {
@@ -52,15 +50,11 @@ def _bundle(path: Path) -> dict[str, Any]:
     }
 
 
-def _plain(path: Path) -> dict[str, Any]:
-    """A plain file says nothing of its family; the runtime tells its input and classes."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
-    engine = open_engine(content, name=str(path))
+def _inspect_plain(file: ModelFile) -> dict[str, Any]:
+    """A plain file does not say its family; the runtime says its input and classes."""
+    engine = open_engine(file.model, name=str(file.path))
     return {
-        "kind": "onnx" if is_onnx(content) else "tflite",
+        "kind": "onnx" if is_onnx(file.model) else "tflite",
         "family": None,
         "width": None,
         "input_size": engine.input_height,
@@ -69,7 +63,7 @@ def _plain(path: Path) -> dict[str, Any]:
         "multiply_adds": None,
         "normalization": None,
         "input": [engine.input_height, engine.input_width, 3],
-        "model_bytes": len(content),
+        "model_bytes": len(file.model),
         "delegated_partitions": engine.description.delegated_partitions,
         "operators_outside": engine.description.operators_outside,
     }

@@ -1,4 +1,8 @@
-"""A bundle or a plain model file by path, opened for one or several workers and checked."""
+"""A model file by path: read, opened for one or several workers, and checked.
+
+A path comes in, of a bundle or of a plain .tflite or .onnx file; a `ModelFile` or a `LoadedModel`
+goes out. Nothing else in edgekit asks which of the two kinds a file is of.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,25 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from edgekit.bundle import is_bundle
+from edgekit.bundle import Bundle, is_bundle, open_bundle
 from edgekit.engines.open_engine import Say
 from edgekit.errors import ModelFileError, SettingsError
 from edgekit.images import read_class_names
 from edgekit.resources import demo_bundle, demo_jetson_bundle
 from edgekit.runtime.classifier import Classifier
-from edgekit.spec import Normalization, Resize
+from edgekit.spec import NORMALIZATIONS, Normalization, Resize
 
 GPU_WORKERS = 2
 """One preprocesses while the GPU computes for the other."""
+
+
+class ModelFile(NamedTuple):
+    """A model file that was read. `model` is what the runtime loads; `bundle` is None for a plain
+    model file."""
+
+    path: Path
+    model: bytes
+    bundle: Bundle | None
 
 
 class ModelChoice(NamedTuple):
@@ -25,66 +38,90 @@ class ModelChoice(NamedTuple):
     path: Path
     class_names: Path | None = None
     resize: Resize | None = None
-    normalize: str | None = None
+    normalization: Normalization | None = None
 
 
 class LoadedModel(NamedTuple):
-    """A classifier, what makes equal ones for further workers, and what a person should know about
-    them, line by line."""
+    """A classifier, functions that make equal ones for further workers, and notes for a person."""
 
     classifier: Classifier
-    others: Sequence[Callable[[], Classifier]]
+    extra_workers: Sequence[Callable[[], Classifier]]
     notes: list[str]
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """Read a bundle, or a plain model file; of a bundle every member is checked.
+
+    Raises BundleError for a bundle that is damaged or of another version, ModelFileError for a file
+    that cannot be read.
+    """
+    if is_bundle(path):
+        bundle = open_bundle(path)
+        return ModelFile(path, bundle.model, bundle)
+    try:
+        return ModelFile(path, path.read_bytes(), None)
+    except OSError as error:
+        raise ModelFileError(
+            f"cannot read model {path} ({error.strerror}): expected a bundle or a .tflite file that"
+            " exists"
+        ) from error
 
 
 def load_model(
     choice: ModelChoice, *, workers: int = 1, threads: int = 1, say: Say = lambda text: None
 ) -> LoadedModel:
-    """Open the model for `workers` workers with `threads` inference threads each.
+    """Open a model for workers that classify side by side, and run a bundle's golden images.
 
-    A bundle's golden images are run; `say` hears when an engine is built first. Raises BundleError,
-    ModelFileError, ImageError for the class names, or SettingsError when a bundle is given what it
-    says itself.
+    Args:
+        choice: the model's path; and how it is fed, for a plain model file alone.
+        workers: how many classifiers; on a GPU no more than two.
+        threads: how many cores one inference uses.
+        say: is called with a line of text when TensorRT has to build the engine first.
+
+    Returns:
+        The first classifier, open; what opens the others; and what the check warned of.
+
+    Raises:
+        BundleError: the bundle is damaged, or gives other answers here than where it was made.
+        ModelFileError: the file cannot be read or loaded, or the names do not fit its classes.
+        ImageError: the class names cannot be read.
+        SettingsError: a bundle was given what it says itself.
     """
-    if is_bundle(choice.path):
-        return _load_bundle(choice, workers, threads, say)
-    return _load_plain(choice, workers, threads)
+    file = read_model_file(choice.path)
+    if file.bundle is not None:
+        return _load_bundle(file.bundle, choice, workers, threads, say)
+    return _load_plain(file.model, choice, workers, threads)
 
 
-def _load_bundle(choice: ModelChoice, workers: int, threads: int, say: Say) -> LoadedModel:
-    from edgekit.bundle import open_bundle
+def _load_bundle(
+    bundle: Bundle, choice: ModelChoice, workers: int, threads: int, say: Say
+) -> LoadedModel:
     from edgekit.runtime.golden_check import check_golden
 
-    for name in ("class_names", "resize", "normalize"):
-        if getattr(choice, name) is not None:
+    options = {"--class-names": choice.class_names, "--resize": choice.resize}
+    for option, value in (options | {"--normalize": choice.normalization}).items():
+        if value is not None:
             raise SettingsError(
-                f"--{name.replace('_', '-')} is for plain .tflite files, but {choice.path} is a"
-                " bundle and says that itself: leave it out, or convert again with it"
+                f"{option} is for plain .tflite files, but {choice.path} is a bundle and says that"
+                " itself: leave it out, or convert again with it"
             )
-    bundle = open_bundle(choice.path)
-    classifier = Classifier(bundle, threads=threads, say=say)
+    classifier = Classifier.from_bundle(bundle, threads=threads, say=say)
     check = check_golden(bundle, classifier)
     if classifier.engine.description.runtime.startswith("tensorrt"):
         workers = min(workers, GPU_WORKERS)
-    others = [partial(Classifier, bundle, threads=threads)] * (workers - 1)
-    return LoadedModel(classifier, others, [f"warning: {warning}" for warning in check.warnings])
+    extra_workers = [partial(Classifier.from_bundle, bundle, threads=threads)] * (workers - 1)
+    notes = [f"warning: {warning}" for warning in check.warnings]
+    return LoadedModel(classifier, extra_workers, notes)
 
 
-def _load_plain(choice: ModelChoice, workers: int, threads: int) -> LoadedModel:
-    try:
-        model = choice.path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(
-            f"cannot read model {choice.path} ({error.strerror}): expected a bundle or a .tflite"
-            " file that exists"
-        ) from error
+def _load_plain(model: bytes, choice: ModelChoice, workers: int, threads: int) -> LoadedModel:
     names = read_class_names(choice.class_names) if choice.class_names else None
     make = partial(
         Classifier.from_model,
         model,
         class_names=names,
         resize=choice.resize or "stretch",
-        normalization=Normalization.parse(choice.normalize or "tf"),
+        normalization=choice.normalization or NORMALIZATIONS["tf"],
         threads=threads,
         name=str(choice.path),
     )
@@ -94,14 +131,14 @@ def _load_plain(choice: ModelChoice, workers: int, threads: int) -> LoadedModel:
 
 
 def _list_assumptions(choice: ModelChoice, classifier: Classifier) -> list[str]:
-    """What the file does not say and nobody told, so was taken for granted."""
+    """What neither the file nor the user says, so that it was assumed."""
     takes_float = classifier.engine.takes_float
     notes = []
     if choice.class_names is None:
         notes.append("class names: none, so classes are numbered (--class-names FILE names them)")
-    if takes_float and choice.normalize is None:
+    if takes_float and choice.normalization is None:
         notes.append("normalization: tf, (p - 127.5) / 127.5, is assumed (--normalize)")
-    if not takes_float and choice.normalize is not None:
+    if not takes_float and choice.normalization is not None:
         notes.append("normalization: --normalize is not used, the model takes 8-bit pixels")
     return notes
 

@@ -204,7 +204,7 @@ def test_fp16_halves_and_int8_quarters_the_weights() -> None:
 @pytest.mark.parametrize("precision", SMALL_PRECISIONS)
 def test_golden_images_pass_on_this_machine(precision: Precision) -> None:
     bundle = convert_small(precision).bundle
-    check = check_golden(bundle, Classifier(bundle))
+    check = check_golden(bundle, Classifier.from_bundle(bundle))
     assert (check.images, check.warnings) == (3, ())
     assert bundle.golden()[0].image.shape == (72, 96, 3)
 

@@ -18,15 +18,15 @@ from edgekit.runtime.golden_check import check_golden
 
 path, output, video, frames, *images = sys.argv[1:]
 bundle = open_bundle(path)
-classifier = Classifier(bundle)
+classifier = Classifier.from_bundle(bundle)
 for warning in check_golden(bundle, classifier).warnings:
     print(warning)  # noqa: T201
-pixels = [preprocess(read_image(Path(image)), classifier.input) for image in images]
+pixels = [preprocess(read_image(Path(image)), classifier.input_spec) for image in images]
 capture = cv2.VideoCapture(video)
 for _ in range(int(frames)):
     decoded, frame = capture.read()
     if not decoded:
         raise SystemExit(f"{video} ended early")
-    pixels.append(preprocess(frame, classifier.input, bgr=True))
+    pixels.append(preprocess(frame, classifier.input_spec, bgr=True))
 logits = [classifier.engine.infer(image) for image in pixels]
 np.savez(output, pixels=np.stack(pixels), logits=np.stack(logits))

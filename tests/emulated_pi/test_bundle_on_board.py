@@ -69,10 +69,10 @@ def test_every_logit_is_the_hosts(
     with np.load(emulated_pi.path_of("/home/pi/board.npz")) as board:
         pixels, logits = board["pixels"], board["logits"]
 
-    classifier = Classifier(bundle)
-    expected = [preprocess(read_image(path), classifier.input) for path in photographs]
+    classifier = Classifier.from_bundle(bundle)
+    expected = [preprocess(read_image(path), classifier.input_spec) for path in photographs]
     np.testing.assert_array_equal(pixels[:PHOTOGRAPHS], expected)
-    frames = [preprocess(frame, classifier.input, bgr=True) for frame in read_frames(video)]
+    frames = [preprocess(frame, classifier.input_spec, bgr=True) for frame in read_frames(video)]
     # FFmpeg, inside OpenCV, turns a video's YUV into BGR with other rounding on Arm.
     np.testing.assert_allclose(pixels[PHOTOGRAPHS:].astype(int), frames, atol=2)
     np.testing.assert_array_equal(logits, [classifier.engine.infer(image) for image in pixels])

@@ -26,7 +26,7 @@ def golden_image(test_data: Path) -> Golden:
 
 def run_check(tmp_path: Path, test_data: Path, *golden: Golden) -> GoldenCheck:
     bundle = open_bundle(write_test_bundle(tmp_path / "m.edgekit", test_data, list(golden)))
-    return check_golden(bundle, Classifier(bundle))
+    return check_golden(bundle, Classifier.from_bundle(bundle))
 
 
 def change(golden: Golden, **fields: object) -> Golden:

@@ -56,11 +56,11 @@ class NumberEngine(Engine):
 
 
 def number_classifier(seconds: float = 0.0, fails_at: int | None = None) -> Classifier:
-    classifier = Classifier.__new__(Classifier)
-    classifier.engine = NumberEngine(seconds, fails_at)
-    classifier.class_names = [str(number) for number in range(64)]
-    classifier.input = InputSpec(height=32, width=32, resize="stretch")
-    return classifier
+    return Classifier(
+        NumberEngine(seconds, fails_at),
+        InputSpec(height=32, width=32, resize="stretch"),
+        [str(number) for number in range(64)],
+    )
 
 
 class NumberSource:
