@@ -15,7 +15,7 @@ TORCH := torch==2.13.0
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test test-all demo wheel system-deps clean
+.PHONY: help setup test test-all demo tables wheel system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ demo: setup ## convert, evaluate, run and measure the built-in demo model
 	@echo
 	@echo "bundle: build/demo/digits.edgekit"
 	@echo "report: build/demo/report/report.html"
+
+tables: setup ## write the figures of benchmarks/results into the README and docs
+	$(BIN)/python benchmarks/fill_tables.py
 
 wheel: setup ## build the wheel into dist/
 	@$(BIN)/python -m build -qq --wheel --no-isolation --outdir dist

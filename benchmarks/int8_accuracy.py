@@ -1,7 +1,7 @@
 """Int8 accuracy of edgekit beside other tools: same checkpoints, photographs and definitions.
 
     python benchmarks/int8_accuracy.py [--recipes balanced,accurate] [--checkpoints TEXT]
-        [--tools TEXT,TEXT] [--data ../shared/data] [--json FILE] [--plot FILE.svg]
+        [--tools TEXT,TEXT] [--json FILE]
 
 Three checkpoints are quantized for a Raspberry Pi (asymmetric activations, one scale a tensor) and
 for a Jetson (symmetric ones, zero point 0), and each artifact classifies `images/val` as its
@@ -28,8 +28,6 @@ in FILE are kept unless they are measured again.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -45,7 +43,8 @@ import numpy as np
 import torch
 from bundle_accuracy import CHECKPOINTS
 from int8_other_tools import ENVIRONMENTS, THREADS, TOOLS
-from int8_plot import Row, merge, print_table, write_plot
+from int8_plot import Row, make_table, merge
+from results import make_parser, read_result, save_result
 
 from edgekit.arrays import Logits, Pixels
 from edgekit.bundle import open_bundle
@@ -120,8 +119,8 @@ class Case:
         meter.add(self.logits, logits)
         parity = meter.result()
         return {
-            "top1": self.count_hits(logits),
-            "agreement": parity.agreement,
+            "top1_percent": self.count_hits(logits),
+            "agreement_percent": parity.agreement,
             "sqnr_db": parity.sqnr_db,
         }
 
@@ -150,7 +149,7 @@ def measure_edgekit(case: Case, recipe: str, target: str, folder: Path) -> Row:
         return row._replace(reason=str(error))
     model = open_bundle(bundle).model
     engine = OnnxRuntimeEngine(model) if is_onnx(model) else open_engine(model)
-    return complete(row._replace(seconds=seconds), case, model, engine.infer)
+    return complete(row._replace(duration_s=seconds), case, model, engine.infer)
 
 
 def measure_other(case: Case, name: str, folder: Path, export_s: dict[str, float]) -> Row:
@@ -165,7 +164,7 @@ def measure_other(case: Case, name: str, folder: Path, export_s: dict[str, float
         return row._replace(reason=str(error))
     model = artifact.read_bytes()
     classify = open_onnx(model, case) if is_onnx(model) else open_tflite(model, case)
-    return complete(row._replace(seconds=seconds + export_s[tool.source]), case, model, classify)
+    return complete(row._replace(duration_s=seconds + export_s[tool.source]), case, model, classify)
 
 
 def complete(row: Row, case: Case, model: bytes, classify: Classify) -> Row:
@@ -270,13 +269,10 @@ def measure(case: Case, options: argparse.Namespace, folder: Path) -> Iterator[R
 
 
 def read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = make_parser(__doc__)
     parser.add_argument("--recipes", default="balanced,accurate", help="edgekit's, with commas")
     parser.add_argument("--checkpoints", default="", metavar="TEXT", help="those with TEXT in them")
     parser.add_argument("--tools", default="", metavar="TEXT,…", help="rows with one in their name")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     options = parser.parse_args()
     options.recipes, options.tools = options.recipes.split(","), options.tools.split(",")
     return options
@@ -285,34 +281,28 @@ def read_options() -> argparse.Namespace:
 def main() -> None:
     options = read_options()
     torch.set_num_threads(THREADS)
-    earlier = options.json and options.json.is_file()
-    report: dict[str, Any] = (
-        json.loads(options.json.read_text()) if earlier else {"checkpoints": {}}
-    )
-    report["versions"] = {package: version(package) for package in VERSIONS}
-    report["environments"] = ENVIRONMENTS
-    report["cores"] = len(os.sched_getaffinity(0))
+    earlier = options.json is not None and options.json.is_file()
+    figures: dict[str, Any] = read_result(options.json).figures if earlier else {}
     for name in CHECKPOINTS:
         if options.checkpoints not in name:
             continue
         case = Case(name, options)
-        rows = [Row(**row) for row in report["checkpoints"].get(name, {}).get("rows", [])]
+        rows = [Row(**row) for row in figures.get(name, {}).get("rows", [])]
         with tempfile.TemporaryDirectory() as folder:
             for row in measure(case, options, Path(folder)):
                 print(name, *row, file=sys.stderr, flush=True)
                 rows = merge(rows, [row])
-                found = {"top1": case.top1, "rows": [row._asdict() for row in rows]}
-                report["checkpoints"][name] = found
-                write_files(report, options)
-        print_table(name, case.top1, rows)
+                found = [row._asdict() for row in rows]
+                figures[name] = {"float_top1_percent": case.top1, "rows": found}
+                save_result(options.json, figures, list_tools())
+        print(f"\n{make_table(name, case.top1, rows)}")
 
 
-def write_files(report: dict[str, Any], options: argparse.Namespace) -> None:
-    """After every row, so that an interrupted run leaves what it has."""
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1))
-    if options.plot:
-        write_plot(options.plot, report["checkpoints"])
+def list_tools() -> dict[str, str]:
+    """The tools' packages with their versions, those of their own environments too."""
+    pinned = dict(package.split("==") for packages in ENVIRONMENTS.values() for package in packages)
+    others = {f"{name} (own environment)": number for name, number in pinned.items()}
+    return {package: version(package) for package in VERSIONS} | others
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tables and the plot of `int8_accuracy.py`.
+"""The table of a checkpoint and the plot of all for `int8_accuracy.py`.
 
 The plot has a row for each tool, grouped by board, the highest SQNR on average first, and a column
 for each checkpoint: a bar for the SQNR of the logits, with agreement beside it.
@@ -7,7 +7,6 @@ for each checkpoint: a bar for the SQNR of the logits, with agreement beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -55,10 +54,10 @@ class Row(NamedTuple):
     fits: bool = True
     reason: str = ""
     runtime: str = ""
-    top1: float | None = None
-    agreement: float | None = None
+    top1_percent: float | None = None
+    agreement_percent: float | None = None
     sqnr_db: float | None = None
-    seconds: float | None = None
+    duration_s: float | None = None
     int8_layers: int | None = None
 
     @property
@@ -79,33 +78,43 @@ def find_best_others(rows: Sequence[Row]) -> list[Row]:
     return [max(group, key=lambda row: row.sqnr_db) for group in groups if group]
 
 
-def print_table(name: str, top1: float, rows: Sequence[Row]) -> None:
-    print(f"\n**{name}**, float top-1 {top1:.2f} %:\n")
-    print("| tool | activations | run by | top-1 | drop | agreement | SQNR | seconds | TensorRT |")
-    print("|---|---|---|--:|--:|--:|--:|--:|--:|")
+def make_table(name: str, top1: float, rows: Sequence[Row]) -> str:
+    """A Markdown table with its title.
+
+    Args:
+        name: the checkpoint.
+        top1: of the float network, in percent.
+        rows: the artifacts.
+    """
+    lines = [
+        f"**{name}**, float top-1 {top1:.2f} %:\n",
+        "| tool | activations | run by | top-1 | drop | agreement | SQNR | seconds | TensorRT |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
     best = find_best_others(rows)
     for row in rows:
         bold = "**" if row in best or row.is_own else ""
         title = f"{bold}{row.title}{bold}{'' if row.fits else ' ¹'}"
         kind = "symmetric" if row.symmetric else "asymmetric"
         if row.reason:
-            print(f"| {title} | {kind} | none: {row.reason} | | | | | | |")
+            lines.append(f"| {title} | {kind} | none: {row.reason} | | | | | | |")
             continue
         layers = "" if row.int8_layers is None else f"{row.int8_layers} int8"
-        print(
-            f"| {title} | {kind} | {row.runtime} | {row.top1:.2f} % | {top1 - row.top1:.2f}"
-            f" | {bold}{row.agreement:.2f} %{bold} | {bold}{row.sqnr_db:.2f} dB{bold}"
-            f" | {row.seconds:.0f} | {layers} |"
+        lines.append(
+            f"| {title} | {kind} | {row.runtime} | {row.top1_percent:.2f} %"
+            f" | {top1 - row.top1_percent:.2f} | {bold}{row.agreement_percent:.2f} %{bold}"
+            f" | {bold}{row.sqnr_db:.2f} dB{bold} | {row.duration_s:.0f} | {layers} |"
         )
+    return "\n".join(lines)
 
 
-def write_plot(path: Path, checkpoints: Mapping[str, Any]) -> None:
-    """`checkpoints`: file name → its `rows`, as `Row`'s fields."""
+def draw_checkpoints(checkpoints: Mapping[str, Any]) -> ElementTree.Element:
+    """The SVG document. `checkpoints`: file name → its `rows`, as `Row`'s fields."""
     columns = {
         "_".join(name.split("_")[:4]): [Row(**row) for row in measured["rows"]]
         for name, measured in checkpoints.items()
     }
-    ElementTree.ElementTree(draw(columns)).write(path, encoding="utf-8")
+    return draw(columns)
 
 
 def draw(columns: Mapping[str, Sequence[Row]]) -> ElementTree.Element:
@@ -164,7 +173,7 @@ def _draw_bar(plot: Plot, row: Row, scale: Scale, top: float) -> None:
     if row.sqnr_db is None:
         plot.write("none", "tick", scale.start + 6, top + BAR - 2)
         return
-    figures = f"{row.sqnr_db:.1f} dB · {row.agreement:.1f} %"
+    figures = f"{row.sqnr_db:.1f} dB · {row.agreement_percent:.1f} %"
     length = scale(row.sqnr_db) - scale.start
     kind = "own" if row.is_own else "other" if row.fits else "unfit"
     title = f"{row.title}: {figures}"
