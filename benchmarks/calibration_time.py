@@ -1,20 +1,20 @@
 """Time and memory of the calibration statistics against the plain float forward, and of choosing
 ranges from them by every method.
 
-    python benchmarks/calibration_time.py [--data ../shared/data] [--threads 2]
+    python benchmarks/calibration_time.py [--threads 2] [--json FILE]
 
 MobileNetV1 0.25 at 224 px. Reading and preprocessing the images is counted on both sides.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 import torch
+from results import make_parser, save_result
 from torch.fx import GraphModule
 
 from edgekit.checkpoint import load_checkpoint
@@ -25,6 +25,9 @@ from edgekit.quantize.ranges import RangeMethod, choose_range
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.passes.input_pixels import border_offset, take_pixels
 
+COUNTS = (50, 100, 250, 500)
+"""Images."""
+
 
 def resident_bytes() -> int:
     """Memory of this process that is in RAM now."""
@@ -32,8 +35,7 @@ def resident_bytes() -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = make_parser(__doc__)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -49,20 +51,35 @@ def main() -> None:
     everything = [*images.used, *images.held_out]
     print("| images | float forward | statistics | of which observers | memory after |")
     print("|---|---|---|---|---|")
-    for count in (50, 100, 250, 500):
+    forward_s, statistics_s, memory_mb = {}, {}, {}
+    for count in COUNTS:
         images.used = everything[:count]
         forward, _ = timed(program, images, offset, ())
         observed, statistics = timed(program, images, offset, names)
+        memory = resident_bytes() / 1e6
+        forward_s[count], statistics_s[count], memory_mb[count] = forward, observed, memory
         print(
             f"| {count} | {forward:.2f} s | {observed:.2f} s | {observed - forward:.2f} s"
-            f" | {resident_bytes() / 1e6:.0f} MB |"
+            f" | {memory:.0f} MB |"
         )
-    print("\n| ranges, of 500 images | asymmetric | symmetric | with the statistics |")
+    print(f"\n| ranges, of {COUNTS[-1]} images | asymmetric | symmetric | with the statistics |")
     print("|---|---|---|---|")
+    total_s = {}
     for method in get_args(RangeMethod):
         seconds = [time_ranges(statistics, method, symmetric) for symmetric in (False, True)]
-        total = observed + max(seconds)
-        print(f"| {method} | {seconds[0]:.2f} s | {seconds[1]:.2f} s | {total:.2f} s |")
+        total_s[method] = observed + max(seconds)
+        print(f"| {method} | {seconds[0]:.2f} s | {seconds[1]:.2f} s | {total_s[method]:.2f} s |")
+    figures = {
+        "images": COUNTS[-1],
+        "forward_s": forward,
+        "total_min_s": min(total_s.values()),
+        "total_max_s": max(total_s.values()),
+        "forward_s_by_images": forward_s,
+        "statistics_s_by_images": statistics_s,
+        "memory_mb": memory_mb,
+        "total_s_by_method": total_s,
+    }
+    save_result(options.json, figures)
 
 
 def timed(

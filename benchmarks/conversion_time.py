@@ -1,6 +1,6 @@
 """Time of an int8 conversion against litert-torch's plain float conversion of the same network.
 
-    python benchmarks/conversion_time.py [--data ../shared/data] [--rounds 3]
+    python benchmarks/conversion_time.py [--rounds 3] [--json FILE]
 
 Whole processes, interleaved: `edgekit convert` of a MobileNetV1 0.5 at 224 px with 200 calibration
 images (bundle, float reference and parity included), and a script that loads the same network and
@@ -9,7 +9,6 @@ calls `litert_torch.convert`.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import shlex
 import statistics
@@ -18,6 +17,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from results import make_parser, save_result
 
 FLAGS = shlex.split("--normalize half --padding same --activation relu6 --input-size 224")
 PLAIN = """
@@ -38,8 +39,7 @@ def seconds(command: list[str]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = make_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     checkpoint = str(options.data / "checkpoints" / "mobilenet_v1_0.5_160_tfsame.pth")
@@ -56,6 +56,9 @@ def main() -> None:
         print(f"round {index}: edgekit {mine:.1f} s, plain {theirs:.1f} s, {mine / theirs:.2f} x")
     ratio = statistics.median(mine / theirs for mine, theirs in pairs)
     print(f"median of {len(pairs)} pairs: {ratio:.2f} x the plain float conversion")
+    edgekit_s, plain_s = (statistics.median(times) for times in zip(*pairs, strict=True))
+    figures = {"rounds": len(pairs), "images": IMAGES, "edgekit_s": edgekit_s, "plain_s": plain_s}
+    save_result(options.json, figures | {"ratio": ratio})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the copies around an inference cost on a GPU: pinned and pageable, alone and as a graph.
 
-    python benchmarks/device_buffers.py [--rounds 2000]
+    python benchmarks/device_buffers.py [--rounds 2000] [--json FILE]
 
 A round copies one image of 224 × 224 pixels to the device and as many bytes back, and waits, as an
 engine does around its network. Both cuda-python and pycuda are measured where they can be imported.
@@ -8,11 +8,11 @@ engine does around its network. Both cuda-python and pycuda are measured where t
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 
 import numpy as np
+from results import make_parser, save_result
 
 from edgekit.engines.tensorrt.cuda import Cuda, CudaPython, PyCuda
 from edgekit.errors import EngineError
@@ -33,7 +33,8 @@ def measure(cuda: Cuda, stream: int, work: Callable[[], None], rounds: int) -> t
     return float(p50), float(p99)
 
 
-def print_rows(cuda: Cuda, rounds: int) -> None:
+def measure_copies(cuda: Cuda, rounds: int) -> dict[str, dict[str, float]]:
+    """Each kind of copy with its times, printed as they come."""
     gpu = cuda.describe()
     print(f"\n{cuda.package} on {gpu.name} ({gpu.capability})")
     print("| copies | p50 µs | p99 µs |")
@@ -57,8 +58,10 @@ def print_rows(cuda: Cuda, rounds: int) -> None:
     }
     if replay is not None:
         jobs["an image there and back, pinned, as a CUDA graph"] = replay.launch, rounds
+    figures = {}
     for name, (work, count) in jobs.items():
         p50, p99 = measure(cuda, stream, work, count)
+        figures[name] = {"p50_us": p50, "p99_us": p99}
         print(f"| {name} | {p50:.1f} | {p99:.1f} |")
     if replay is not None:
         replay.free()
@@ -66,19 +69,23 @@ def print_rows(cuda: Cuda, rounds: int) -> None:
     for memory in (host, back):
         cuda.free_pinned(memory)
     cuda.destroy_stream(stream)
+    return figures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = make_parser(__doc__, data=False)
     parser.add_argument("--rounds", type=int, default=2000)
-    rounds = parser.parse_args().rounds
+    options = parser.parse_args()
+    figures, gpu = {}, ""
     for binding in (CudaPython, PyCuda):
         try:
             cuda = binding()
         except (ImportError, EngineError) as error:
             print(f"\n{binding.package}: {error}")
             continue
-        print_rows(cuda, rounds)
+        figures[cuda.package], gpu = measure_copies(cuda, options.rounds), cuda.describe().name
+    if figures:
+        save_result(options.json, {"gpu": gpu, "packages": figures})
 
 
 if __name__ == "__main__":

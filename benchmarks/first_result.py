@@ -1,6 +1,6 @@
 """From the start of the process to its first result: `edgekit run` and a minimal script, in turn.
 
-    python benchmarks/first_result.py [--data ../shared/data] [--rounds 15]
+    python benchmarks/first_result.py [--rounds 15] [--json FILE]
 
 The script imports OpenCV and LiteRT, decodes one frame of the video and prints its class. Medians;
 peak memory is VmHWM, seen from outside. edgekit's modules are compiled first, as pip compiles those
@@ -9,7 +9,6 @@ it installs: with PYTHONDONTWRITEBYTECODE a checkout would compile them anew at 
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -17,12 +16,14 @@ import sys
 import time
 from pathlib import Path
 
+from results import REPOSITORY, make_parser, save_result
+
 MODEL = "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
 VIDEO = "videos/car-detection.mp4"
-REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
 } | {"PYTHONPATH": str(REPOSITORY)}
+TITLES = {"script": "minimal script", "edgekit": "edgekit run"}
 SCRIPT = """
 import sys
 import cv2
@@ -61,15 +62,14 @@ def time_first_line(command: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = make_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     model, video = str(arguments.data / MODEL), str(arguments.data / VIDEO)
     run = ["run", model, "--source", video, "--json", "--frames", "1"]
     contenders = {
-        "minimal script": [sys.executable, "-c", SCRIPT, video, model],
-        "edgekit run": [str(Path(sys.executable).with_name("edgekit")), *run],
+        "script": [sys.executable, "-c", SCRIPT, video, model],
+        "edgekit": [str(Path(sys.executable).with_name("edgekit")), *run],
     }
     seen: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     compile_all = [sys.executable, "-m", "compileall", "-q", REPOSITORY / "edgekit"]
@@ -79,13 +79,20 @@ def main() -> None:
             result = time_first_line(command)
             if number:
                 seen[name].append(result)
-    base = statistics.median(seconds for seconds, _ in seen["minimal script"])
     print("| | first result | x the script | peak memory |")
     print("|---|--:|--:|--:|")
-    for name, runs in seen.items():
-        median = statistics.median(seconds for seconds, _ in runs)
-        peak = max(memory for _, memory in runs)
-        print(f"| {name} | {median * 1e3:.0f} ms | {median / base:.2f} | {peak:.0f} MB |")
+    figures = {
+        name: {
+            "first_result_ms": statistics.median(seconds for seconds, _ in runs) * 1e3,
+            "peak_mb": max(memory for _, memory in runs),
+        }
+        for name, runs in seen.items()
+    }
+    for name, found in figures.items():
+        ratio = found["first_result_ms"] / figures["script"]["first_result_ms"]
+        times = f"{found['first_result_ms']:.0f} ms | {ratio:.2f}"
+        print(f"| {TITLES[name]} | {times} | {found['peak_mb']:.0f} MB |")
+    save_result(arguments.json, {"rounds": arguments.rounds, "ratio": ratio} | figures)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ with a normalized float input, and the same 200 photographs, evenly spaced over 
 preprocessed by edgekit. `int8_other_tools.py` has their settings: their defaults, unless a row says
 otherwise. torchao's artifact is exported to ONNX; Inductor, which it is for, is not run.
 
-NNCF and ModelOpt are installed into `build/int8-tools`, in the versions that `int8_other_tools.py`
-names; all else is what edgekit's extra `convert` pins. Where one cannot be had, its row says why.
-Where a TensorRT builder is installed, it counts the layers that it would compute in int8. ¹ marks
-what the board cannot compute as it is meant.
+NNCF and ModelOpt are installed into `build/benchmark-tools`, in the versions that
+`int8_other_tools.py` names; all else is what edgekit's extra `convert` pins. Where one cannot be
+had, its row says why. Where a TensorRT builder is installed, it counts the layers that it would
+compute in int8. ¹ marks what the board cannot compute as it is meant.
 
 A row's seconds are those of the whole way from the checkpoint and image files to the artifact, each
 tool in a process of its own: start, imports, export and reading images included, and of edgekit
@@ -28,11 +28,9 @@ in FILE are kept unless they are measured again.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from importlib.metadata import version
@@ -45,6 +43,7 @@ from bundle_accuracy import CHECKPOINTS
 from int8_other_tools import ENVIRONMENTS, THREADS, TOOLS
 from int8_plot import Row, make_table, merge
 from results import make_parser, read_result, save_result
+from tool_environments import ToolError, list_versions, make_environment, run_process
 
 from edgekit.arrays import Logits, Pixels
 from edgekit.bundle import open_bundle
@@ -62,9 +61,6 @@ from edgekit.quantize.recipe import load_recipe
 from edgekit.spec import InputSpec
 
 CALIBRATION_IMAGES = 200
-LIMIT_S = 1200
-"""How long a tool may take, or the installation of one."""
-PLACE = Path("build/int8-tools")
 VERSIONS = (
     "torch",
     "torchao",
@@ -75,10 +71,6 @@ VERSIONS = (
 )
 Classify = Callable[[Pixels], Logits]
 """`(H, W, 3) uint8` → `(classes,)`."""
-
-
-class ToolError(Exception):
-    """Why there is no artifact, in one line."""
 
 
 class Case:
@@ -125,18 +117,6 @@ class Case:
         }
 
 
-def run_process(*command: str | Path) -> float:
-    """The seconds it took. Raises ToolError with the last line of what it wrote."""
-    began = time.monotonic()
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=LIMIT_S)
-    except subprocess.TimeoutExpired as error:
-        raise ToolError(f"took more than {LIMIT_S} s") from error
-    except subprocess.CalledProcessError as error:
-        raise ToolError((error.stderr.strip() or "failed").splitlines()[-1][:160]) from error
-    return time.monotonic() - began
-
-
 def measure_edgekit(case: Case, recipe: str, target: str, folder: Path) -> Row:
     row = Row(f"edgekit {recipe}", target == "jetson")
     bundle = folder / f"{recipe}-{target}.edgekit"
@@ -158,13 +138,20 @@ def measure_other(case: Case, name: str, folder: Path, export_s: dict[str, float
     artifact = folder / f"{name}{tool.suffix}"
     worker = Path(__file__).with_name("int8_other_tools.py")
     try:
-        python = make_environment(tool.environment) if tool.environment else Path(sys.executable)
+        python = find_python(tool.environment)
         seconds = run_process(python, worker, name, folder, artifact)
     except ToolError as error:
         return row._replace(reason=str(error))
     model = artifact.read_bytes()
     classify = open_onnx(model, case) if is_onnx(model) else open_tflite(model, case)
     return complete(row._replace(duration_s=seconds + export_s[tool.source]), case, model, classify)
+
+
+def find_python(environment: str) -> Path:
+    """The interpreter of one of `ENVIRONMENTS`, or this one."""
+    if not environment:
+        return Path(sys.executable)
+    return make_environment(environment, ENVIRONMENTS[environment])
 
 
 def complete(row: Row, case: Case, model: bytes, classify: Classify) -> Row:
@@ -177,18 +164,6 @@ def complete(row: Row, case: Case, model: bytes, classify: Classify) -> Row:
             layers = 0
     runtime = "ONNX Runtime" if is_onnx(model) else "LiteRT"
     return row._replace(runtime=runtime, int8_layers=layers, **case.compare(classify))
-
-
-def make_environment(name: str) -> Path:
-    """The interpreter of a tool's own environment, made and filled once."""
-    folder = PLACE / name
-    python, ready = folder / "bin" / "python", folder / "installed"
-    packages = " ".join(ENVIRONMENTS[name])
-    if not ready.is_file() or ready.read_text() != packages:
-        venv.create(folder, with_pip=True, clear=True, symlinks=True)
-        run_process(python, "-m", "pip", "install", "--quiet", *ENVIRONMENTS[name])
-        ready.write_text(packages)
-    return python
 
 
 def open_onnx(model: bytes, case: Case) -> Classify:
@@ -300,9 +275,8 @@ def main() -> None:
 
 def list_tools() -> dict[str, str]:
     """The tools' packages with their versions, those of their own environments too."""
-    pinned = dict(package.split("==") for packages in ENVIRONMENTS.values() for package in packages)
-    others = {f"{name} (own environment)": number for name, number in pinned.items()}
-    return {package: version(package) for package in VERSIONS} | others
+    others = [package for packages in ENVIRONMENTS.values() for package in packages]
+    return {package: version(package) for package in VERSIONS} | list_versions(others)
 
 
 if __name__ == "__main__":

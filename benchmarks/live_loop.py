@@ -1,6 +1,6 @@
 """How old the answers of `edgekit run` are: sources of 30 and 60 frames/s, a fast and a slow model.
 
-    python benchmarks/live_loop.py [--data ../shared/data] [--seconds 20]
+    python benchmarks/live_loop.py [--seconds 20] [--json FILE]
 
 The sources are a moving test picture and a video played in time, 30 frames/s each; the models a
 third-party MobileNetV2 int8, and an untrained float MobileNetV4-Conv-L that takes some 50 ms and
@@ -10,21 +10,27 @@ The first second is left out: there the caches are cold.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from results import make_parser, save_result
 
 MODEL = "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
 VIDEO = "videos/car-detection.mp4"
 SLOW_FAMILY = "mobilenet_v4_conv_large"
 COLD_S = 1.0
+TITLES = {
+    "test_picture_30": "test picture, 30 frames/s, MobileNetV2 int8",
+    "video_30": "video played at 30 frames/s, MobileNetV2 int8",
+    "slow_model_60": "test picture, 60 frames/s, slow model",
+}
 
 MAKE_CHECKPOINT = """
 import sys, torch
@@ -72,33 +78,43 @@ def measure(model: Path, source: str, frames: int, *options: str) -> dict[str, A
     inference = np.array([line["stages_ms"]["inference"] for line in warm])
     return {
         "frames": len(warm),
-        "age": np.percentile(ages, [50, 90, 99]),
-        "inference": np.percentile(inference, [50, 99]),
+        **name_percentiles("age", ages, (50, 90, 99)),
+        **name_percentiles("inference", inference, (50, 99)),
         "dropped": sum(line["dropped"] for line in warm),
     }
 
 
+def name_percentiles(
+    name: str, values_ms: np.ndarray, percentiles: Sequence[int]
+) -> dict[str, float]:
+    """`NAME_pNN_ms` for each of the percentiles."""
+    return {f"{name}_p{q}_ms": float(np.percentile(values_ms, q)) for q in percentiles}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = make_parser(__doc__)
     parser.add_argument("--seconds", type=int, default=20, help="for each case")
     arguments = parser.parse_args()
     fast, seconds = arguments.data / MODEL, arguments.seconds
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
         video = write_30_fps(arguments.data / VIDEO, folder)
         slow = make_slow_model(folder)
         cases = {
-            "test picture, 30 frames/s, MobileNetV2": (fast, "test://?fps=30", 30 * seconds),
-            "video, 30 frames/s, MobileNetV2": (fast, str(video), min(377, 30 * seconds)),
-            "test picture, 60 frames/s, slow model": (slow, "test://?fps=60", 15 * seconds),
+            "test_picture_30": (fast, "test://?fps=30", 30 * seconds),
+            "video_30": (fast, str(video), min(377, 30 * seconds)),
+            "slow_model_60": (slow, "test://?fps=60", 15 * seconds),
         }
         print("| case | frames | age p50 | p90 | p99 ms | inference p50 | p99 ms | dropped |")
         print("|---|--:|--:|--:|--:|--:|--:|--:|")
-        for title, case in cases.items():
-            seen = measure(*case)
-            figures = " | ".join(f"{value:.1f}" for value in (*seen["age"], *seen["inference"]))
-            print(f"| {title} | {seen['frames']} | {figures} | {seen['dropped']} |", flush=True)
+        figures = {}
+        for name, case in cases.items():
+            figures[name] = found = {"title": TITLES[name]} | measure(*case)
+            times = " | ".join(f"{value:.1f}" for key, value in found.items() if "_ms" in key)
+            print(
+                f"| {TITLES[name]} | {found['frames']} | {times} | {found['dropped']} |", flush=True
+            )
+    save_result(arguments.json, figures)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What outputs cost the loop's frames/s: working ones, and ones that block, fill up or are away.
 
-    python benchmarks/outputs_cost.py [--data ../shared/data] [--rounds 9]
+    python benchmarks/outputs_cost.py [--rounds 9] [--json FILE]
 
 Each is `edgekit run` on the same video with every frame classified, taking turns with the same run
 without outputs; medians of frames/s. The server of the stalled hook accepts and never answers; the
@@ -9,7 +9,6 @@ full disk is a tmpfs of 64 KiB (as root); the broker, Mosquitto, works or is kil
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import socket
@@ -22,6 +21,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from results import REPOSITORY, make_parser, save_result
+from tables import tabulate_outputs
 
 MODEL = "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
 VIDEO = "videos/car-detection.mp4"
@@ -39,7 +41,6 @@ READ = """
 while viewer.recv(1 << 16):
     pass
 """
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def run(data: Path, *words: str, state: Path) -> tuple[float, str]:
@@ -153,8 +154,7 @@ def list_cases(data: Path, folder: Path) -> dict[str, Callable[[], float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = make_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -165,12 +165,14 @@ def main() -> None:
                 rate = measure()
                 if number:
                     seen[case].append(rate)
-    base = statistics.median(seen["none"])
-    print("| output | frames/s | of the run without |")
-    print("|---|--:|--:|")
-    for case, rates in seen.items():
-        median = statistics.median(rates)
-        print(f"| {case} | {median:.0f} | {median / base:.1%} |")
+    medians = {case: statistics.median(rates) for case, rates in seen.items()}
+    outputs = {
+        case: {"frames_per_s": rate, "share_percent": 100 * rate / medians["none"]}
+        for case, rate in medians.items()
+    }
+    figures = {"rounds": arguments.rounds, "outputs": outputs}
+    print(tabulate_outputs(figures))
+    save_result(arguments.json, figures)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """An hour's worth of frames with 100 losses of the source, quickly: does anything grow?
 
-    python benchmarks/soak.py [--frames 108000] [--losses 100] [--data ../shared/data]
+    python benchmarks/soak.py [--frames 108000] [--losses 100] [--json FILE]
 
 `edgekit run` reads an MJPEG camera over the loopback that delivers as fast as it is read and hangs
 up again and again. Its resident memory, threads and open files are read from /proc all the time;
@@ -10,7 +10,6 @@ is the only thing that is not as in use. Exits with 1 when something grew.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
@@ -26,9 +25,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from results import REPOSITORY, make_parser, save_result
 
 MODEL = "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
-REPOSITORY = Path(__file__).resolve().parent.parent
 GROWTH = 0.05
 SIZE = (320, 240)
 COMMAND = """
@@ -128,8 +127,7 @@ def soak(model: Path, frames: int, losses: int) -> tuple[list[Usage], str, int, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = make_parser(__doc__)
     parser.add_argument("--frames", type=int, default=108_000, help="sent in all")
     parser.add_argument("--losses", type=int, default=100)
     arguments = parser.parse_args()
@@ -157,6 +155,20 @@ def main() -> None:
     print(f"log: {len(lines)} lines, {told_of} of a loss; such as")
     for line in [line for line in lines if "source " in line][2:6]:
         print(f"  {line}")
+    figures = {
+        "frames_sent": arguments.frames,
+        "frames_classified": warm[-1].frames,
+        "losses": losses,
+        "duration_s": seconds,
+        "first_quarter_mb": resident[0],
+        "last_quarter_mb": resident[1],
+        "growth_percent": growth * 100,
+        "max_mb": max(usage.resident_mb for usage in warm),
+        "threads_max": max(usage.threads for usage in warm),
+        "files_max": max(usage.files for usage in warm),
+        "log_lines": len(lines),
+    }
+    save_result(arguments.json, figures)
     if failed:
         sys.exit("something grew")
 
