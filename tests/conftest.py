@@ -12,7 +12,14 @@ import pytest
 
 from tests.emulated_pi.board import EmulatedBoard
 from tests.emulated_pi.board_root import missing_prerequisite
-from tests.environments import REPOSITORY, NoNetworkError, skip_or_fail
+from tests.environments import (
+    REPOSITORY,
+    NoNetworkError,
+    let_children_take_signals,
+    skip_or_fail,
+)
+
+let_children_take_signals()
 
 # Before anything imports numpy or torch, and inherited by subprocesses: with more threads than
 # cores, or threads that spin while they wait, convolutions become 30 times slower.

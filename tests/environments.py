@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -34,6 +35,17 @@ _NO_NETWORK = re.compile(
     r"|read timed out|Failed getting release file|Couldn't download|Couldn't retrieve",
     re.IGNORECASE,
 )
+
+
+def let_children_take_signals() -> None:
+    """Give the programs that tests start the default handlers, whatever this process ignores.
+
+    What is ignored (SIGINT by a script's background job, SIGHUP by `nohup`) stays ignored in every
+    child, what is handled does not; a handler that does nothing ignores it for this process alone.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def skip_or_fail(reason: str) -> NoReturn:

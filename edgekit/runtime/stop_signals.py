@@ -17,13 +17,16 @@ ONE_WISH_S = 0.5
 def stop_on_signals() -> Iterator[threading.Event]:
     """An event that the first SIGINT or SIGTERM sets; a later one acts as it did before.
 
-    Outside the main thread, where Python takes no signals, the event is never set.
+    A signal that is ignored stays ignored: the shell starts a script's background jobs so, and
+    Ctrl-C is not meant for them. Outside the main thread, where Python takes no signals, the event
+    is never set.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: old for number, old in handlers.items() if old is not signal.SIG_IGN}
     first_s = 0.0
 
     def handle(number: int, frame: FrameType | None) -> None:
