@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from edgekit.errors import BundleError
 from edgekit.files import write_atomic
-from edgekit.spec import ModelSpec, Parity, Precision, Record, Target
+from edgekit.spec import Accuracy, ModelSpec, Precision, Record, Target
 
 SCHEMA_VERSION = 1
 SUFFIX = ".edgekit"
@@ -54,7 +54,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     precision: Precision
     recipe: dict[str, Any]
     origin: Origin
-    parity: Parity | None
+    parity: Accuracy | None
     members: dict[str, str] = msgspec.field(default_factory=dict)
 
 

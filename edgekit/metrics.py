@@ -11,28 +11,50 @@ import math
 import numpy as np
 
 from edgekit.arrays import Logits
-from edgekit.spec import Parity
+from edgekit.spec import Accuracy
 
 TOLERATED_SQNR_DB = 15.0
 """The lowest SQNR of the logits between two runtimes of the same model. Below it the model or the
 runtime is a different one."""
+CEILING_DB = 200.0
+"""The highest SQNR there is: that of an exact match."""
+_LEAST_SIGNAL = 1e-300
 
 
-def sqnr_db(reference: Logits, seen: Logits) -> float:
-    """Compute 10·log₁₀(Σ reference² / Σ(reference − seen)²) over all logits.
+def sqnr_db(signal: float, noise: float) -> float:
+    """Compute 10·log₁₀(signal / noise), dB, to three decimals.
 
-    Both are `(N, classes) float32`. The result is infinite when they are equal.
+    `signal` is Σ reference², `noise` Σ(reference − value)². The result is at most 200 dB, also
+    where both are zero, and −∞ where the noise is NaN or infinite.
     """
-    signal = np.square(reference, dtype=np.float64).sum()
-    noise = np.square(reference - seen, dtype=np.float64).sum()
-    return float(10 * np.log10(signal / noise)) if noise else math.inf
+    if not math.isfinite(noise):
+        return -math.inf
+    if noise <= signal * 10 ** (-CEILING_DB / 10):
+        return CEILING_DB
+    return round(10 * (math.log10(max(signal, _LEAST_SIGNAL)) - math.log10(noise)), 3)
+
+
+def compare_logits(reference: Logits, logits: Logits) -> float:
+    """Compute the SQNR, dB, over all logits; −∞ where `logits` hold NaN or infinity.
+
+    Both are `(N, classes) float32`.
+    """
+    return sqnr_db(*_energies(reference, logits))
+
+
+def _energies(reference: Logits, logits: Logits) -> tuple[float, float]:
+    """Σ reference² and Σ(reference − logits)², summed in float64."""
+    exact = reference.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # sqnr_db answers for NaN and infinity
+        noise = np.square(exact - logits).sum()
+    return float(np.square(exact).sum()), float(noise)
 
 
 class ParityMeter:
     """Compares an artifact with its float original, batch by batch, in constant memory.
 
-    agreement: percent of images whose highest class is the same. sqnr_db:
-    10·log₁₀(Σ reference² / Σ(reference − artifact)²) over all logits of all images.
+    The agreement is the percentage of images whose best class is the same; the SQNR is taken over
+    all logits of all images.
     """
 
     def __init__(self) -> None:
@@ -45,15 +67,19 @@ class ParityMeter:
         """Count the `(N, classes) float32` logits of N images."""
         self._images += len(reference)
         self._agreeing += int((reference.argmax(axis=1) == artifact.argmax(axis=1)).sum())
-        signal = reference.astype(np.float64)
-        self._signal += float(np.square(signal).sum())
-        self._noise += float(np.square(signal - artifact).sum())
+        signal, noise = _energies(reference, artifact)
+        self._signal += signal
+        self._noise += noise
 
-    def result(self) -> Parity:
-        """The parity of all logits so far. Equal logits have an SQNR of 200 dB, not infinity."""
-        noise = max(self._noise, self._signal * 1e-20, 1e-300)
-        return Parity(
-            agreement=round(100 * self._agreeing / self._images, 3),
-            sqnr_db=round(10 * math.log10(max(self._signal, 1e-300) / noise), 3),
+    @property
+    def agreement(self) -> float:
+        """The percentage of the images so far, at least one, whose best class is the same."""
+        return round(100 * self._agreeing / self._images, 3)
+
+    def result(self) -> Accuracy:
+        """The agreement and SQNR of all images so far, at least one."""
+        return Accuracy(
+            agreement=self.agreement,
+            sqnr_db=sqnr_db(self._signal, self._noise),
             images=self._images,
         )

@@ -139,18 +139,6 @@ class Prediction(Record, frozen=True, kw_only=True):
         return self.top[0].score
 
 
-class Parity(Record, frozen=True, kw_only=True):
-    """How close an artifact's logits are to the float original's, over `images` images.
-
-    `agreement` is the percentage of images with the same top class. `sqnr_db` is the
-    signal-to-quantization-noise ratio of the logits (`edgekit.metrics`).
-    """
-
-    agreement: float
-    sqnr_db: float
-    images: int
-
-
 # Numbers in records: decoding refuses NaN, infinity and values that no measurement can have.
 
 _MOST = 1e15
@@ -164,3 +152,19 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST_COUNTED)]
 RelativeChange = Annotated[float, msgspec.Meta(ge=-1, le=_MOST)]
 """The change of a positive quantity as a fraction of it: 0.1 is 10 % more, −1 is a loss of all."""
 Percentage = Annotated[float, msgspec.Meta(ge=0, le=100)]
+
+
+class Accuracy(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """What a model gets right on `images` images, and how close it is to its float original.
+
+    `top1` and `top5` are the percentages of images whose label is the best class, or among the best
+    five; None, and left out of the JSON, where the images have no labels. `agreement` is the
+    percentage of images that both give the same best class, `sqnr_db` the signal-to-noise ratio of
+    the logits in dB; None where there is no float original to compare with.
+    """
+
+    top1: Percentage | None = None
+    top5: Percentage | None = None
+    agreement: Percentage | None
+    sqnr_db: Bounded | None
+    images: PositiveCount

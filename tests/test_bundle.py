@@ -27,7 +27,7 @@ from edgekit.bundle import (
 )
 from edgekit.errors import BundleError, OutputError
 from edgekit.files import check_destination, make_folder, write_atomic
-from edgekit.spec import InputSpec, ModelSpec, Parity
+from edgekit.spec import Accuracy, InputSpec, ModelSpec
 
 MODEL = b"\x1c\x00\x00\x00TFL3" + bytes(range(256)) * 40
 SPEC = ModelSpec(
@@ -54,7 +54,7 @@ MANIFEST = Manifest(
         tools={"torch": "2.13.0"},
         calibration_images=40,
     ),
-    parity=Parity(agreement=98.5, sqnr_db=25.125, images=64),
+    parity=Accuracy(agreement=98.5, sqnr_db=25.125, images=64),
 )
 
 
@@ -108,7 +108,10 @@ def test_round_trip(bundle: Path) -> None:
     assert opened.model == MODEL
     assert opened.reference == b"\x1c\x00\x00\x00TFL3 float"
     assert opened.class_names == ("zero", "dos ½", "three 3")
-    assert opened.report["parity"] == {"agreement": 98.5, "sqnr_db": 25.125, "images": 64}
+    parity = {"agreement": 98.5, "sqnr_db": 25.125, "images": 64}
+    assert opened.report["parity"] == parity
+    with zipfile.ZipFile(bundle) as archive:
+        assert json.loads(archive.read("manifest.json"))["parity"] == parity
     assert opened.size_bytes == bundle.stat().st_size
     assert msgspec.structs.replace(opened.manifest, members={}) == MANIFEST
     for seen, expected in zip(opened.golden(), make_golden(), strict=True):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edgekit.conversion.convert import Conversion
     from edgekit.conversion.mixed_precision import MixedPrecision
     from edgekit.images import LabelledImage
+    from edgekit.spec import Accuracy
     from edgekit.targets.tflite import Writers
 
 
@@ -264,12 +265,20 @@ def _print(conversion: Conversion) -> None:
             f" {latency.float_ms:.2f} ms, {latency.rounds} rounds): measure both on the board with"
             " edgekit benchmark, and keep --precision fp32 or fp16 if it is slower there too"
         )
-    if parity.agreement < POOR_AGREEMENT or parity.sqnr_db < POOR_SQNR_DB:
+    if _is_poor(parity):
         say(
             f"warning: {conversion.precision} harms this network ({parity.agreement:.1f} %"
             f" agreement, {parity.sqnr_db:.1f} dB): try --precision fp16, more calibration images,"
             " or check --normalize, --activation and --padding"
         )
+
+
+def _is_poor(parity: Accuracy) -> bool:
+    """Whether the conversion is known to have harmed the network."""
+    agreement, sqnr_db = parity.agreement, parity.sqnr_db
+    return (agreement is not None and agreement < POOR_AGREEMENT) or (
+        sqnr_db is not None and sqnr_db < POOR_SQNR_DB
+    )
 
 
 def _describe_mixed(mixed: MixedPrecision) -> str:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from edgekit.evaluation.accuracy import Evaluation, Reference
     from edgekit.evaluation.layer_sqnr import LayerSqnr
     from edgekit.images import LabelledImage
-    from edgekit.report.accuracy_report import AccuracyReport, Step
-    from edgekit.spec import InputSpec
+    from edgekit.spec import Accuracy, InputSpec
 
 LAYER_IMAGES = 16
 """How many images --layers looks at, spread over all: every tensor of every layer is kept."""
@@ -70,15 +69,9 @@ def command(bundle: Path, as_json: bool, **options: Any) -> None:
     """Accuracy of BUNDLE on images, and its float agreement."""
     from edgekit.bundle import open_bundle
     from edgekit.engines.open_engine import open_bundle_engine
-    from edgekit.evaluation.accuracy import evaluate, evaluate_steps
+    from edgekit.evaluation.accuracy import Evaluation, evaluate, evaluate_steps
     from edgekit.images import find_labelled_images
-    from edgekit.report.accuracy_report import (
-        JSON_NAME,
-        PAGE_NAME,
-        AccuracyReport,
-        list_steps,
-        write_accuracy,
-    )
+    from edgekit.report.accuracy_report import JSON_NAME, PAGE_NAME, write_accuracy
 
     if options["output"] is not None:
         from edgekit.report.write import check_folder
@@ -94,7 +87,7 @@ def command(bundle: Path, as_json: bool, **options: Any) -> None:
             f"on {engine.description.runtime} {engine.description.version}: "
             f"{engine.description.note}"
         )
-    steps: dict[str, Evaluation] = {}
+    steps: dict[str, Accuracy] = {}
     references = _steps(opened, engine, options, quiet=as_json) if options["steps"] else {}
     with _progress(len(images), quiet=as_json) as see:
         if references:
@@ -103,28 +96,26 @@ def command(bundle: Path, as_json: bool, **options: Any) -> None:
         else:
             result = evaluate(engine, images, spec, _reference(opened, options), see)
     layers = _layers(opened, images, spec) if options["layers"] else []
-    report = AccuracyReport(
+    evaluation = Evaluation(
         bundle=opened.manifest.name,
         runtime=f"{engine.description.runtime} {engine.description.version}",
-        **result._asdict(),
-        steps=list_steps(steps),
+        accuracy=result,
+        steps=steps,
         layers=tuple(layers),
     )
     if options["output"] is not None:
-        write_accuracy(report, options["output"])
+        write_accuracy(evaluation, options["output"])
     if as_json:
-        document = result._asdict()
-        if options["steps"]:
-            document["steps"] = report.steps
-        if options["layers"]:
-            document["layers"] = report.layers
-        print_json(document)
+        left_out = {"edgekit", "bundle", "runtime"}
+        left_out |= {name for name in ("steps", "layers") if not options[name]}
+        document = evaluation.to_document().items()
+        print_json({name: value for name, value in document if name not in left_out})
         return
     _print(result)
     if steps:
-        _print_steps(report.steps)
+        _print_steps(evaluation.steps)
     if layers:
-        _print_layers(report)
+        _print_layers(evaluation)
     if options["output"] is not None:
         say(f"wrote {options['output'] / PAGE_NAME} and {JSON_NAME} beside it")
 
@@ -274,7 +265,7 @@ def _described(bundle: Bundle, options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: known.get(key) if value is None else value for key, value in options.items()}
 
 
-def _print(result: Evaluation) -> None:
+def _print(result: Accuracy) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -290,16 +281,16 @@ def _print(result: Evaluation) -> None:
     Console(highlight=False).print(table)
 
 
-def _print_steps(steps: Sequence[Step]) -> None:
+def _print_steps(steps: Mapping[str, Accuracy]) -> None:
     from edgekit.report.accuracy_report import steps_table
 
     table = steps_table(steps)
     _print_table("Step by step, agreement and SQNR against the first:", table.columns, table.rows)
 
 
-def _print_layers(report: AccuracyReport) -> None:
+def _print_layers(evaluation: Evaluation) -> None:
     """The worst ones, each with a bar as long as its SQNR."""
-    worst = report.worst_layers
+    worst = evaluation.worst_layers
     longest = max(max(layer.sqnr_db for layer in worst), 1.0)
     rows = [
         (
@@ -312,8 +303,8 @@ def _print_layers(report: AccuracyReport) -> None:
         for layer in worst
     ]
     title = (
-        f"The {len(worst)} of {len(report.layers)} layers whose outputs lose most against the float"
-        f" original, {LAYER_IMAGES} images at most:"
+        f"The {len(worst)} of {len(evaluation.layers)} layers whose outputs lose most against the"
+        f" float original, {LAYER_IMAGES} images at most:"
     )
     _print_table(title, ("layer", "operator", "output", "SQNR", ""), rows)
 

@@ -42,7 +42,7 @@ from edgekit.progress import SILENT, Progress
 from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.image_checks import NORMALIZATION_IMAGES, check_classes, check_normalization
 from edgekit.quantize.recipe import Recipe
-from edgekit.spec import InputSpec, ModelSpec, Parity, Precision, Target
+from edgekit.spec import Accuracy, InputSpec, ModelSpec, Precision, Target
 from edgekit.targets.tflite import Writers
 
 GOLDEN_IMAGES = 3
@@ -66,7 +66,7 @@ class Conversion(NamedTuple):
     precision: Precision
     size_bytes: int
     model_bytes: int
-    parity: Parity
+    parity: Accuracy
     engine: EngineDescription
     warnings: tuple[str, ...]
     left_float: tuple[str, ...]

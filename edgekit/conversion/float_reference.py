@@ -12,7 +12,7 @@ from edgekit.checkpoint import Checkpoint
 from edgekit.engines.base import Engine
 from edgekit.errors import ConversionError
 from edgekit.metrics import ParityMeter
-from edgekit.spec import Parity
+from edgekit.spec import Accuracy
 
 
 def run_float(checkpoint: Checkpoint, batch: Pixels) -> Logits:
@@ -26,7 +26,7 @@ def run_float(checkpoint: Checkpoint, batch: Pixels) -> Logits:
     return logits
 
 
-def measure_parity(checkpoint: Checkpoint, engine: Engine, batches: Iterable[Pixels]) -> Parity:
+def measure_parity(checkpoint: Checkpoint, engine: Engine, batches: Iterable[Pixels]) -> Accuracy:
     """The artifact, as `engine` runs it, against the float module on `(N, H, W, 3)` batches."""
     meter = ParityMeter()
     for batch in batches:

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from edgekit.engines.base import Engine
 from edgekit.errors import ConversionError
-from edgekit.evaluation.accuracy import Score, Validation
+from edgekit.evaluation.accuracy import Validation
 from edgekit.progress import Progress
 from edgekit.quantize.pipeline import Calibrated, Quantized
 from edgekit.quantize.sensitivity import Ranking, Sensitivity
 from edgekit.rewrite.graph import WEIGHTED, describe, is_call, read_weight, shape
-from edgekit.spec import Record
+from edgekit.spec import Accuracy, Record
 
 SENSITIVITY_IMAGES = 16
 
@@ -33,7 +33,7 @@ class MixedStep(Record, frozen=True, kw_only=True):
 
     float_layers: tuple[str, ...]
     nodes: tuple[str, ...]
-    score: Score
+    score: Accuracy
     drop: float
     int8_share: float
     slowdown: float | None
@@ -123,14 +123,14 @@ class _Search:
         kept = self._kept(count)
         quantized = calibrated.quantize(kept, Progress())
         model = self._write(quantized)
-        score = budget.validation.mark(budget.open_model(model))
+        score, drop = budget.validation.compare(budget.open_model(model))
         step = MixedStep(
             float_layers=tuple(
                 describe(node) for name, node in self._layers.items() if name in kept
             ),
             nodes=tuple(sorted(kept)),
             score=score,
-            drop=budget.validation.drop(score),
+            drop=drop,
             int8_share=self._int8_share(kept),
             slowdown=budget.slowdown(model, self.tried[0][1]) if self.tried else 1.0,
         )

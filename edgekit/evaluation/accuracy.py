@@ -4,32 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
+from msgspec import field, to_builtins
+from msgspec.structs import replace
 
+from edgekit._version import __version__
 from edgekit.arrays import Logits, Pixels
 from edgekit.engines.base import Engine
+from edgekit.evaluation.layer_sqnr import LayerSqnr
 from edgekit.images import LabelledImage, read_image
 from edgekit.metrics import ParityMeter
 from edgekit.preprocess import preprocess
-from edgekit.spec import InputSpec, Record
+from edgekit.spec import Accuracy, InputSpec, Record
 
 Reference = Callable[[Pixels], Logits]
 """`(H, W, 3) uint8` RGB pixels → the float original's logits, `(classes,)`."""
 
 READ_AHEAD = 16
+WORST_LAYERS = 10
 
 
-class Evaluation(NamedTuple):
-    """Percent of images whose label is the best class, or among the best five; the count; and
-    agreement (percent) and SQNR (dB) with the float original, None without one."""
+class Evaluation(Record, frozen=True, kw_only=True):
+    """What `edgekit evaluate` found of one bundle on a `runtime`.
 
-    top1: float
-    top5: float
-    images: int
-    agreement: float | None
-    sqnr_db: float | None
+    `steps` are the stages of its conversion by name, in order, each compared with the first; the
+    `layers` are in the order of the graph. Both are empty where they were not asked for.
+    """
+
+    edgekit: str = __version__
+    bundle: str
+    runtime: str
+    accuracy: Accuracy
+    steps: dict[str, Accuracy] = field(default_factory=dict)
+    layers: tuple[LayerSqnr, ...] = ()
+
+    @property
+    def worst_layers(self) -> list[LayerSqnr]:
+        """The ten layers with the lowest SQNR, worst first."""
+        return sorted(self.layers, key=lambda layer: layer.sqnr_db)[:WORST_LAYERS]
+
+    def to_document(self) -> dict[str, Any]:
+        """The JSON document of accuracy.json: the accuracy's figures are at its top."""
+        head = {"edgekit": self.edgekit, "bundle": self.bundle, "runtime": self.runtime}
+        steps = [{"step": name, **to_builtins(step)} for name, step in self.steps.items()]
+        layers = [to_builtins(layer) for layer in self.layers]
+        accuracy: dict[str, Any] = to_builtins(self.accuracy)
+        return head | accuracy | {"steps": steps, "layers": layers}
 
 
 def evaluate(
@@ -38,7 +60,7 @@ def evaluate(
     spec: InputSpec,
     reference: Reference | None,
     see: Callable[[int], None] = lambda done: None,
-) -> Evaluation:
+) -> Accuracy:
     """Classify every image once. `see` is told how many are done.
 
     Raises ImageError for an image that cannot be read.
@@ -56,7 +78,7 @@ def evaluate_steps(
     images: Sequence[LabelledImage],
     spec: InputSpec,
     see: Callable[[int], None] = lambda done: None,
-) -> dict[str, Evaluation]:
+) -> dict[str, Accuracy]:
     """The same for several stages of one conversion, each compared with the first."""
     tallies = {name: _Tally() for name in steps}
     for done, (label, pixels) in enumerate(stream(images, spec), start=1):
@@ -67,16 +89,6 @@ def evaluate_steps(
             tallies[name].add(label, logits, first)
         see(done)
     return {name: tally.result() for name, tally in tallies.items()}
-
-
-class Score(Record, frozen=True, kw_only=True):
-    """Of an artifact: top-1 in percent, None where there are no labels; agreement (percent) and
-    SQNR (dB) with the float network; over how many images."""
-
-    top1: float | None
-    agreement: float
-    sqnr_db: float
-    images: int
 
 
 class Validation:
@@ -102,24 +114,20 @@ class Validation:
         name = "top-1" if self.labelled else "agreement"
         return f"{name} on {len(self._images)} images"
 
-    def mark(self, engine: Engine) -> Score:
-        """Run every image once."""
+    def compare(self, engine: Engine) -> tuple[Accuracy, float]:
+        """Run every image once: the accuracy, and how much of it the float network loses.
+
+        The drop is in percentage points of top-1, or of agreement where there are no labels.
+        """
         seen = np.stack([engine.infer(pixels) for _, pixels in stream(self._images, self._spec)])
         meter = ParityMeter()
         meter.add(self._exact, seen)
         parity = meter.result()
-        return Score(
-            top1=self._top1(seen) if self.labelled else None,
-            agreement=parity.agreement,
-            sqnr_db=parity.sqnr_db,
-            images=parity.images,
-        )
-
-    def drop(self, score: Score) -> float:
-        """Percentage points of top-1 lost, or of agreement where there are no labels."""
-        if score.top1 is None:
-            return round(100 - score.agreement, 3)
-        return round(self._top1(self._exact) - score.top1, 3)
+        if not self.labelled:
+            return parity, round(100 - meter.agreement, 3)
+        top1 = self._top1(seen)
+        drop = round(self._top1(self._exact) - top1, 3)
+        return replace(parity, top1=top1), drop
 
     def _top1(self, logits: Logits) -> float:
         return round(100 * float(np.mean(logits.argmax(axis=1) == self._labels)), 3)
@@ -141,9 +149,9 @@ class _Tally:
             self._compared = True
             self._meter.add(exact[None], logits[None])
 
-    def result(self) -> Evaluation:
+    def result(self) -> Accuracy:
         parity = self._meter.result() if self._compared else None
-        return Evaluation(
+        return Accuracy(
             top1=round(100 * self._best / self._images, 3),
             top5=round(100 * self._among_five / self._images, 3),
             images=self._images,

@@ -9,7 +9,6 @@ its inputs and weights.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,12 +20,11 @@ from edgekit.engines.litert import import_runtime
 from edgekit.engines.onnx_runtime import FATAL_ONLY, import_onnx_runtime
 from edgekit.engines.open_engine import is_onnx
 from edgekit.errors import MissingPackageError, SettingsError
+from edgekit.metrics import sqnr_db
 from edgekit.spec import Record
 
 ONNX_LAYERS = ("Conv", "Gemm", "MatMul")
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-CEILING_DB = 200.0
-"""Reported for an exact match."""
 
 Values = npt.NDArray[np.float64]
 
@@ -172,6 +170,4 @@ class _ChannelSums:
             both = both - self._exact_sum * self._quantized_sum / self._count
         explained = np.square(both) / np.maximum(quantized, 1e-300)
         noise = float(np.sum(np.maximum(exact - explained, 0.0)))
-        if noise <= signal * 10 ** (-CEILING_DB / 10):
-            return CEILING_DB
-        return round(10 * math.log10(signal / noise), 3)
+        return sqnr_db(signal, noise)

@@ -21,10 +21,9 @@ from edgekit.errors import ReportError
 from edgekit.profile.statistics import Distribution, Interval
 from edgekit.runtime.stage_clock import StageSummary
 from edgekit.spec import (
-    Bounded,
+    Accuracy,
     Count,
     NotNegative,
-    Percentage,
     Positive,
     PositiveCount,
     Record,
@@ -74,16 +73,6 @@ class GraphCost(Record, frozen=True, kw_only=True):
 
     multiply_adds: Count
     delegated: Count
-
-
-class Accuracy(Record, frozen=True, kw_only=True):
-    """What `edgekit evaluate` says of a model, in percent and dB; None without a float original."""
-
-    top1: Percentage
-    top5: Percentage
-    images: PositiveCount
-    agreement: Percentage | None
-    sqnr_db: Bounded | None
 
 
 class ColdStart(Record, frozen=True, kw_only=True):

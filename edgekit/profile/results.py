@@ -10,7 +10,7 @@ import numpy as np
 
 from edgekit.board.conditions import Snapshot
 from edgekit.board.power import Span, energy_per_run
-from edgekit.profile.record import Accuracy, Chunk, ColdStart, Result, ThreadPoint, WarmUp
+from edgekit.profile.record import Chunk, ColdStart, Result, ThreadPoint, WarmUp
 from edgekit.profile.statistics import (
     Distribution,
     Indices,
@@ -23,6 +23,7 @@ from edgekit.profile.statistics import (
 from edgekit.profile.worker_process import MeasuredProcess
 from edgekit.profile.worker_protocol import Layered, Timed
 from edgekit.runtime.stage_clock import StageClock, StageSummary
+from edgekit.spec import Accuracy
 
 _KEPT_SAMPLES = 20_000
 _KEPT_LONGEST = 1000

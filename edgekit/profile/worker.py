@@ -26,7 +26,7 @@ from edgekit.images import find_labelled_images
 from edgekit.outputs.console import JsonLines
 from edgekit.preprocess import preprocess
 from edgekit.profile.layer_timing import time_layers
-from edgekit.profile.record import Accuracy, GraphCost, MeasuredEngine, WarmUp
+from edgekit.profile.record import GraphCost, MeasuredEngine, WarmUp
 from edgekit.profile.worker_input import RepeatedSource, open_classifier
 from edgekit.profile.worker_protocol import (
     Evaluate,
@@ -200,7 +200,7 @@ class Worker:
         reference = bundle.reference if bundle is not None else None
         infer = open_engine(reference).infer if reference else None
         result = evaluate(self._classifier.engine, images, self._classifier.input_spec, infer)
-        return Evaluated(accuracy=Accuracy(**result._asdict()))
+        return Evaluated(accuracy=result)
 
 
 def time_onnx_layers(engine: Engine, seconds: float) -> Layered:

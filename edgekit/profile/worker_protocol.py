@@ -6,14 +6,13 @@ import msgspec
 
 from edgekit.board.process_usage import Usage, read_usage
 from edgekit.profile.record import (
-    Accuracy,
     GraphCost,
     LayerTimes,
     MeasuredEngine,
     MeasuredModel,
     WarmUp,
 )
-from edgekit.spec import Record
+from edgekit.spec import Accuracy, Record
 
 
 class Load(Record, frozen=True, kw_only=True, tag="load"):

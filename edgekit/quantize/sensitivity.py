@@ -9,7 +9,6 @@ the tensor that saves most noise for each layer that has to follow.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
+from edgekit.metrics import sqnr_db
 from edgekit.quantize.litert_plan import Plan, fused_activation
 from edgekit.quantize.pt2e import LARGEST_CODE, LOWEST_CODE
 from edgekit.quantize.ranges import Encoding
@@ -80,7 +80,7 @@ def rank_layers(
         Sensitivity(
             layer=describe(node),
             multiply_adds=weights[name].numel() * prod(shape(node)[2:]),
-            sqnr_db=_to_db(total(name)),
+            sqnr_db=sqnr_db(1.0, total(name)),
         )
         for name, node in layers.items()
     ]
@@ -98,10 +98,6 @@ def _noise(exact: torch.Tensor, seen: torch.Tensor) -> float:
     """As a share of the signal's power."""
     difference = (exact - seen).double().square().sum()
     return float(difference / exact.double().square().sum())
-
-
-def _to_db(noise: float) -> float:
-    return round(-10 * math.log10(max(noise, 1e-20)), 3)
 
 
 def _operators_around(program: GraphModule, plan: Plan) -> dict[str, set[str]]:

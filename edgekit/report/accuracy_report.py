@@ -2,118 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
 
-from edgekit._version import __version__
 from edgekit.evaluation.accuracy import Evaluation
 from edgekit.evaluation.layer_sqnr import LayerSqnr
 from edgekit.files import write_folder
 from edgekit.report.html import add, add_plot, add_table, frame_page
 from edgekit.report.plot import BOTTOM, WIDTH, Plot, Scale
 from edgekit.report.table import Table
-from edgekit.spec import Record
+from edgekit.spec import Accuracy
 
 JSON_NAME, PAGE_NAME = "accuracy.json", "accuracy.html"
-WORST = 10
 EXACT_DB = 100.0
 """SQNR beyond float32's own rounding; bars end here."""
 
 
-class Step(Record, frozen=True, kw_only=True):
-    """One stage of the conversion; agreement and SQNR against the first."""
-
-    step: str
-    top1: float
-    top5: float
-    images: int
-    agreement: float | None
-    sqnr_db: float | None
-
-
-class AccuracyReport(Record, frozen=True, kw_only=True):
-    """What `edgekit evaluate` found of one bundle. `layers` are in the order of the graph."""
-
-    edgekit: str = __version__
-    bundle: str
-    runtime: str
-    top1: float
-    top5: float
-    images: int
-    agreement: float | None
-    sqnr_db: float | None
-    steps: tuple[Step, ...] = ()
-    layers: tuple[LayerSqnr, ...] = ()
-
-    @property
-    def worst_layers(self) -> list[LayerSqnr]:
-        """The layers with the lowest SQNR, worst first."""
-        return sorted(self.layers, key=lambda layer: layer.sqnr_db)[:WORST]
-
-
-def list_steps(steps: dict[str, Evaluation]) -> tuple[Step, ...]:
-    return tuple(Step(step=name, **evaluation._asdict()) for name, evaluation in steps.items())
-
-
-def write_accuracy(report: AccuracyReport, folder: Path) -> None:
+def write_accuracy(evaluation: Evaluation, folder: Path) -> None:
     """Write accuracy.json and accuracy.html, both of them or none.
 
     Raises OutputError when `folder` cannot be made or written to; nothing is left behind then.
     """
     contents = {
-        JSON_NAME: msgspec.json.format(msgspec.json.encode(report), indent=1),
-        PAGE_NAME: render_page(report).encode(),
+        JSON_NAME: msgspec.json.format(msgspec.json.encode(evaluation.to_document()), indent=1),
+        PAGE_NAME: render_page(evaluation).encode(),
     }
     write_folder(folder, contents)
 
 
-def render_page(report: AccuracyReport) -> str:
+def render_page(evaluation: Evaluation) -> str:
     """The page, as one document that asks for nothing else."""
     main = ElementTree.Element("main")
-    title = f"Accuracy of {report.bundle}"
+    title = f"Accuracy of {evaluation.bundle}"
+    images = f"{evaluation.accuracy.images:,} images"
     add(main, "h1", title)
-    add(main, "p", f"edgekit evaluate, {report.images:,} images, {report.runtime}", "subtitle")
+    add(main, "p", f"edgekit evaluate, {images}, {evaluation.runtime}", "subtitle")
     figures = add(main, "section", kind="figures")
-    for name, value, detail in _figures(report):
+    for name, value, detail in _figures(evaluation.accuracy):
         card = add(figures, "div", kind="figure")
         add(card, "span", name, "name")
         add(card, "span", value, "value")
         add(card, "span", detail, "detail")
     flow = add(main, "section", kind="flow")
-    if report.steps:
-        add_plot(flow, "SQNR of the logits, step by step", draw_steps(report.steps))
-        add_table(flow, steps_table(report.steps))
-    if report.layers:
-        add_plot(flow, "The layers that lose most", draw_layers(report.worst_layers))
-        add_table(flow, layers_table(report.layers))
+    if evaluation.steps:
+        add_plot(flow, "SQNR of the logits, step by step", draw_steps(evaluation.steps))
+        add_table(flow, steps_table(evaluation.steps))
+    if evaluation.layers:
+        add_plot(flow, "The layers that lose most", draw_layers(evaluation.worst_layers))
+        add_table(flow, layers_table(evaluation.layers))
     return frame_page(title, main)
 
 
-def _figures(report: AccuracyReport) -> list[tuple[str, str, str]]:
+def _figures(accuracy: Accuracy) -> list[tuple[str, str, str]]:
     figures = [
-        ("Top-1", f"{report.top1:.2f} %", f"{report.images:,} images"),
-        ("Top-5", f"{report.top5:.2f} %", ""),
+        ("Top-1", f"{accuracy.top1:.2f} %", f"{accuracy.images:,} images"),
+        ("Top-5", f"{accuracy.top5:.2f} %", ""),
     ]
-    if report.agreement is not None:
-        figures.append(("Agreement", f"{report.agreement:.2f} %", "same best class as in float"))
-        figures.append(("SQNR", f"{report.sqnr_db:.2f} dB", "of the logits, against float"))
+    if accuracy.agreement is not None:
+        figures.append(("Agreement", f"{accuracy.agreement:.2f} %", "same best class as in float"))
+        figures.append(("SQNR", f"{accuracy.sqnr_db:.2f} dB", "of the logits, against float"))
     return figures
 
 
-def steps_table(steps: Sequence[Step]) -> Table:
+def steps_table(steps: Mapping[str, Accuracy]) -> Table:
     """Agreement and SQNR are against the first step."""
     rows = tuple(
         (
-            step.step,
+            name,
             f"{step.top1:.2f} %",
             f"{step.top5:.2f} %",
             f"{step.agreement:.2f} %",
             "exact" if _decibels(step) >= EXACT_DB else f"{step.sqnr_db:.1f} dB",
         )
-        for step in steps
+        for name, step in steps.items()
     )
     return Table(
         "Step by step",
@@ -131,11 +95,14 @@ def layers_table(layers: Sequence[LayerSqnr]) -> Table:
     return Table("All layers", ("layer", "operator", "output", "SQNR"), rows)
 
 
-def draw_steps(steps: Sequence[Step]) -> ElementTree.Element:
+def draw_steps(steps: Mapping[str, Accuracy]) -> ElementTree.Element:
     """One bar a step after the first, as long as its SQNR."""
     return _draw_bars(
         "SQNR of each step",
-        [(step.step, _decibels(step), f"{step.agreement:.2f} % agreement") for step in steps[1:]],
+        [
+            (name, _decibels(step), f"{step.agreement:.2f} % agreement")
+            for name, step in [*steps.items()][1:]
+        ],
     )
 
 
@@ -168,7 +135,7 @@ def _draw_bars(label: str, bars: Sequence[tuple[str, float, str]]) -> ElementTre
     return plot.root
 
 
-def _decibels(step: Step) -> float:
+def _decibels(step: Accuracy) -> float:
     return EXACT_DB if step.sqnr_db is None else step.sqnr_db
 
 

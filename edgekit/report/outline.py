@@ -110,8 +110,8 @@ def _figures(result: Result) -> Iterable[Figure]:
             spell_energy(rail.energy_mj),
             f"an inference; {rail.mean_w:.2f} W of {rail.rail}, idle included",
         )
-    if result.accuracy is not None:
-        accuracy = result.accuracy
+    accuracy = result.accuracy
+    if accuracy is not None and accuracy.top1 is not None:
         yield Figure("Top-1 accuracy", f"{accuracy.top1:.2f} %", f"{accuracy.images:,} images")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from edgekit.board.conditions import Snapshot, describe_throttled
 from edgekit.board.machine import UNKNOWN
@@ -23,18 +24,35 @@ def run_tables(report: Report) -> Iterator[Table]:
     yield _method_table(report)
 
 
-def find_pareto(results: Sequence[Result]) -> list[Result]:
+class Rated(NamedTuple):
+    """A result whose top-1, in percent, was measured, on so many images."""
+
+    result: Result
+    top1: float
+    images: int
+
+
+def find_rated(results: Sequence[Result]) -> list[Rated]:
+    """The results whose top-1 is known, in their order."""
+    return [
+        Rated(result, result.accuracy.top1, result.accuracy.images)
+        for result in results
+        if result.accuracy is not None and result.accuracy.top1 is not None
+    ]
+
+
+def find_pareto(rated: Sequence[Rated]) -> list[Rated]:
     """The results that no other beats, fastest first."""
-    known = [result for result in results if result.accuracy is not None]
-    kept = [result for result in known if not any(_beats(other, result) for other in known)]
-    return sorted(kept, key=lambda r: (r.model_ms.p50, -_top1(r)))
+    kept = [one for one in rated if not any(_beats(other, one) for other in rated)]
+    return sorted(kept, key=lambda one: (one.result.model_ms.p50, -one.top1))
 
 
-def _beats(other: Result, result: Result) -> bool:
+def _beats(other: Rated, one: Rated) -> bool:
     """More accurate and no slower, or as accurate and faster by more than is uncertain."""
-    if _top1(other) > _top1(result):
-        return other.model_ms.p50 <= result.model_ms.p50
-    return _top1(other) == _top1(result) and _median_range(other)[1] < _median_range(result)[0]
+    if other.top1 > one.top1:
+        return other.result.model_ms.p50 <= one.result.model_ms.p50
+    same = other.top1 == one.top1
+    return same and _median_range(other.result)[1] < _median_range(one.result)[0]
 
 
 def _median_range(result: Result) -> tuple[float, float]:
@@ -45,29 +63,21 @@ def _median_range(result: Result) -> tuple[float, float]:
     return interval.low, interval.high
 
 
-def _top1(result: Result) -> float:
-    assert result.accuracy is not None
-    return result.accuracy.top1
-
-
 def accuracy_table(report: Report) -> Table | None:
     """Accuracy beside latency, a row a model; None when none was measured."""
     if not any(result.accuracy for result in report.results):
         return None
-    pareto = find_pareto(report.results)
+    pareto = [best.result for best in find_pareto(find_rated(report.results))]
 
     def row(result: Result) -> Row:
         accuracy = result.accuracy
         median = spell_ms(result.model_ms.p50)
         if accuracy is None:
             return (result.model.name, median, *[UNKNOWN] * 5)
-        agreement = UNKNOWN if accuracy.agreement is None else f"{accuracy.agreement:.2f}"
         return (
             result.model.name,
             median,
-            f"{accuracy.top1:.2f}",
-            f"{accuracy.top5:.2f}",
-            agreement,
+            *map(_spell_percent, (accuracy.top1, accuracy.top5, accuracy.agreement)),
             f"{accuracy.images:,}",
             "yes" if result in pareto else "no",
         )
@@ -80,6 +90,10 @@ def accuracy_table(report: Report) -> Table | None:
         " accurate and faster beyond the 95 % intervals of the medians. as float: the best class"
         " is the float original's.",
     )
+
+
+def _spell_percent(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.2f}"
 
 
 def _device_table(report: Report) -> Table:

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekit.bundle import Bundle, Golden
 from edgekit.errors import BundleError
-from edgekit.metrics import TOLERATED_SQNR_DB, sqnr_db
+from edgekit.metrics import TOLERATED_SQNR_DB, compare_logits
 from edgekit.preprocess import preprocess
 from edgekit.runtime.classifier import Classifier
 from edgekit.spec import Record
@@ -84,8 +84,8 @@ def _check_logits(bundle: Bundle, examples: Sequence[Golden], classifier: Classi
     if largest <= tolerated:
         return []
     runtime = f"{engine.description.runtime} {engine.description.version}"
-    ratio = sqnr_db(expected, seen)
-    if not ratio >= TOLERATED_SQNR_DB:  # not a number is wrong too
+    ratio = compare_logits(expected, seen)
+    if ratio < TOLERATED_SQNR_DB:
         raise BundleError(
             f"the model gives wrong answers here: {runtime} is {ratio:.1f} dB from the golden"
             f" logits of {bundle.path}, at least {TOLERATED_SQNR_DB:g} dB is expected: install"

@@ -17,7 +17,7 @@ from edgekit.conversion.convert import _shrink, convert
 from edgekit.conversion.float_reference import run_float
 from edgekit.engines.open_engine import open_engine
 from edgekit.errors import ConversionError, ImageError, ModelFileError, OutputError, SettingsError
-from edgekit.evaluation.accuracy import Evaluation, evaluate
+from edgekit.evaluation.accuracy import evaluate
 from edgekit.images import LabelledImage, read_image, read_labels
 from edgekit.metrics import ParityMeter
 from edgekit.preprocess import preprocess
@@ -25,7 +25,7 @@ from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.recipe import load_recipe
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.golden_check import check_golden
-from edgekit.spec import Precision
+from edgekit.spec import Accuracy, Precision
 from edgekit.targets import tflite
 from tests.conversion.conversions import (
     V1,
@@ -54,7 +54,7 @@ def photographs(test_data: Path) -> list[LabelledImage]:
     return read_labels(folder / "labels.csv", folder, 1000)
 
 
-def compare(converted: Converted, images: list[LabelledImage]) -> tuple[Evaluation, float]:
+def compare(converted: Converted, images: list[LabelledImage]) -> tuple[Accuracy, float]:
     """The artifact against the float module, and the module's own top-1 in percent."""
     hits = 0
     labels = iter(images)

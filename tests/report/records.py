@@ -11,7 +11,6 @@ from edgekit.board.power import energy_per_run
 from edgekit.profile import tensorrt_layers
 from edgekit.profile.layer_timing import METHOD
 from edgekit.profile.record import (
-    Accuracy,
     Chunk,
     ColdStart,
     Conditions,
@@ -28,6 +27,7 @@ from edgekit.profile.record import (
 )
 from edgekit.profile.statistics import median_interval, summarize
 from edgekit.runtime.stage_clock import StageSummary
+from edgekit.spec import Accuracy
 
 DEVICE = Device(
     board="Raspberry Pi 4 Model B Rev 1.4",

@@ -5,34 +5,30 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from edgekit._version import __version__
 from edgekit.evaluation.accuracy import Evaluation
 from edgekit.evaluation.layer_sqnr import LayerSqnr
-from edgekit.report.accuracy_report import (
-    AccuracyReport,
-    list_steps,
-    render_page,
-    steps_table,
-    write_accuracy,
-)
+from edgekit.report.accuracy_report import render_page, steps_table, write_accuracy
+from edgekit.spec import Accuracy
 from tests.report.chromium import CHROMIUM, MISSING, VIEWS, Page
 
 STEPS = {
-    "checkpoint": Evaluation(61.0, 84.0, 650, 100.0, 200.0),
-    "folded <b>": Evaluation(61.0, 84.0, 650, 100.0, 131.2),
-    "artifact": Evaluation(60.5, 83.5, 650, 95.8, 27.6),
+    "checkpoint": Accuracy(top1=61.0, top5=84.0, agreement=100.0, sqnr_db=200.0, images=650),
+    "folded <b>": Accuracy(top1=61.0, top5=84.0, agreement=100.0, sqnr_db=131.2, images=650),
+    "artifact": Accuracy(top1=60.5, top5=83.5, agreement=95.8, sqnr_db=27.6, images=650),
 }
 
 
-def make_report() -> AccuracyReport:
+def make_report() -> Evaluation:
     layers = tuple(
         LayerSqnr(layer=n, operator="CONV_2D", shape=(7, 7, 256), sqnr_db=20.0 + (n * 7) % 12)
         for n in range(1, 13)
     )
-    return AccuracyReport(
+    return Evaluation(
         bundle="a & b",
         runtime="ai-edge-litert 2.3.0",
-        **STEPS["artifact"]._asdict(),
-        steps=list_steps(STEPS),
+        accuracy=STEPS["artifact"],
+        steps=STEPS,
         layers=layers,
     )
 
@@ -44,7 +40,7 @@ def test_the_ten_worst_layers() -> None:
 
 
 def test_steps_beyond_rounding_are_exact() -> None:
-    rows = steps_table(list_steps(STEPS)).rows
+    rows = steps_table(STEPS).rows
     assert [row[-1] for row in rows] == ["exact", "exact", "27.6 dB"]
     assert rows[2][1:4] == ("60.50 %", "83.50 %", "95.80 %")
 
@@ -53,20 +49,32 @@ def test_files(tmp_path) -> None:
     report = make_report()
     write_accuracy(report, tmp_path / "deep" / "out")
     content = (tmp_path / "deep" / "out" / "accuracy.json").read_bytes()
-    assert msgspec.json.decode(content, type=AccuracyReport) == report
+    document = msgspec.json.decode(content)
+    figures = {"top1": 60.5, "top5": 83.5, "images": 650, "agreement": 95.8, "sqnr_db": 27.6}
+    assert document["steps"][2] == {"step": "artifact", **figures}
+    assert {key: document.pop(key) for key in figures} == figures
+    assert {key: document[key] for key in ("bundle", "runtime")} == {
+        "bundle": "a & b",
+        "runtime": "ai-edge-litert 2.3.0",
+    }
+    assert document["edgekit"] == __version__
+    assert document["layers"][0] == {
+        "layer": 1,
+        "operator": "CONV_2D",
+        "shape": [7, 7, 256],
+        "sqnr_db": 27.0,
+    }
+    assert set(document) == {"edgekit", "bundle", "runtime", "steps", "layers"}
+    assert [step["step"] for step in document["steps"]] == [*STEPS]
     assert (tmp_path / "deep" / "out" / "accuracy.html").read_text() == render_page(report)
 
 
 def test_without_steps_and_layers() -> None:
-    report = AccuracyReport(
-        bundle="a",
-        runtime="b 1",
-        top1=50.0,
-        top5=70.0,
-        images=10,
-        agreement=None,
-        sqnr_db=None,
-    )
+    accuracy = Accuracy(top1=50.0, top5=70.0, agreement=None, sqnr_db=None, images=10)
+    report = Evaluation(bundle="a", runtime="b 1", accuracy=accuracy)
+    document = report.to_document()
+    assert (document["agreement"], document["sqnr_db"]) == (None, None)
+    assert (document["steps"], document["layers"]) == ([], [])
     page = render_page(report)
     assert "50.00 %" in page
     assert "<svg" not in page and "Agreement" not in page

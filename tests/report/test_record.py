@@ -13,7 +13,7 @@ from edgekit.report.compare import compare_reports
 from edgekit.report.html import render_html
 from edgekit.report.markdown import render_markdown
 from edgekit.report.outline import outline
-from tests.report.records import make_report, make_result
+from tests.report.records import make_report, make_result, with_accuracy
 
 
 def test_round_trip(tmp_path):
@@ -46,6 +46,15 @@ def test_document_has_the_stable_keys():
     assert document["trusted"] is True
     assert list(document["reasons"]) == []
     assert {"device", "conditions", "schema"} <= set(document)
+
+
+def test_accuracy_has_the_stable_keys():
+    measured = with_accuracy(make_result("a"), 61.0)
+    figures = {"top1": 61.0, "top5": 95.0, "images": 1000, "agreement": 93.5, "sqnr_db": 24.1}
+    (result,) = to_document(make_report(measured))["results"]
+    assert result["accuracy"] == figures
+    (result,) = to_document(make_report(make_result("a")))["results"]
+    assert result["accuracy"] is None
 
 
 SCHEMA_1 = Path(__file__).with_name("schema-1.json")

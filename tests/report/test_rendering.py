@@ -12,13 +12,12 @@ import pytest
 from rich.console import Console
 
 from edgekit.board.conditions import Snapshot
-from edgekit.profile.record import Accuracy
 from edgekit.report.html import render_html
 from edgekit.report.markdown import render_markdown
 from edgekit.report.outline import outline
 from edgekit.report.plot import ticks
 from edgekit.report.plots import draw_distribution, draw_layers
-from edgekit.report.run_tables import find_pareto
+from edgekit.report.run_tables import find_pareto, find_rated
 from edgekit.report.terminal import print_outline
 from edgekit.report.timeline import draw_timeline
 from edgekit.report.tradeoff import draw_tradeoff, wilson_interval
@@ -179,8 +178,7 @@ def test_accuracy_of_one_model_needs_no_plot():
 
 def test_wilson_interval_narrows_with_more_images():
     # 61 of 100: 51.2 to 70.0 % (Wilson 1927)
-    few = Accuracy(top1=61.0, top5=90.0, images=100, agreement=None, sqnr_db=None)
-    assert wilson_interval(few) == pytest.approx((51.2, 69.99), abs=0.05)
+    assert wilson_interval(61.0, 100) == pytest.approx((51.2, 69.99), abs=0.05)
 
 
 def test_layers_outside_the_delegate_are_marked():
@@ -277,5 +275,5 @@ def test_equally_accurate_models_that_cannot_be_told_apart_are_both_best():
     slow = with_accuracy(make_result("slow", 20.0), 60.0)
     worse = with_accuracy(make_result("worse", 18.01), 59.0)
     assert first.model_ms.p50 < second.model_ms.p50
-    best = find_pareto([slow, worse, second, first])
-    assert [result.model.name for result in best] == ["first", "second"]
+    best = find_pareto(find_rated([slow, worse, second, first]))
+    assert [one.result.model.name for one in best] == ["first", "second"]

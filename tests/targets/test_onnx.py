@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
 from edgekit.engines.open_engine import open_engine
 from edgekit.errors import ConversionError, ModelFileError
-from edgekit.evaluation.accuracy import Evaluation, evaluate
+from edgekit.evaluation.accuracy import evaluate
 from edgekit.images import read_labels
 from edgekit.metrics import ParityMeter
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.passes.input_pixels import take_pixels
 from edgekit.rewrite.pipeline import FLOAT_PASSES
-from edgekit.spec import Precision
+from edgekit.spec import Accuracy, Precision
 from edgekit.targets.onnx import encode, write_onnx
 from edgekit.targets.onnx_passes import lower_opset
 from edgekit.targets.tensorrt_operators import check_operators, list_float_layers
@@ -243,7 +243,7 @@ def test_two_conversions_give_the_same_bytes() -> None:
     assert first == encode(write_net(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten()))
 
 
-def evaluate_on_validation(test_data: Path, converted: Converted) -> Evaluation:
+def evaluate_on_validation(test_data: Path, converted: Converted) -> Accuracy:
     folder = test_data / "images" / "val"
     images = read_labels(folder / "labels.csv", folder)
     bundle = converted.bundle
