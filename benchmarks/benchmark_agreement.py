@@ -1,6 +1,7 @@
 """The model-alone figure against a short loop that knows nothing of edgekit, in one run.
 
-python benchmarks/benchmark_agreement.py [BUNDLE|FILE.tflite] [--rounds 10] [--seconds 0.5]
+    python benchmarks/benchmark_agreement.py [BUNDLE|FILE.tflite] [--rounds 10] [--seconds 0.5]
+        [--litert-tool] [--json FILE]
 
 The benchmark's own measured process and a process with the bare loop (LiteRT's Python interpreter,
 from 8-bit pixels to scores: set_tensor, invoke, get_tensor) take turns. LiteRT's benchmark tool,
@@ -11,7 +12,6 @@ Exit 1 when the two loops' medians differ by more than 3 %.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from results import make_parser, save_result
 
 from edgekit.bundle import is_bundle, open_bundle
 from edgekit.profile.worker_process import MeasuredProcess
@@ -101,7 +102,7 @@ def run_litert_tool(model: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = make_parser(__doc__, data=False)
     demo = resource("calibration/demo/digits-pi.edgekit")
     parser.add_argument("model", nargs="?", type=Path, default=demo)
     parser.add_argument("--rounds", type=int, default=10)
@@ -138,6 +139,16 @@ def main() -> None:
     )
     for place, line in zip(("before", "behind"), tool, strict=False):
         print(f"\nLiteRT's tool, {place}: {line}")
+    figures = {
+        "model": path.stem,
+        "edgekit_p50_ms": medians[0],
+        "bare_p50_ms": medians[1],
+        "bare_invoke_p50_ms": medians[2],
+        "difference_percent": 100 * abs(difference),
+        "edgekit_runs": len(ours),
+        "bare_runs": len(theirs),
+    }
+    save_result(options.json, figures)
     sys.exit(abs(difference) > LIMIT)
 
 

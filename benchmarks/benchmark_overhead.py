@@ -1,6 +1,6 @@
 """What the clocks of the measured loop cost: the loop with them against the same loop without.
 
-python benchmarks/benchmark_overhead.py [BUNDLE] [--rounds 60] [--frames 100]
+    python benchmarks/benchmark_overhead.py [BUNDLE] [--rounds 60] [--frames 100] [--json FILE]
 
 Both loops read, preprocess, infer, interpret and write every frame of the demo video, in blocks
 that take turns (A B B A). Prints the ratio of the block times with its 95 % interval, and what the
@@ -9,7 +9,6 @@ clock readings alone cost by their own price. Exit 1 when the median ratio is ab
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from results import make_parser, save_result
 
 from edgekit.board.machine import read_timer
 from edgekit.outputs.console import JsonLines
@@ -93,7 +93,7 @@ class Loops:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = make_parser(__doc__, data=False)
     demo = resource("calibration/demo/digits-pi.edgekit")
     parser.add_argument("model", nargs="?", type=Path, default=demo)
     parser.add_argument("--rounds", type=int, default=60)
@@ -121,6 +121,16 @@ def main() -> None:
         f"| {options.model.stem} | {frame_s * 1e3:.3f} ms | {overhead:+.2%} |"
         f" {low:+.2%} to {high:+.2%} | {price_s / frame_s:+.2%} |"
     )
+    figures = {
+        "model": options.model.stem,
+        "rounds": options.rounds,
+        "frame_ms": frame_s * 1e3,
+        "overhead_percent": 100 * overhead,
+        "low_percent": 100 * float(low),
+        "high_percent": 100 * float(high),
+        "price_percent": 100 * price_s / frame_s,
+    }
+    save_result(options.json, figures)
     sys.exit(overhead > LIMIT)
 
 

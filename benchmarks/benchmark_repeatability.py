@@ -1,6 +1,7 @@
 """Ten runs of one benchmark: how many are trusted, and how far their medians lie apart.
 
-python benchmarks/benchmark_repeatability.py [BUNDLE] [--runs 10] [--duration S] [--skip-busy]
+    python benchmarks/benchmark_repeatability.py [BUNDLE] [--runs 10] [--duration S] [--skip-busy]
+        [--json FILE]
 
 Then one more run beside a busy loop on every core, which must not be trusted. Prints a Markdown
 table. Exit 1 when fewer than six in ten are trusted, their medians differ by more than 3 %, or the
@@ -9,12 +10,13 @@ run beside busy loops is trusted. Wants a machine that does nothing else.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
+
+from results import make_parser, save_result
 
 LEAST_TRUSTED = 0.6
 MOST_APART = 0.03
@@ -57,7 +59,7 @@ def show(name: str, document: dict) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = make_parser(__doc__, data=False)
     parser.add_argument("model", nargs="?", help="default: the built-in demo")
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--duration", type=float, help="default: edgekit benchmark's own")
@@ -75,6 +77,14 @@ def main() -> None:
     medians = [document["results"][0]["model_ms"]["p50"] for document in trusted]
     apart = max(medians) / min(medians) - 1 if medians else float("inf")
     failed = len(trusted) < LEAST_TRUSTED * options.runs or apart > MOST_APART
+    figures = {
+        "runs": options.runs,
+        "trusted": len(trusted),
+        "lowest_ms": min(medians, default=None),
+        "highest_ms": max(medians, default=None),
+        "apart_percent": 100 * apart if medians else None,
+        "untrusted_reasons": [one["reasons"] for one in documents if not one["trusted"]],
+    }
     summary = f"{len(trusted)} of {options.runs} trusted"
     if medians:
         summary += f", their medians within {apart:.1%}"
@@ -82,8 +92,10 @@ def main() -> None:
         busy = benchmark_beside_busy_loops(arguments)
         show("beside busy loops", busy)
         failed |= busy["trusted"]
+        figures |= {"busy_trusted": busy["trusted"], "busy_reasons": busy["reasons"]}
         summary += f"; beside busy loops: {'trusted' if busy['trusted'] else 'not trusted'}"
     print(f"\n{summary}")
+    save_result(options.json, figures)
     sys.exit(failed)
 
 

@@ -1,7 +1,7 @@
 """The graphs that edgekit writes beside litert-torch's own: latency, operators and exactness.
 
     python benchmarks/deployment_graphs.py [FAMILY ...] [--runs 1500] [--seconds 3] [--rounds 10]
-        [--recipe fast] [--data ../shared/data] [--details] [--json FILE] [--plot FILE.svg]
+        [--recipe fast] [--details] [--json FILE]
 
 Each family's network (width 1, 1000 classes, the family's own input size) is newly initialised
 from a fixed seed, its batch norms with random statistics: latency does not depend on the values.
@@ -19,7 +19,6 @@ moves them by more than 1e-12 in float64.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -30,7 +29,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from deployment_plot import Column, write_plot
 from deployment_variants import (
     EDGEKIT_FLOAT,
     EDGEKIT_INT8,
@@ -39,28 +37,24 @@ from deployment_variants import (
     VARIANTS,
     write_variants,
 )
+from results import make_parser, save_result
+from tables import tabulate_deployment
 
 from edgekit.conversion.convert import limit_threads
 from edgekit.engines.tflite_graph import list_operators, open_interpreter
 from edgekit.models import FAMILIES, find_family
 from edgekit.models.cost import count_family
 from edgekit.quantize.recipe import load_recipe
-from edgekit.report.wording import spell_count, spell_ms
+from edgekit.report.wording import spell_count
 
 LIMIT = 1e-12
 CALIBRATION_IMAGES = 64
 WARM_UP = 0.1
 """Share of a block's runs and seconds that is run before it and not counted."""
 RATIOS = {
-    "float: plain / edgekit": (PLAIN_FLOAT, EDGEKIT_FLOAT),
-    "int8: plain / edgekit": (PLAIN_INT8, EDGEKIT_INT8),
-    "edgekit: float / int8": (EDGEKIT_FLOAT, EDGEKIT_INT8),
-}
-SERIES = {
-    PLAIN_FLOAT: "ring blue",
-    EDGEKIT_FLOAT: "dot blue",
-    PLAIN_INT8: "ring orange",
-    EDGEKIT_INT8: "dot orange",
+    "float_plain_to_edgekit": (PLAIN_FLOAT, EDGEKIT_FLOAT),
+    "int8_plain_to_edgekit": (PLAIN_INT8, EDGEKIT_INT8),
+    "edgekit_float_to_int8": (EDGEKIT_FLOAT, EDGEKIT_INT8),
 }
 
 
@@ -210,16 +204,6 @@ def print_row(*cells: object) -> None:
     print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
-def print_latencies(network: Network) -> None:
-    print_row(
-        network.name,
-        network.input_size,
-        f"{network.multiply_adds / 1e6:,.1f} M",
-        *(f"{spell_ms(one.p50_ms)} ({spell_ms(one.best_ms)})" for one in network.variants.values()),
-        *(f"{ratio:.2f}" for ratio in network.ratios.values()),
-    )
-
-
 def print_graphs(networks: Sequence[Network]) -> None:
     print("\nOperators; in one delegate partition, none of them moving or recoding, but for:\n")
     print_header(["network", *VARIANTS])
@@ -249,53 +233,35 @@ def print_details(networks: Sequence[Network]) -> None:
 
 
 def describe_network(network: Network) -> dict[str, Any]:
+    """The record of one network."""
     variants = {
         variant: measured._asdict() | {"graph": measured.graph._asdict() | measured.graph.counts}
         for variant, measured in network.variants.items()
     }
-    return network._asdict() | {"variants": variants, "ratios": network.ratios}
+    changed = {"title": FAMILIES[network.name].title, "variants": variants}
+    return network._asdict() | changed | {"ratios": network.ratios}
 
 
-def describe_run(options: argparse.Namespace) -> dict[str, Any]:
+def describe_run(options: argparse.Namespace, networks: Sequence[Network]) -> dict[str, Any]:
+    """The figures of the result."""
     return {
         "runs": options.runs,
         "rounds": options.rounds,
         "seconds": options.seconds,
         "recipe": options.recipe,
         "threads": 1,
-        "cores": len(os.sched_getaffinity(0)),
-        "load": os.getloadavg()[0],
-        "tools": {name: version(name) for name in ("ai-edge-litert", "litert-torch", "torch")},
+        "networks": {network.name: describe_network(network) for network in networks},
     }
 
 
-def write_files(
-    networks: Sequence[Network], run: dict[str, Any], options: argparse.Namespace
-) -> None:
-    """After every network, so that an interrupted run leaves what it has."""
-    if options.json:
-        rows = [describe_network(network) for network in networks]
-        options.json.write_text(json.dumps(run | {"networks": rows}, indent=1))
-    if options.plot:
-        write_plot(options.plot, [make_column(network) for network in networks], SERIES)
-
-
-def make_column(network: Network) -> Column:
-    latencies = {series: network.variants[series].p50_ms for series in SERIES}
-    return Column(FAMILIES[network.name].title, network.multiply_adds, latencies)
-
-
 def read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = make_parser(__doc__)
     parser.add_argument("families", nargs="*", metavar="FAMILY", help="default: all of them")
     parser.add_argument("--runs", type=int, default=1500, help="invokes of each variant, at most")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each variant, at most")
     parser.add_argument("--rounds", type=int, default=10, help="turns that the runs are cut into")
     parser.add_argument("--recipe", default="fast", help="of edgekit's int8")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--details", action="store_true", help="operators by kind")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     options = parser.parse_args()
     options.families = [find_family(name).name for name in options.families] or list(FAMILIES)
     return options
@@ -304,18 +270,15 @@ def read_options() -> argparse.Namespace:
 def main() -> None:
     options = read_options()
     limit_threads()
-    run = describe_run(options)
-    tools = ", ".join(f"{name} {number}" for name, number in run["tools"].items())
-    print(
-        f"ms a run, median (best), one thread; {run['cores']} cores, load {run['load']:.1f};", tools
-    )
-    print()
-    print_header(["network", "input", "multiply-adds", *VARIANTS, *RATIOS])
-    networks = []
+    print(f"ms a run, median (best), one thread; load {os.getloadavg()[0]:.1f}\n")
+    networks: list[Network] = []
     for name in options.families:
         networks.append(measure_network(name, options))
-        print_latencies(networks[-1])
-        write_files(networks, run, options)
+        ratios = ", ".join(f"{key} {ratio:.2f}" for key, ratio in networks[-1].ratios.items())
+        print(f"{name}: {ratios}", file=sys.stderr, flush=True)
+        figures = describe_run(options, networks)
+        save_result(options.json, figures)
+    print(tabulate_deployment(figures))
     print_graphs(networks)
     print_differences(networks)
     if options.details:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -72,10 +71,6 @@ def draw_latencies(columns: Sequence[Column], kinds: Mapping[str, str]) -> Eleme
             _draw_point(plot, kinds[series], x(column.multiply_adds / 1e6), y(latency), title)
     _draw_legend(plot, kinds)
     return plot.root
-
-
-def write_plot(path: Path, columns: Sequence[Column], kinds: Mapping[str, str]) -> None:
-    ElementTree.ElementTree(draw_latencies(columns, kinds)).write(path, encoding="utf-8")
 
 
 def _draw_axes(plot: Plot, x: Scale, y: Scale) -> None:

@@ -1,8 +1,8 @@
 """What each int8 method gains on networks that are hard to quantize: Markdown tables.
 
     python calibration/demo/train_networks.py
-    python benchmarks/hostile_networks.py [--data ../shared/data] [--digits build/trained]
-        [--networks TEXT,TEXT] [--artifacts fast,balanced,accurate]
+    python benchmarks/hostile_networks.py [--digits build/trained] [--networks TEXT,TEXT]
+        [--artifacts fast,balanced,accurate] [--json FILE]
 
 `mobilenet_v1` is the ImageNet checkpoint of --data as it is, `mobilenet_v1 ×1000` the same function
 with each channel between two layers scaled by a factor of its own, log-uniform in 1 … 1000, and its
@@ -31,6 +31,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from msgspec.structs import replace
+from results import make_parser, save_result
+from tables import spell_parity, tabulate_hostile
 
 from edgekit.arrays import Logits, Pixels
 from edgekit.bundle import open_bundle
@@ -57,7 +59,8 @@ DIGITS_SIZE = 64
 IMAGENET = "mobilenet_v1_0.25_224_imagenet.pth.tar"
 SCALED = "mobilenet_v1 ×1000"
 TARGETS: tuple[Target, ...] = ("pi", "jetson")
-TITLES = {"pi": "asymmetric, for the Pi", "jetson": "symmetric, for the Jetson"}
+Cell = dict[str, float]
+"""Agreement with the float network, and the SQNR of its logits."""
 
 FAST, BALANCED, ACCURATE = map(load_recipe, ("fast", "balanced", "accurate"))
 RANGES = replace(FAST, ranges="mse")
@@ -94,13 +97,13 @@ class Network(NamedTuple):
     pixels: Pixels
     exact: Logits
 
-    def compare(self, infer: Callable[[Pixels], Logits]) -> str:
-        """The cell of a table; `infer` takes a batch."""
+    def compare(self, infer: Callable[[Pixels], Logits]) -> Cell:
+        """What a table's cell says; `infer` takes a batch."""
         meter = ParityMeter()
         for batch, exact in zip(split(self.pixels), split(self.exact), strict=True):
             meter.add(exact, infer(batch))
         parity = meter.result()
-        return f"{parity.agreement:.1f} / {parity.sqnr_db:.1f}"
+        return {"agreement_percent": parity.agreement, "sqnr_db": parity.sqnr_db}
 
 
 def split(array: np.ndarray) -> list[np.ndarray]:
@@ -153,10 +156,10 @@ def scale_channels(module: torch.nn.Module) -> None:
         reader.weight /= factors.view([-1 if d == axis else 1 for d in range(reader.weight.dim())])
 
 
-def measure_programs(network: Network, target: Target) -> list[str]:
+def measure_programs(network: Network, target: Target) -> dict[str, Cell]:
     """A cell for each method: the quantized program, run by PyTorch."""
     prepared: dict[tuple[str, bool], Calibrated] = {}
-    cells = []
+    cells = {}
     for method, recipe in METHODS.items():
         key = (recipe.equalization, recipe.absorb_biases)
         if key not in prepared:
@@ -167,8 +170,8 @@ def measure_programs(network: Network, target: Target) -> list[str]:
             with torch.inference_mode():
                 return run(torch.from_numpy(batch).float() - offset).numpy()
 
-        cells.append(network.compare(infer))
-        say(f"{network.name}, {target}, {method}: {cells[-1]}")
+        cells[method] = network.compare(infer)
+        say(f"{network.name}, {target}, {method}: {spell_parity(cells[method])}")
     return cells
 
 
@@ -184,9 +187,9 @@ def prepare(network: Network, recipe: Recipe, target: Target) -> Calibrated:
     )
 
 
-def measure_artifacts(network: Network, target: Target, methods: Sequence[str]) -> list[str]:
+def measure_artifacts(network: Network, target: Target, methods: Sequence[str]) -> dict[str, Cell]:
     """A cell for each of `methods`: the artifact, run by LiteRT or ONNX Runtime."""
-    cells = []
+    cells = {}
     for method in methods:
         with tempfile.TemporaryDirectory() as folder:
             conversion = convert(
@@ -201,25 +204,25 @@ def measure_artifacts(network: Network, target: Target, methods: Sequence[str]) 
             )
             model = open_bundle(conversion.bundle).model
         engine = OnnxRuntimeEngine(model) if is_onnx(model) else open_engine(model)
-        cells.append(
-            network.compare(lambda batch, run=engine.infer: np.stack(list(map(run, batch))))
+        cells[method] = network.compare(
+            lambda batch, run=engine.infer: np.stack(list(map(run, batch)))
         )
-        say(f"{network.name}, {target} artifact, {method}: {cells[-1]}")
+        say(f"{network.name}, {target} artifact, {method}: {spell_parity(cells[method])}")
     return cells
 
 
-def print_table(
-    title: str, networks: Sequence[str], methods: Sequence[str], columns: Sequence[Sequence[str]]
-) -> None:
-    print(f"\n| {title} | {' | '.join(networks)} |")
-    print(f"|{'---|' * (len(networks) + 1)}")
-    for cells in zip(methods, *columns, strict=True):
-        print(f"| {' | '.join(cells)} |")
+Table = dict[str, dict[str, dict[str, Cell]]]
+"""Cells by target, method and network."""
+
+
+def add_column(table: Table, target: Target, network: str, cells: dict[str, Cell]) -> None:
+    """Add what one network gave to all rows of a target's table."""
+    for method, cell in cells.items():
+        table.setdefault(target, {}).setdefault(method, {})[network] = cell
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = make_parser(__doc__)
     parser.add_argument("--digits", type=Path, metavar="DIR", default=Path("build/trained"))
     parser.add_argument("--networks", default="", metavar="TEXT,…", help="those with one in name")
     parser.add_argument("--artifacts", default="fast,balanced,accurate", metavar="TEXT,…")
@@ -227,18 +230,15 @@ def main() -> None:
     torch.set_num_threads(1)
     wanted = METHODS if options.artifacts == "all" else options.artifacts.split(",")
     converted = [method for method in METHODS if method in wanted]
-    names: list[str] = []
-    programs: dict[Target, list[list[str]]] = {target: [] for target in TARGETS}
-    artifacts: dict[Target, list[list[str]]] = {target: [] for target in TARGETS}
+    programs: Table = {}
+    artifacts: Table = {}
     for network in find_networks(options):
-        names.append(network.name)
         for target in TARGETS:
-            programs[target].append(measure_programs(network, target))
-            artifacts[target].append(measure_artifacts(network, target, converted))
-    for target in TARGETS:
-        print_table(f"PyTorch, {TITLES[target]}", names, list(METHODS), programs[target])
-    for target in TARGETS:
-        print_table(f"artifacts, {TITLES[target]}", names, converted, artifacts[target])
+            add_column(programs, target, network.name, measure_programs(network, target))
+            cells = measure_artifacts(network, target, converted)
+            add_column(artifacts, target, network.name, cells)
+        save_result(options.json, {"programs": programs, "artifacts": artifacts})
+    print(tabulate_hostile({"programs": programs, "artifacts": artifacts}))
 
 
 if __name__ == "__main__":

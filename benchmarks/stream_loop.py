@@ -1,13 +1,14 @@
 """`edgekit run` beside the plain OpenCV + LiteRT loop and MediaPipe, on the same video and model.
 
     python benchmarks/stream_loop.py [--video FILE] [--model FILE.tflite] [--rounds N]
-        [--mediapipe PYTHON]
+        [--mediapipe] [--json FILE]
 
 Each contender is a process of its own, the rounds are interleaved (A B C A B C …), and the table
 gives medians. Loop seconds run from before the first frame is read to the last answer, as each
 process measures them itself; whole seconds and peak memory (VmHWM) are seen from outside. The
 answers of all contenders must be the same, frame by frame, but MediaPipe's, which resizes in a way
-of its own: for it the share that agrees is told. PYTHON is that of an environment with mediapipe.
+of its own: for it the share that agrees is reported. With --mediapipe it is installed into an
+environment of its own, below `build/benchmark-tools`.
 
 The bound is what the cores could do at best: their number over the CPU seconds that decoding,
 resizing and a one-thread invoke take a frame, each with one thread, measured in every round.
@@ -15,7 +16,6 @@ resizing and a one-thread invoke take a frame, each with one thread, measured in
 
 from __future__ import annotations
 
-import argparse
 import json
 import operator
 import os
@@ -27,12 +27,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("EDGEKIT_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+from results import REPOSITORY, make_parser, save_result
+from tables import tabulate_stream
+from tool_environments import list_versions, make_environment
 
-BOUND_NAME, MEDIAPIPE_NAME = "bound", "MediaPipe ImageClassifier"
+MEDIAPIPE = ("mediapipe==1.2.2",)
+TITLES = {
+    "plain_1_thread": "plain OpenCV + LiteRT loop, 1 thread",
+    "plain_2_threads": "the same, 2 threads",
+    "edgekit": "edgekit run",
+    "mediapipe": "MediaPipe ImageClassifier",
+}
+BOUND_NAME = "bound"
 
 # Imports nothing heavy here: a child begins with its parent's peak memory.
 PLAIN_LOOP = """
@@ -142,19 +150,19 @@ def read_edgekit(output: str, told: str) -> tuple[float, list[int]]:
     return len(answers) / float(rate[1]), answers
 
 
-def list_contenders(video: Path, model: Path, mediapipe: str | None) -> list[Contender]:
+def list_contenders(video: Path, model: Path, mediapipe: Path | None) -> list[Contender]:
     files = [str(video), str(model)]
     plain = [sys.executable, "-c", PLAIN_LOOP, str(video), str(model)]
     run = ["run", str(model), "--source", str(video), "--json"]
     contenders = [
         Contender(BOUND_NAME, [sys.executable, "-c", BOUND, *files], read_plain),
-        Contender("plain loop, 1 thread", [*plain, "1"], read_plain),
-        Contender("plain loop, 2 threads", [*plain, "2"], read_plain),
-        Contender("edgekit run", [sys.executable, "-m", "edgekit", *run], read_edgekit),
+        Contender("plain_1_thread", [*plain, "1"], read_plain),
+        Contender("plain_2_threads", [*plain, "2"], read_plain),
+        Contender("edgekit", [sys.executable, "-m", "edgekit", *run], read_edgekit),
     ]
     if mediapipe:
-        loop = [mediapipe, "-c", MEDIAPIPE_LOOP, *files]
-        contenders.append(Contender(MEDIAPIPE_NAME, loop, read_plain))
+        loop = [str(mediapipe), "-c", MEDIAPIPE_LOOP, *files]
+        contenders.append(Contender("mediapipe", loop, read_plain))
     return contenders
 
 
@@ -180,65 +188,86 @@ def run_once(contender: Contender) -> Run:
     return Run(loop_s, whole_s, cpu_s, usage.ru_maxrss * 1024, answers)
 
 
-def print_table(runs: dict[str, list[Run]]) -> None:
+def summarize(runs: dict[str, list[Run]]) -> dict[str, Any]:
+    """The medians of all contenders, and the bound."""
     bound = runs[BOUND_NAME]
-    runs = {name: series for name, series in runs.items() if name != BOUND_NAME}
-    frames = len(bound[0].answers)
-    cores = len(os.sched_getaffinity(0))
+    frames, cores = len(bound[0].answers), len(os.sched_getaffinity(0))
     spent_ms = statistics.median(run.loop_s for run in bound) / frames * 1e3
     most = cores / spent_ms * 1e3
-    print(f"bound: {cores} cores / {spent_ms:.2f} ms = {most:.0f} frames/s\n")
-    rates = {
-        name: statistics.median(frames / run.loop_s for run in series)
-        for name, series in runs.items()
+    contenders = {name: series for name, series in runs.items() if name != BOUND_NAME}
+    rates = {name: [frames / run.loop_s for run in series] for name, series in contenders.items()}
+    medians = {name: statistics.median(each) for name, each in rates.items()}
+    best_plain = max(rate for name, rate in medians.items() if name.startswith("plain"))
+    found = {
+        name: {
+            "title": TITLES[name],
+            "frames_per_s": medians[name],
+            "lowest_frames_per_s": min(rates[name]),
+            "highest_frames_per_s": max(rates[name]),
+            "ratio_to_best_plain": medians[name] / best_plain,
+            "ratio_to_bound": medians[name] / most,
+            "whole_s": statistics.median(run.whole_s for run in series),
+            "cpu_ms_per_frame": statistics.median(run.cpu_s for run in series) / frames * 1e3,
+            "peak_mb": max(run.peak_bytes for run in series) / 1e6,
+        }
+        for name, series in contenders.items()
     }
-    best_plain = max(rate for name, rate in rates.items() if name.startswith("plain"))
-    print(
-        "| contender | frames/s | min-max | x best plain | of the bound | whole s | CPU ms/frame"
-        " | peak MB |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
-    for name, series in runs.items():
-        each = [frames / run.loop_s for run in series]
-        whole_s = statistics.median(run.whole_s for run in series)
-        cpu_ms = statistics.median(run.cpu_s for run in series) / frames * 1e3
-        peak = max(run.peak_bytes for run in series) / 1e6
-        print(
-            f"| {name} | {rates[name]:.0f} | {min(each):.0f}-{max(each):.0f}"
-            f" | {rates[name] / best_plain:.2f} | {rates[name] / most:.2f} | {whole_s:.2f}"
-            f" | {cpu_ms:.2f} | {peak:.0f} |"
-        )
+    return {
+        "frames": frames,
+        "rounds": len(bound),
+        "cores": cores,
+        "bound_frames_per_s": most,
+        "bound_cpu_ms_per_frame": spent_ms,
+        "contenders": found,
+    }
+
+
+def compare_with_mediapipe(figures: dict[str, Any], runs: dict[str, list[Run]]) -> dict[str, float]:
+    """edgekit's rate and the bound over MediaPipe's, and how many answers are the same."""
+    if "mediapipe" not in runs:
+        return {}
+    rate = figures["contenders"]["mediapipe"]["frames_per_s"]
+    expected = runs["edgekit"][0].answers
+    same = sum(map(operator.eq, runs["mediapipe"][0].answers, expected)) / len(expected)
+    return {
+        "ratio_to_mediapipe": figures["contenders"]["edgekit"]["frames_per_s"] / rate,
+        "bound_to_mediapipe": figures["bound_frames_per_s"] / rate,
+        "mediapipe_same_answers_percent": 100 * same,
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--video", type=Path, default=DATA / "videos/car-detection.mp4")
-    parser.add_argument(
-        "--model", type=Path, default=DATA / "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
-    )
-    parser.add_argument("--mediapipe", metavar="PYTHON")
+    parser = make_parser(__doc__)
+    parser.add_argument("--video", type=Path, help="default: a video of the test data")
+    parser.add_argument("--model", type=Path, help="default: a model of the test data")
+    parser.add_argument("--mediapipe", action="store_true", help="measure MediaPipe too")
     parser.add_argument("--rounds", type=int, default=7, help="after one that is not counted")
     arguments = parser.parse_args()
-    contenders = list_contenders(arguments.video, arguments.model, arguments.mediapipe)
+    video = arguments.video or arguments.data / "videos/car-detection.mp4"
+    model = arguments.model or arguments.data / "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
+    mediapipe = make_environment("mediapipe", MEDIAPIPE) if arguments.mediapipe else None
+    contenders = list_contenders(video, model, mediapipe)
     runs: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
     for number in range(arguments.rounds + 1):
         for contender in contenders:
             run = run_once(contender)
             if number:
                 runs[contender.name].append(run)
-    print(f"{arguments.video.name}, {arguments.model.name}, {arguments.rounds} rounds,", end=" ")
-    print(f"load {os.getloadavg()[0]:.1f}")
-    print_table(runs)
-    runs.pop(BOUND_NAME)
-    others = runs.pop(MEDIAPIPE_NAME, [])
-    answers = {tuple(run.answers) for series in runs.values() for run in series}
-    expected = next(iter(answers))
-    print(f"\nanswers: {'identical' if len(answers) == 1 else 'DIFFERENT'} on", end=" ")
-    print(f"{len(expected)} frames")
-    for run in others[:1]:
-        same = sum(map(operator.eq, run.answers, expected)) / len(expected)
-        print(f"{MEDIAPIPE_NAME}: the same on {same:.1%}")
-    if len(answers) != 1:
+    figures = summarize(runs)
+    figures |= compare_with_mediapipe(figures, runs)
+    print(f"{video.name}, {model.name}, {arguments.rounds} rounds, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"bound: {figures['cores']} cores / {figures['bound_cpu_ms_per_frame']:.2f} ms"
+        f" = {figures['bound_frames_per_s']:.0f} frames/s\n\n{tabulate_stream(figures)}"
+    )
+    ours = [name for name in runs if name not in (BOUND_NAME, "mediapipe")]
+    identical = len({tuple(run.answers) for name in ours for run in runs[name]}) == 1
+    print(f"\nanswers: {'identical' if identical else 'DIFFERENT'} on {figures['frames']} frames")
+    if mediapipe:
+        print(f"MediaPipe: the same on {figures['mediapipe_same_answers_percent']:.1f} %")
+    versions = list_versions(MEDIAPIPE) if mediapipe else {}
+    save_result(arguments.json, figures | {"answers_identical": identical}, versions)
+    if not identical:
         sys.exit(1)
 
 

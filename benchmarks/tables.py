@@ -148,7 +148,7 @@ def tabulate_speed(figures: Figures) -> str:
             "`edgekit --help` (`start_up.py`)",
             f"{start['help_ms'] / 1e3:.2f} s",
             f"`python -c pass`: {start['bare_ms'] / 1e3:.2f} s",
-            "nothing heavy imported",
+            f"heavy packages imported: {', '.join(start['heavy_packages']) or 'none'}",
         ),
     ]
     return make_table(" | edgekit | beside it, in the same run | ", rows)
@@ -205,7 +205,9 @@ def tabulate_hostile(found: Figures) -> str:
     tables = []
     for kind, run_by in kinds.items():
         for target, title in titles.items():
-            methods = found[kind][target]
+            methods = found[kind].get(target)
+            if not methods:
+                continue
             networks = list(next(iter(methods.values())))
             rows = [
                 (method, *(spell_parity(cells[network]) for network in networks))
@@ -221,7 +223,7 @@ def spell_parity(cell: Figures) -> str:
 
 
 def tabulate_digits(found: Figures) -> str:
-    """Result of `calibration/demo/measure_networks.py`."""
+    """Result of `digit_networks.py`."""
     rows = [
         (
             one["title"],

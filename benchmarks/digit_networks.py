@@ -1,6 +1,9 @@
 """What int8 costs the networks that read the demo's digits: a Markdown table, a line a checkpoint.
 
-Each checkpoint is calibrated on images/ and runs over the 360 held-out digits of test/ three ways:
+    python calibration/demo/train_networks.py
+    python benchmarks/digit_networks.py [CHECKPOINT …] [--recipe balanced] [--json FILE]
+
+Each checkpoint is calibrated on the demo's images and runs over its 360 held-out digits three ways:
 as the float network in PyTorch, as the Pi's bundle in LiteRT, and as the symmetric quantized
 program that the Jetson's model is written from, in PyTorch. Agreement and SQNR are against the
 first. Progress goes to standard error.
@@ -8,14 +11,16 @@ first. Progress goes to standard error.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from results import REPOSITORY, make_parser, save_result
+from tables import tabulate_digits
 
 from edgekit.arrays import Logits, Pixels
 from edgekit.bundle import open_bundle
@@ -31,43 +36,32 @@ from edgekit.quantize.pipeline import calibrate
 from edgekit.quantize.recipe import load_recipe
 from edgekit.rewrite.export import export_program
 
-HERE = Path(__file__).parent
+DEMO = REPOSITORY / "calibration" / "demo"
 INPUT_SIZE = 64
-TRAINED = Path("build/trained")
-HEADINGS = (
-    "network",
-    "float top-1",
-    "Pi int8 top-1",
-    "agreement",
-    "SQNR",
-    "Jetson int8 top-1",
-    "agreement",
-    "SQNR",
-    "Pi model",
-    "left in float",
-)
+TRAINED = REPOSITORY / "build" / "trained"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__, data=False)
     parser.add_argument(
-        "checkpoints", nargs="*", type=Path, help=f"[digits.pt and those in {TRAINED}]"
+        "checkpoints", nargs="*", type=Path, help="default: digits.pt, and those in build/trained"
     )
     parser.add_argument("--recipe", default="balanced")
     options = parser.parse_args()
     limit_threads()
-    print_row(*HEADINGS)
-    print_row(*["---"] * len(HEADINGS))
-    for path in options.checkpoints or [HERE / "digits.pt", *sorted(TRAINED.glob("*.pt"))]:
-        print_row(*measure_checkpoint(path, options.recipe))
+    figures = {}
+    for path in options.checkpoints or [DEMO / "digits.pt", *sorted(TRAINED.glob("*.pt"))]:
+        figures[path.stem] = measure_checkpoint(path, options.recipe)
+        save_result(options.json, figures)
+    print(tabulate_digits(figures))
 
 
-def measure_checkpoint(path: Path, recipe: str) -> list[str]:
-    """The cells of one line."""
+def measure_checkpoint(path: Path, recipe: str) -> dict[str, Any]:
+    """The figures of one network."""
     checkpoint = load_checkpoint(path, input_size=INPUT_SIZE)
     spec = checkpoint.spec.input
-    names = read_class_names(HERE / "class_names.txt")
-    images = find_labelled_images(HERE / "test", None, names)
+    names = read_class_names(DEMO / "class_names.txt")
+    images = find_labelled_images(DEMO / "test", None, names)
     with tempfile.TemporaryDirectory() as folder:
         conversion = convert_for_pi(checkpoint, Path(folder) / "network.edgekit", recipe)
         engine = open_engine(open_bundle(conversion.bundle).model)
@@ -77,14 +71,16 @@ def measure_checkpoint(path: Path, recipe: str) -> list[str]:
             "jetson": build_symmetric(checkpoint, recipe),
         }
         results = evaluate_steps(steps, images, spec)
-    return [
-        f"{checkpoint.spec.family} {checkpoint.spec.width:g}",
-        f"{results['float'].top1:.2f} %",
-        *write_figures(results["pi"]),
-        *write_figures(results["jetson"]),
-        f"{conversion.model_bytes / 1000:.0f} kB",
-        ", ".join(conversion.left_float) or "nothing",
-    ]
+    width = checkpoint.spec.width
+    title = f"`{checkpoint.spec.family}`" + (f" {width:g}" if width != 1 else "")
+    return {
+        "title": f"{title} (the demo)" if path.stem == "digits" else title,
+        "float_top1_percent": results["float"].top1,
+        "pi": name_figures(results["pi"]),
+        "jetson": name_figures(results["jetson"]),
+        "model_bytes": conversion.model_bytes,
+        "left_float": list(conversion.left_float),
+    }
 
 
 def convert_for_pi(checkpoint: Checkpoint, output: Path, recipe: str) -> Conversion:
@@ -92,10 +88,10 @@ def convert_for_pi(checkpoint: Checkpoint, output: Path, recipe: str) -> Convers
     return convert(
         checkpoint,
         output,
-        CalibrationImages(HERE / "images", checkpoint.spec.input),
+        CalibrationImages(DEMO / "images", checkpoint.spec.input),
         precision="int8",
         recipe=load_recipe(recipe),
-        class_names=read_class_names(HERE / "class_names.txt"),
+        class_names=read_class_names(DEMO / "class_names.txt"),
         keep_reference=False,
         progress=say(checkpoint),
     )
@@ -107,7 +103,7 @@ def build_symmetric(checkpoint: Checkpoint, recipe: str) -> Callable[[Pixels], L
     quantized = calibrate(
         export_program(checkpoint.module, spec),
         spec.normalization,
-        CalibrationImages(HERE / "images", spec),
+        CalibrationImages(DEMO / "images", spec),
         load_recipe(recipe),
         symmetric=True,
         progress=say(checkpoint),
@@ -122,8 +118,12 @@ def build_symmetric(checkpoint: Checkpoint, recipe: str) -> Callable[[Pixels], L
     return infer
 
 
-def write_figures(result: Evaluation) -> list[str]:
-    return [f"{result.top1:.2f} %", f"{result.agreement:.2f} %", f"{result.sqnr_db:.1f} dB"]
+def name_figures(result: Evaluation) -> dict[str, float | None]:
+    return {
+        "top1_percent": result.top1,
+        "agreement_percent": result.agreement,
+        "sqnr_db": result.sqnr_db,
+    }
 
 
 def say(checkpoint: Checkpoint) -> Progress:
@@ -138,10 +138,6 @@ class _Lines(Progress):
 
     def step(self, text: str) -> None:
         print(f"{self._family}: {text}", file=sys.stderr, flush=True)
-
-
-def print_row(*cells: str) -> None:
-    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
