@@ -24,8 +24,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np

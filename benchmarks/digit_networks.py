@@ -28,13 +28,14 @@ from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.convert import Conversion, convert, limit_threads
 from edgekit.conversion.float_reference import run_float
 from edgekit.engines.open_engine import open_engine
-from edgekit.evaluation.accuracy import Evaluation, Reference, evaluate_steps
+from edgekit.evaluation.accuracy import Reference, evaluate_steps
 from edgekit.images import find_labelled_images, read_class_names
 from edgekit.progress import Progress
 from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.pipeline import calibrate
 from edgekit.quantize.recipe import load_recipe
 from edgekit.rewrite.export import export_program
+from edgekit.spec import Accuracy
 
 DEMO = REPOSITORY / "calibration" / "demo"
 INPUT_SIZE = 64
@@ -118,7 +119,7 @@ def build_symmetric(checkpoint: Checkpoint, recipe: str) -> Callable[[Pixels], L
     return infer
 
 
-def name_figures(result: Evaluation) -> dict[str, float | None]:
+def name_figures(result: Accuracy) -> dict[str, float | None]:
     return {
         "top1_percent": result.top1,
         "agreement_percent": result.agreement,

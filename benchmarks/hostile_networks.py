@@ -59,7 +59,7 @@ DIGITS_SIZE = 64
 IMAGENET = "mobilenet_v1_0.25_224_imagenet.pth.tar"
 SCALED = "mobilenet_v1 ×1000"
 TARGETS: tuple[Target, ...] = ("pi", "jetson")
-Cell = dict[str, float]
+Cell = dict[str, float | None]
 """Agreement with the float network, and the SQNR of its logits."""
 
 FAST, BALANCED, ACCURATE = map(load_recipe, ("fast", "balanced", "accurate"))

@@ -105,7 +105,7 @@ class Case:
     def count_hits(self, logits: Logits) -> float:
         return 100 * float((logits.argmax(axis=1) == self.labels).mean())
 
-    def compare(self, classify: Classify) -> dict[str, float]:
+    def compare(self, classify: Classify) -> dict[str, float | None]:
         logits = np.stack([classify(pixels) for pixels in self.pixels])
         meter = ParityMeter()
         meter.add(self.logits, logits)
