@@ -23,7 +23,7 @@ from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.litert_plan import plan_for_litert
 from edgekit.quantize.ranges import RangeMethod, choose_range
 from edgekit.rewrite.export import export_program
-from edgekit.rewrite.passes.input_pixels import border_offset, take_pixels
+from edgekit.rewrite.input_pixels import border_offset, take_pixels
 
 COUNTS = (50, 100, 250, 500)
 """Images."""

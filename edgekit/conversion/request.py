@@ -24,7 +24,7 @@ from edgekit.quantize.statistics_table import (
     reuse,
 )
 from edgekit.rewrite.export import check_rewriting, trace
-from edgekit.rewrite.passes.input_pixels import take_pixels
+from edgekit.rewrite.input_pixels import take_pixels
 from edgekit.rewrite.pipeline import FLOAT_PASSES, INTEGER_PASSES, run_passes
 from edgekit.spec import InputSpec, Precision, Target
 

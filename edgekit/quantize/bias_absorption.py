@@ -21,7 +21,7 @@ from edgekit.rewrite.graph import (
     CONVOLUTION,
     argument,
     aten,
-    finish,
+    clean_up,
     is_call,
     read_bias,
     read_weight,
@@ -47,7 +47,7 @@ def absorb_high_biases(program: GraphModule, batches: Iterable[torch.Tensor]) ->
         set_bias(program, pair.first, read_bias(program, pair.first) - least)
         set_bias(program, pair.second, read_bias(program, pair.second) + added)
         moved += int((least > 0).sum())
-    finish(program)
+    clean_up(program)
     return moved
 
 

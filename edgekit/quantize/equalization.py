@@ -28,7 +28,7 @@ from edgekit.rewrite.graph import (
     WEIGHTED,
     argument,
     aten,
-    finish,
+    clean_up,
     is_call,
     read_bias,
     read_weight,
@@ -167,4 +167,4 @@ class _Layers:
             set_weight(self._program, node, weight)
         for node, bias in self._biases.items():
             set_bias(self._program, node, bias)
-        finish(self._program)
+        clean_up(self._program)

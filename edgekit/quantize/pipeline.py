@@ -32,9 +32,9 @@ from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.sensitivity import Ranking, rank_layers
 from edgekit.quantize.tensorrt_plan import plan_for_tensorrt
 from edgekit.quantize.weight_rounding import round_weights
-from edgekit.rewrite.graph import describe, finish, is_call, output_tensor
-from edgekit.rewrite.passes.input_pixels import border_offset, take_pixels
-from edgekit.rewrite.passes.operator_forms import pad_channels_last
+from edgekit.rewrite.channels_last_padding import pad_channels_last
+from edgekit.rewrite.graph import clean_up, describe, is_call, output_tensor
+from edgekit.rewrite.input_pixels import border_offset, take_pixels
 from edgekit.spec import Normalization
 
 EQUALIZATION_IMAGES = 128
@@ -180,7 +180,7 @@ def calibrate(
     _equalize(program, images, recipe, offset, progress)
     if not symmetric:
         pad_channels_last(program)
-        finish(program)
+        clean_up(program)
     names = make_plan(program, symmetric=symmetric).tensors[1:]
     if known is not None:
         return Calibrated(program, offset, known(names), images, recipe, symmetric, progress)

@@ -20,11 +20,13 @@ from torchao.quantization.pt2e.quantizer import (
 from edgekit.quantize.litert_plan import MOVING, Plan, fused_activation
 from edgekit.quantize.ranges import Encoding, WeightRanges
 from edgekit.rewrite.graph import (
+    FUSED_BOUNDS,
+    PADDING,
     WEIGHTED,
     add_constant,
     argument,
     aten,
-    call,
+    insert_call,
     is_call,
     is_quantize,
     read_bias,
@@ -32,7 +34,6 @@ from edgekit.rewrite.graph import (
     replace,
     set_bias,
 )
-from edgekit.rewrite.passes.operator_forms import FUSED_BOUNDS, PADDING
 
 LOWEST_CODE, LARGEST_CODE = -128, 127
 """Of activations; weights keep to ±127."""
@@ -207,9 +208,9 @@ def fence_float(program: GraphModule, kept: Collection[str]) -> None:
         else:
             continue
         users, behind = list(written.users), written.next
-        fence = call(program, aten.abs.default, written, before=behind)
+        fence = insert_call(program, aten.abs.default, written, before=behind)
         if shift:
-            fence = call(program, aten.sub.Tensor, fence, shift, before=behind)
+            fence = insert_call(program, aten.sub.Tensor, fence, shift, before=behind)
         for user in users:
             user.replace_input_with(written, fence)
     program.recompile()

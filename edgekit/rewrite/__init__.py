@@ -1,4 +1,6 @@
-"""An exported network becomes the graph that a board runs best, with the same outputs.
+"""Rewrites an exported network into a graph that boards run fast, with the same outputs.
 
-Workbench. `export` traces, `pipeline` runs the passes in order and checks each one.
+It belongs to the workbench half. `export` traces a network, `pipeline` lists the passes and runs
+them, `passes` holds one file a pass. `input_pixels` and `channels_last_padding` change the input
+and the paddings for a target; the conversion calls them after the passes.
 """

@@ -20,6 +20,7 @@ from torch.fx import GraphModule, Node
 from edgekit.rewrite.graph import (
     CONVOLUTION,
     LINEAR,
+    PADDING,
     SELECT,
     argument,
     aten,
@@ -46,7 +47,6 @@ UNARY = (
     aten.adaptive_avg_pool2d.default,
 )
 BINARY = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
-PADDING = (aten.pad.default, aten.constant_pad_nd.default)
 
 
 @dataclass(eq=False)

@@ -1,7 +1,7 @@
-"""A float module becomes a program: an exported graph that the passes have made lean.
+"""Exports a float network as a program: a graph of operators that the passes have rewritten.
 
-In: a float module, normalized `(N, 3, H, W)` → logits. Out: a graph of the same function, see
-`passes` for what each pass ensures.
+In: a PyTorch module that maps a normalized `(N, 3, H, W)` image to logits. Out: a graph of the same
+function; `pipeline` says what each pass ensures.
 """
 
 from __future__ import annotations
@@ -13,29 +13,43 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgekit.errors import ConversionError
-from edgekit.rewrite.graph import aten, finish, is_call, shape
+from edgekit.rewrite.graph import aten, clean_up, is_call, shape
 from edgekit.rewrite.pipeline import INTEGER_PASSES, Pass, run_passes
 from edgekit.spec import InputSpec
 
 LARGEST_DIFFERENCE = 1e-3
-"""Of the outputs' norm. In float64 the passes are exact to 1e-15; float32 networks that amplify
-rounding differ by up to 1e-4."""
+"""The largest difference that rewriting may make, as a fraction of the outputs' norm.
+
+In float64 the passes are exact to 1e-15; float32 networks that amplify rounding differ by up to
+1e-4."""
 
 
 def export_program(
     module: torch.nn.Module, spec: InputSpec, passes: Sequence[Pass] = INTEGER_PASSES
 ) -> GraphModule:
-    """Export `module` and rewrite its graph (normalized NCHW input, float32 or float64).
+    """Export a network and rewrite its graph.
 
-    Raises ConversionError when `torch.export` cannot trace it.
+    Args:
+        module: maps a normalized `(N, 3, height, width)` image, float32 or float64, to logits.
+        spec: the height and width of the input.
+        passes: the passes to run, in order.
+
+    Returns:
+        The program, for any batch size that the network can take.
+
+    Raises:
+        ConversionError: `torch.export` cannot trace the network, or a pass failed.
     """
     return run_passes(trace(module, spec), passes)
 
 
 def trace(module: torch.nn.Module, spec: InputSpec) -> GraphModule:
-    """The graph of `module` as `torch.export` writes it, for any batch size that it can take."""
-    kind = next((parameter.dtype for parameter in module.parameters()), torch.float32)
-    example = torch.zeros(1, 3, spec.height, spec.width, dtype=kind)
+    """Trace `module` to the graph that `torch.export` writes, for any batch size that it can take.
+
+    Raises ConversionError when `torch.export` cannot trace it.
+    """
+    dtype = next((parameter.dtype for parameter in module.parameters()), torch.float32)
+    example = torch.zeros(1, 3, spec.height, spec.width, dtype=dtype)
     try:
         program = torch.export.export(module.eval(), (example,)).module()
     except Exception as error:
@@ -44,18 +58,18 @@ def trace(module: torch.nn.Module, spec: InputSpec) -> GraphModule:
             f"torch.export cannot trace this {type(module).__name__}: {reason}: expected a network"
             " without data-dependent control flow"
         ) from error
-    program = GraphModule(program, program.graph)  # without the hook that insists on batch 1
+    program = GraphModule(program, program.graph)  # drops the hook that refuses other batch sizes
     for node in list(program.graph.nodes):
         if is_call(node, aten._assert_tensor_metadata.default) or (
             node.op == "call_module" and node.name.startswith("_guards_fn")
         ):
             program.graph.erase_node(node)
     free_batch(program)
-    return finish(program)
+    return clean_up(program)
 
 
 def free_batch(program: GraphModule) -> None:
-    """Let shapes that say the example's one image take as many as there are."""
+    """Replace the example's batch size of 1 in shapes by −1, so that they fit any batch size."""
     shaping = (
         aten.view.default,
         aten.reshape.default,
@@ -72,9 +86,15 @@ def free_batch(program: GraphModule) -> None:
 
 
 def check_rewriting(traced: GraphModule, rewritten: GraphModule, spec: InputSpec) -> None:
-    """Compare a program with the graph it was rewritten from, on noise.
+    """Compare a program with the graph that it was rewritten from, on an image of noise.
 
-    Raises ConversionError when they differ by more than rounding does.
+    Args:
+        traced: the graph before the passes.
+        rewritten: the graph after the passes.
+        spec: the height and width of the input.
+
+    Raises:
+        ConversionError: the outputs differ by more than rounding explains.
     """
     image = torch.randn(1, 3, spec.height, spec.width, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -83,5 +103,5 @@ def check_rewriting(traced: GraphModule, rewritten: GraphModule, spec: InputSpec
     if not difference <= LARGEST_DIFFERENCE:
         raise ConversionError(
             f"the rewritten graph differs from the network by {difference:.1e} of its outputs:"
-            f" expected at most {LARGEST_DIFFERENCE:.0e}; a fault of edgekit's, please report it"
+            f" expected at most {LARGEST_DIFFERENCE:.0e}; a bug in edgekit, please report it"
         )

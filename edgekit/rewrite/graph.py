@@ -1,4 +1,8 @@
-"""Small steps on an exported graph that every pass needs: constants, users, operators."""
+"""Reads and edits exported graphs: operators, arguments, constants, weights and biases.
+
+The passes and the quantizer are written with these functions. Each takes a program, its nodes, or
+both; those that edit do so in place.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,9 @@ WEIGHTED = (CONVOLUTION, LINEAR)
 """Operators with a weight as second and an optional bias as third argument."""
 SELECT = aten.index_select.default
 """`index_select(x, 1, channels)`: the one form of a permutation or a part of the channels."""
+PADDING = (aten.pad.default, aten.constant_pad_nd.default)
+FUSED_BOUNDS = ((0.0, 6.0), (-1.0, 1.0))
+"""Bounds of the clamps that a float runtime fuses into the operator before."""
 
 
 def is_call(node: object, *targets: object) -> TypeGuard[Node]:
@@ -24,32 +31,52 @@ def is_call(node: object, *targets: object) -> TypeGuard[Node]:
 
 
 def is_quantize(node: Node) -> bool:
-    """Whether `node` rounds an activation to int8."""
+    """Whether `node` rounds an activation to int8 codes."""
     return node.op == "call_function" and ".quantize_per_tensor" in str(node.target)
 
 
 def is_dequantize(node: Node) -> bool:
-    """Whether `node` turns int8 codes into values, of activations or weights."""
+    """Whether `node` converts int8 codes, of activations or weights, to values."""
     return node.op == "call_function" and ".dequantize_per" in str(node.target)
 
 
 def sole_user(node: Node) -> Node | None:
-    """The one node that reads `node`, None when there are none or several."""
+    """The only node that reads `node`; None when no node reads it, or several do."""
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def argument(node: Node, index: int, default: object = None) -> object:
-    """A positional argument, or its default where the call leaves it out."""
+    """Read a positional argument of a call.
+
+    Args:
+        node: the call.
+        index: the position of the argument.
+        default: the operator's default, for a call that leaves the argument out.
+
+    Returns:
+        The argument, or `default`.
+    """
     return node.args[index] if len(node.args) > index else default
 
 
 def shape(node: Node) -> tuple[int, ...]:
-    """The shape of a node's value."""
+    """The shape of the value that a node computes."""
     return tuple(int(side) for side in node.meta["val"].shape)
 
 
-def call(program: GraphModule, target: Any, *args: Any, before: Node) -> Node:
-    """Insert a call before a node and work out the shape of its value."""
+def insert_call(program: GraphModule, target: Any, *args: Any, before: Node) -> Node:
+    """Insert the call of an operator and infer the shape of its value.
+
+    Args:
+        program: the graph to insert into.
+        target: the operator.
+        *args: the operator's arguments, nodes or constants.
+        before: the node before which the call is placed. The new node takes over its module path,
+            which messages name.
+
+    Returns:
+        The new node.
+    """
     with program.graph.inserting_before(before):
         node = program.graph.call_function(target, args)
     infer_shape(program, node)
@@ -59,7 +86,7 @@ def call(program: GraphModule, target: Any, *args: Any, before: Node) -> Node:
 
 
 def describe(node: Node) -> str:
-    """An operator by the module it comes from: `blocks.3.activation (gelu)`."""
+    """Name an operator by the module it comes from: `blocks.3.activation (gelu)`."""
     operator = getattr(node.target, "_opname", None) or str(node.target)
     stack = node.meta.get("nn_module_stack")
     path = list(stack.values())[-1][0].removeprefix("L['self'].") if stack else ""
@@ -67,7 +94,7 @@ def describe(node: Node) -> str:
 
 
 def infer_shape(program: GraphModule, node: Node) -> None:
-    """Set `node.meta["val"]` from its arguments, without computing anything."""
+    """Set `node.meta["val"]` from the shapes of its arguments, without computing values."""
     placeholder = next(node for node in program.graph.nodes if node.op == "placeholder")
     mode = placeholder.meta["val"].fake_mode
 
@@ -82,13 +109,16 @@ def infer_shape(program: GraphModule, node: Node) -> None:
 
 
 def replace(node: Node, replacement: Node) -> None:
-    """Let all readers of `node` read `replacement`, and drop `node`."""
+    """Make all readers of `node` read `replacement` instead, and erase `node`."""
     node.replace_all_uses_with(replacement)
     node.graph.erase_node(node)
 
 
 def read_constant(program: GraphModule, node: Node) -> torch.Tensor:
-    """The tensor behind a `get_attr` node, detached."""
+    """Read the constant that a `get_attr` node names.
+
+    Returns the detached parameter or buffer, of any shape `(…,)` and dtype.
+    """
     value = program
     for part in str(node.target).split("."):
         value = getattr(value, part)
@@ -97,7 +127,17 @@ def read_constant(program: GraphModule, node: Node) -> torch.Tensor:
 
 
 def add_constant(program: GraphModule, name: str, value: torch.Tensor, before: Node) -> Node:
-    """Register `value` as a buffer and return a `get_attr` node placed before `before`."""
+    """Register a buffer and insert a node that reads it.
+
+    Args:
+        program: the graph to insert into.
+        name: the buffer's name; a number is appended to a name that is in use.
+        value: the constant, of any shape `(…,)` and dtype.
+        before: the node before which the new one is placed.
+
+    Returns:
+        The new `get_attr` node.
+    """
     unique, count = name, 0
     while hasattr(program, unique):
         count += 1
@@ -110,14 +150,15 @@ def add_constant(program: GraphModule, name: str, value: torch.Tensor, before: N
 
 
 def read_weight(program: GraphModule, node: Node) -> torch.Tensor:
-    """The `(out, …)` weight of a convolution or linear node."""
+    """Read the weight of a convolution `(out, in / groups, height, width)` or linear layer
+    `(out, in)`, in the program's float dtype."""
     weight = node.args[1]
     assert isinstance(weight, Node)
     return read_constant(program, weight)
 
 
 def read_bias(program: GraphModule, node: Node) -> torch.Tensor:
-    """The `(out,)` bias of a convolution or linear node, float64; zeros where it has none."""
+    """Read the `(out,) float64` bias of a convolution or linear layer; zeros where it has none."""
     bias = argument(node, 2)
     if isinstance(bias, Node):
         return read_constant(program, bias).double()
@@ -125,21 +166,36 @@ def read_bias(program: GraphModule, node: Node) -> torch.Tensor:
 
 
 def set_weight(program: GraphModule, node: Node, weight: torch.Tensor) -> None:
-    """Give a convolution or linear node a weight of its own, in the precision of the old one."""
+    """Replace the weight of one convolution or linear layer.
+
+    Other readers of the old weight keep it.
+
+    Args:
+        program: the graph.
+        node: the layer.
+        weight: `(out, in / groups, height, width)` or `(out, in)`; it is cast to the dtype of the
+            old weight.
+    """
     kept = weight.to(read_weight(program, node).dtype)
     constant = add_constant(program, f"{node.name}_weight", kept, node)
     node.args = (node.args[0], constant, *node.args[2:])
 
 
 def set_bias(program: GraphModule, node: Node, bias: torch.Tensor) -> None:
-    """Give a convolution or linear node a bias of its own, in the precision of its output."""
+    """Replace the bias of one convolution or linear layer, or add one.
+
+    Args:
+        program: the graph.
+        node: the layer.
+        bias: `(out,)`; it is cast to the dtype of the layer's output.
+    """
     kept = bias.to(node.meta["val"].dtype)
     constant = add_constant(program, f"{node.name}_bias", kept, node)
     node.args = (*node.args[:2], constant, *node.args[3:])
 
 
-def finish(program: GraphModule) -> GraphModule:
-    """Drop what no longer contributes and recompile."""
+def clean_up(program: GraphModule) -> GraphModule:
+    """Erase nodes and submodules that no longer contribute to the output, and recompile."""
     program.graph.eliminate_dead_code()
     program.delete_all_unused_submodules()
     program.graph.lint()
@@ -148,7 +204,7 @@ def finish(program: GraphModule) -> GraphModule:
 
 
 def output_tensor(program: GraphModule) -> Node:
-    """The node whose value the program returns."""
+    """Find the node whose value the program returns."""
     (output,) = (node for node in program.graph.nodes if node.op == "output")
     value = output.args[0]
     node: Node = value[0] if isinstance(value, (tuple, list)) else value

@@ -1,52 +1,71 @@
-"""The order of the passes, what each needs and what each promises.
+"""Lists the rewriting passes in their order and runs them.
 
-A pass requires that others ran before it, changes the graph in place without changing what it
-computes, and ensures a property that is checked right after. A failure names the pass and those
-before it.
+In: an exported graph. Out: the same graph, rewritten in place, with the same outputs. Every pass
+has a contract in three parts:
+
+- `requires` names the passes that must have run before. A list that breaks it is a bug in edgekit
+  and raises AssertionError.
+- `rewrite` changes the graph in place, but not the function that it computes. The tests hold it to
+  1e-9 of the outputs in float64.
+- `ensures` finds the nodes that the pass should have removed. `run_passes` checks it directly after
+  the pass; a node that is found raises ConversionError, which names the node, the pass, and the
+  passes before it. Later passes may introduce such nodes again.
+
+The order is not free. Passes match operators in their canonical form, so `canonicalize` is first.
+Batch norms are folded early, because a convolution must be followed directly by its activation or
+its reader for the passes after it. Convolutions are split and merged before the orders of channels
+are chosen, because each of these passes changes which layers there are; small groups are joined
+after that, because joined groups of a convolution allow fewer orders of its channels. The forms for
+float or int8 come last, as they hide the operators that the passes before match.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from torch.fx import GraphModule, Node
 
 from edgekit.errors import ConversionError
-from edgekit.rewrite.graph import finish
+from edgekit.rewrite.graph import clean_up
 from edgekit.rewrite.passes.arrange_channels import arrange_channels, find_permutations
 from edgekit.rewrite.passes.canonicalize import canonicalize, find_uncanonical
 from edgekit.rewrite.passes.carry_factors import carry_factors
+from edgekit.rewrite.passes.expand_activations import expand_activations
 from edgekit.rewrite.passes.factor_differences import factor_differences
 from edgekit.rewrite.passes.fold_batch_norm import find_batch_norm, fold_batch_norm
 from edgekit.rewrite.passes.fold_scalars import find_scalars, fold_scalars
+from edgekit.rewrite.passes.fuse_clamps import fuse_clamps
 from edgekit.rewrite.passes.gather_permutations import gather_permutations
-from edgekit.rewrite.passes.join_groups import join_small_groups
-from edgekit.rewrite.passes.merge_separable import find_pair, merge_separable
-from edgekit.rewrite.passes.operator_forms import (
-    find_numbers,
-    use_float_forms,
-    use_integer_forms,
-    write_maxima,
-    write_numbers_as_tensors,
+from edgekit.rewrite.passes.join_small_groups import join_small_groups
+from edgekit.rewrite.passes.merge_separable_convolutions import (
+    find_separable_pairs,
+    merge_separable_convolutions,
 )
 from edgekit.rewrite.passes.repeat_convolutions import repeat_convolutions
 from edgekit.rewrite.passes.split_convolutions import split_convolutions
+from edgekit.rewrite.passes.widen_small_convolutions import widen_small_convolutions
+from edgekit.rewrite.passes.write_maxima import write_maxima
+from edgekit.rewrite.passes.write_numbers_as_tensors import (
+    find_numbers,
+    write_numbers_as_tensors,
+)
 
-Offenders = Callable[[GraphModule], Iterator[Node]]
-"""The nodes that break a promise."""
+FindNodes = Callable[[GraphModule], Iterator[Node]]
+"""Finds the nodes of a graph that a pass should have removed."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One rewriting step: `requires` names passes, `ensures` finds what the step should have left
-    none of."""
+    """One rewriting pass with its contract, which the module's docstring explains.
+
+    The file `passes/NAME.py` holds the function, NAME with underscores for spaces.
+    """
 
     name: str
     rewrite: Callable[[GraphModule], None]
     requires: tuple[str, ...] = ()
-    ensures: Offenders | None = None
+    ensures: FindNodes | None = None
 
 
 COMMON = (
@@ -71,13 +90,13 @@ COMMON = (
     ),
     Pass(
         "merge separable convolutions",
-        merge_separable,
+        merge_separable_convolutions,
         requires=("fold batch norm",),
-        ensures=lambda program: (n for n in program.graph.nodes if find_pair(program, n)),
+        ensures=find_separable_pairs,
     ),
     Pass(
         "widen small convolutions",
-        partial(join_small_groups, only_whole=True),
+        widen_small_convolutions,
         requires=("merge separable convolutions",),
     ),
     Pass("repeat convolutions", repeat_convolutions, requires=("gather permutations",)),
@@ -93,16 +112,16 @@ COMMON = (
 FLOAT_PASSES = (
     *COMMON,
     Pass("write maxima", write_maxima, requires=("canonicalize",)),
-    Pass("use float forms", use_float_forms, requires=("fold scalars",)),
-    Pass("carry factors", carry_factors, requires=("use float forms",)),
+    Pass("fuse clamps", fuse_clamps, requires=("fold scalars",)),
+    Pass("carry factors", carry_factors, requires=("fuse clamps",)),
 )
-"""For a program that stays in float."""
+"""The passes for a program that stays in float."""
 
 INTEGER_PASSES = (
     *COMMON,
     Pass("factor differences", factor_differences, requires=("canonicalize",)),
-    Pass("use integer forms", use_integer_forms, requires=("fold scalars",)),
-    Pass("carry factors", carry_factors, requires=("use integer forms",)),
+    Pass("expand activations", expand_activations, requires=("fold scalars",)),
+    Pass("carry factors", carry_factors, requires=("expand activations",)),
     Pass(
         "write numbers as tensors",
         write_numbers_as_tensors,
@@ -110,17 +129,21 @@ INTEGER_PASSES = (
         ensures=find_numbers,
     ),
 )
-"""For a program that will be quantized."""
+"""The passes for a program that will be quantized."""
 
 
 def run_passes(program: GraphModule, passes: Sequence[Pass]) -> GraphModule:
-    """Run `passes` in order, in place. Raises ConversionError naming a pass that broke its word."""
+    """Run `passes` in order, in place.
+
+    Raises ConversionError when a pass left a node that its `ensures` finds, AssertionError when a
+    pass comes before one that it requires.
+    """
     done: list[str] = []
     for step in passes:
         missing = [name for name in step.requires if name not in done]
         assert not missing, f"{step.name} requires {missing} before it"
         step.rewrite(program)
-        finish(program)
+        clean_up(program)
         left = next(iter(step.ensures(program)), None) if step.ensures else None
         if left is not None:
             raise ConversionError(

@@ -68,7 +68,7 @@ class TFLiteWriter:
         import torch
 
         from edgekit.rewrite.graph import is_quantize
-        from edgekit.rewrite.passes.input_pixels import CastPixels
+        from edgekit.rewrite.input_pixels import CastPixels
 
         quantized = any(is_quantize(node) for node in program.graph.nodes)
         kind = torch.float32 if quantized else torch.int8

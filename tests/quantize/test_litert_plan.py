@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from edgekit.models import FAMILIES
 from edgekit.quantize.litert_plan import Plan, plan_for_litert
 from edgekit.rewrite.export import export_program
-from edgekit.rewrite.passes.input_pixels import take_pixels
+from edgekit.rewrite.input_pixels import take_pixels
 from tests.quantize.nets import export, small_net, small_spec
 
 

@@ -30,6 +30,7 @@ CONV, ADD, CAT, RELU = (
     "aten.relu.default",
 )
 MUL, SUB, CLAMP = "aten.mul.Tensor", "aten.sub.Tensor", "aten.hardtanh.default"
+SIGMOID, HARD_SWISH = "aten.sigmoid.default", "aten.hardswish.default"
 MOVING = {
     *("view", "reshape", "permute", "transpose", "unflatten", "flip", "roll", "index"),
     *("index_select", "lift_fresh_copy", "chunk", "split", "split_with_sizes", "unbind", "stack"),
@@ -49,6 +50,15 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> object:
         return self.function(self, x)
+
+
+def between_layers(function: Callable[[Tensor], Tensor], *, padding: int = 1) -> Net:
+    """`function` between two convolutions, the second with `padding` zeros around its input."""
+    return Net(
+        lambda net, x: net.second(function(net.first(x))),
+        first=nn.Conv2d(3, 6, 3, padding=1),
+        second=nn.Conv2d(6, 4, 3, padding=padding),
+    )
 
 
 def prepare(module: nn.Module, seed: int = 0) -> nn.Module:

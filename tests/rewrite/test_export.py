@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from edgekit.errors import ConversionError
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.graph import aten, is_call, read_bias, read_weight
-from edgekit.rewrite.passes.input_pixels import border_offset, take_pixels
+from edgekit.rewrite.input_pixels import border_offset, take_pixels
 from edgekit.spec import NORMALIZATIONS
 from tests.quantize.nets import (
     calls,

@@ -1,8 +1,10 @@
-"""Passes keep their word, run in an order that can work, and serve any batch size."""
+"""Passes keep their contract, run in a possible order, and allow any batch size."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from edgekit.errors import ConversionError
+from edgekit.rewrite import passes
 from edgekit.rewrite.export import check_rewriting, trace
 from edgekit.rewrite.graph import aten, set_bias
 from edgekit.rewrite.pipeline import (
@@ -37,7 +40,7 @@ def traced() -> GraphModule:
     return trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1)), small_spec(8))
 
 
-# --- Words that are kept -------------------------------------------------------------------------
+# --- The contract --------------------------------------------------------------------------------
 
 
 @PASSES
@@ -46,6 +49,14 @@ def test_every_pass_names_passes_before_it(passes: tuple[Pass, ...]) -> None:
     assert len(set(names)) == len(names)
     for index, step in enumerate(passes):
         assert set(step.requires) <= set(names[:index])
+
+
+def test_each_pass_has_a_file_of_its_name() -> None:
+    files = {path.stem for path in Path(passes.__path__[0]).glob("*.py")} - {"__init__"}
+    assert {step.name.replace(" ", "_") for step in (*FLOAT_PASSES, *INTEGER_PASSES)} == files
+    for step in (*FLOAT_PASSES, *INTEGER_PASSES):
+        module = importlib.import_module(f"{passes.__name__}.{step.name.replace(' ', '_')}")
+        assert step.rewrite is getattr(module, module.__name__.rpartition(".")[2])
 
 
 def test_a_broken_promise_names_the_pass_and_those_before_it() -> None:

@@ -19,7 +19,7 @@ from edgekit.evaluation.accuracy import evaluate
 from edgekit.images import read_labels
 from edgekit.metrics import ParityMeter
 from edgekit.rewrite.export import export_program
-from edgekit.rewrite.passes.input_pixels import take_pixels
+from edgekit.rewrite.input_pixels import take_pixels
 from edgekit.rewrite.pipeline import FLOAT_PASSES
 from edgekit.spec import Accuracy, Precision
 from edgekit.targets.onnx import encode, write_onnx

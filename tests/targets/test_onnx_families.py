@@ -25,7 +25,7 @@ from edgekit.quantize.ranges import Encoding
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.tensorrt_plan import plan_for_tensorrt
 from edgekit.rewrite.export import trace
-from edgekit.rewrite.passes.input_pixels import take_pixels
+from edgekit.rewrite.input_pixels import take_pixels
 from edgekit.rewrite.pipeline import INTEGER_PASSES, run_passes
 from edgekit.spec import InputSpec, Precision
 from edgekit.targets.onnx import encode, write_onnx

@@ -9,7 +9,7 @@ from torch import nn
 
 from edgekit.engines.open_engine import open_engine
 from edgekit.errors import ConversionError
-from edgekit.rewrite.passes.input_pixels import take_pixels
+from edgekit.rewrite.input_pixels import take_pixels
 from edgekit.targets.tflite import TFLiteWriter
 from tests.quantize.nets import export, small_spec
 

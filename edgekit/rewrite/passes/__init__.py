@@ -1,1 +1,1 @@
-"""The rewriting passes, one file each, named as `pipeline` lists them."""
+"""The rewriting passes: one file for each pass of `edgekit.rewrite.pipeline`, with its name."""

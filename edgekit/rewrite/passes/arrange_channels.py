@@ -32,7 +32,7 @@ from edgekit.rewrite.graph import (
     add_constant,
     argument,
     aten,
-    call,
+    insert_call,
     is_call,
     read_bias,
     read_constant,
@@ -42,7 +42,7 @@ from edgekit.rewrite.graph import (
     set_weight,
     shape,
 )
-from edgekit.rewrite.passes.join_groups import expand_groups
+from edgekit.rewrite.passes.join_small_groups import expand_groups
 from edgekit.rewrite.variable_elimination import Cost, minimize
 
 Labels = npt.NDArray[np.intp]
@@ -305,9 +305,9 @@ class _Writer:
         parts = [
             source
             if run == whole
-            else call(self._program, aten.slice.Tensor, source, 1, *run, before=before)
+            else insert_call(self._program, aten.slice.Tensor, source, 1, *run, before=before)
             for run in runs
         ]
         if len(parts) == 1:
             return parts[0]
-        return call(self._program, aten.cat.default, parts, 1, before=before)
+        return insert_call(self._program, aten.cat.default, parts, 1, before=before)

@@ -18,7 +18,7 @@ from edgekit.rewrite.graph import (
     add_constant,
     argument,
     aten,
-    call,
+    insert_call,
     is_call,
     read_constant,
     replace,
@@ -62,7 +62,7 @@ def write_out_of_place(program: GraphModule) -> None:
             packet = getattr(aten, node.target._opname.removesuffix("_"), None)
             target = getattr(packet, node.target._overloadname, None)
             if target is not None:
-                replace(node, call(program, target, *node.args, before=node))
+                replace(node, insert_call(program, target, *node.args, before=node))
 
 
 def is_in_place(node: Node) -> bool:
@@ -85,7 +85,7 @@ def _drop(program: GraphModule, node: Node) -> Node:
 
 
 def _relu(program: GraphModule, node: Node) -> Node:
-    return call(program, aten.relu.default, _source(node), before=node)
+    return insert_call(program, aten.relu.default, _source(node), before=node)
 
 
 def _leaky_relu(program: GraphModule, node: Node) -> Node | None:
@@ -93,12 +93,12 @@ def _leaky_relu(program: GraphModule, node: Node) -> Node | None:
 
 
 def _relu6(program: GraphModule, node: Node) -> Node:
-    return call(program, aten.hardtanh.default, _source(node), 0.0, 6.0, before=node)
+    return insert_call(program, aten.hardtanh.default, _source(node), 0.0, 6.0, before=node)
 
 
 def _hardtanh(program: GraphModule, node: Node) -> Node:
     low, high = argument(node, 1, -1.0), argument(node, 2, 1.0)
-    return call(program, aten.hardtanh.default, _source(node), low, high, before=node)
+    return insert_call(program, aten.hardtanh.default, _source(node), low, high, before=node)
 
 
 def _clamp(program: GraphModule, node: Node) -> Node | None:
@@ -107,44 +107,44 @@ def _clamp(program: GraphModule, node: Node) -> Node | None:
         return _relu(program, node)
     if low is None or high is None:
         return None
-    return call(program, aten.hardtanh.default, _source(node), low, high, before=node)
+    return insert_call(program, aten.hardtanh.default, _source(node), low, high, before=node)
 
 
 def _hard_swish(program: GraphModule, node: Node) -> Node:
-    return call(program, aten.hardswish.default, _source(node), before=node)
+    return insert_call(program, aten.hardswish.default, _source(node), before=node)
 
 
 def _hard_sigmoid(program: GraphModule, node: Node) -> Node:
     """h(x) = max(0, min(1, x/6 + ½)) (arXiv:1905.02244, section 5.2, with ReLU6(x + 3)/6)."""
-    scaled = call(program, aten.mul.Tensor, _source(node), 1 / 6, before=node)
-    shifted = call(program, aten.add.Tensor, scaled, 0.5, before=node)
-    return call(program, aten.hardtanh.default, shifted, 0.0, 1.0, before=node)
+    scaled = insert_call(program, aten.mul.Tensor, _source(node), 1 / 6, before=node)
+    shifted = insert_call(program, aten.add.Tensor, scaled, 0.5, before=node)
+    return insert_call(program, aten.hardtanh.default, shifted, 0.0, 1.0, before=node)
 
 
 def _maximum(program: GraphModule, node: Node) -> Node:
     """max(a, b) = ReLU(a − b) + b: int8 has kernels for both, and the ReLU is fused."""
     first, second = cast(Node, node.args[0]), cast(Node, node.args[1])
-    difference = call(program, aten.sub.Tensor, first, second, before=node)
-    above = call(program, aten.relu.default, difference, before=node)
-    return call(program, aten.add.Tensor, above, second, before=node)
+    difference = insert_call(program, aten.sub.Tensor, first, second, before=node)
+    above = insert_call(program, aten.relu.default, difference, before=node)
+    return insert_call(program, aten.add.Tensor, above, second, before=node)
 
 
 def _minimum(program: GraphModule, node: Node) -> Node:
     """min(a, b) = b − ReLU(b − a)."""
     first, second = cast(Node, node.args[0]), cast(Node, node.args[1])
-    difference = call(program, aten.sub.Tensor, second, first, before=node)
-    above = call(program, aten.relu.default, difference, before=node)
-    return call(program, aten.sub.Tensor, second, above, before=node)
+    difference = insert_call(program, aten.sub.Tensor, second, first, before=node)
+    above = insert_call(program, aten.relu.default, difference, before=node)
+    return insert_call(program, aten.sub.Tensor, second, above, before=node)
 
 
 def _clamp_min(program: GraphModule, node: Node) -> Node:
     if node.args[1] == 0:
         return _relu(program, node)
-    return call(program, aten.clamp.default, _source(node), node.args[1], before=node)
+    return insert_call(program, aten.clamp.default, _source(node), node.args[1], before=node)
 
 
 def _clamp_max(program: GraphModule, node: Node) -> Node:
-    return call(program, aten.clamp.default, _source(node), None, node.args[1], before=node)
+    return insert_call(program, aten.clamp.default, _source(node), None, node.args[1], before=node)
 
 
 def _named_padding(program: GraphModule, node: Node) -> Node:
@@ -159,10 +159,10 @@ def _named_padding(program: GraphModule, node: Node) -> Node:
     source, padding = _source(node), [total // 2 for total in sums]
     if any(total % 2 for total in sums):
         sides = [part for total in sums[::-1] for part in (total // 2, total - total // 2)]
-        source = call(program, aten.constant_pad_nd.default, source, sides, before=node)
+        source = insert_call(program, aten.constant_pad_nd.default, source, sides, before=node)
         padding = [0, 0]
     bias, stride, groups = argument(node, 2), argument(node, 3, [1, 1]), argument(node, 6, 1)
-    return call(
+    return insert_call(
         program, CONVOLUTION, source, weight, bias, stride, padding, dilation, groups, before=node
     )
 
@@ -170,7 +170,7 @@ def _named_padding(program: GraphModule, node: Node) -> Node:
 def _adaptive_pooling(program: GraphModule, node: Node) -> Node | None:
     if list(cast("list[int]", node.args[1])) != [1, 1]:
         return None
-    return call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
+    return insert_call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
 
 
 def _average_pooling(program: GraphModule, node: Node) -> Node | None:
@@ -178,7 +178,7 @@ def _average_pooling(program: GraphModule, node: Node) -> Node | None:
     covers_all = list(window) == list(shape(_source(node))[2:]) and not any(padding)
     if not covers_all or argument(node, 6) is not None or node.kwargs:
         return None
-    return call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
+    return insert_call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
 
 
 REWRITERS: dict[object, Rewriter] = {

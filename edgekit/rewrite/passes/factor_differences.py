@@ -9,7 +9,7 @@ from typing import cast
 
 from torch.fx import GraphModule, Node
 
-from edgekit.rewrite.graph import aten, call, is_call, replace, shape
+from edgekit.rewrite.graph import aten, insert_call, is_call, replace, shape
 
 
 def factor_differences(program: GraphModule) -> None:
@@ -27,9 +27,9 @@ def _factor(program: GraphModule, node: Node) -> Node | None:
         return None
     terms = []
     for image, factor in first.items():
-        gate = call(program, aten.sub.Tensor, factor, second[image], before=node)
-        terms.append(call(program, aten.mul.Tensor, image, gate, before=node))
-    return call(program, aten.add.Tensor, *terms, before=node)
+        gate = insert_call(program, aten.sub.Tensor, factor, second[image], before=node)
+        terms.append(insert_call(program, aten.mul.Tensor, image, gate, before=node))
+    return insert_call(program, aten.add.Tensor, *terms, before=node)
 
 
 def _read_sum(node: object) -> dict[Node, Node] | None:

@@ -14,7 +14,7 @@ from torch.fx import GraphModule, Node
 from edgekit.rewrite.graph import (
     WEIGHTED,
     aten,
-    call,
+    insert_call,
     is_call,
     read_bias,
     read_weight,
@@ -96,8 +96,8 @@ def _move_before(program: GraphModule, clamp: Node, step: Affine) -> Node:
     source, low, high = cast("tuple[Node, float, float]", clamp.args)
     scaled = source
     if step.slope != 1:
-        scaled = call(program, aten.mul.Tensor, scaled, step.slope, before=clamp)
+        scaled = insert_call(program, aten.mul.Tensor, scaled, step.slope, before=clamp)
     if step.shift != 0:
-        scaled = call(program, aten.add.Tensor, scaled, step.shift, before=clamp)
+        scaled = insert_call(program, aten.add.Tensor, scaled, step.shift, before=clamp)
     bounds = (step.slope * low + step.shift, step.slope * high + step.shift)
-    return call(program, aten.hardtanh.default, scaled, *bounds, before=clamp)
+    return insert_call(program, aten.hardtanh.default, scaled, *bounds, before=clamp)

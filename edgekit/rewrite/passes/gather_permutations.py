@@ -13,7 +13,15 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from edgekit.rewrite.graph import SELECT, add_constant, aten, call, is_call, read_constant, replace
+from edgekit.rewrite.graph import (
+    SELECT,
+    add_constant,
+    aten,
+    insert_call,
+    is_call,
+    read_constant,
+    replace,
+)
 
 MOVEMENTS = (
     aten.view.default,
@@ -64,7 +72,7 @@ def _select(program: GraphModule, source: Node, channels: list[int], before: Nod
     if channels == list(range(_channels(source))):
         return source
     index = add_constant(program, f"{before.name}_channels", torch.tensor(channels), before)
-    return call(program, SELECT, source, 1, index, before=before)
+    return insert_call(program, SELECT, source, 1, index, before=before)
 
 
 def find_movements(program: GraphModule) -> Iterator[Node]:

@@ -9,7 +9,7 @@ from typing import cast
 
 from torch.fx import GraphModule, Node
 
-from edgekit.rewrite.graph import CONVOLUTION, SELECT, call, is_call, read_weight, shape
+from edgekit.rewrite.graph import CONVOLUTION, SELECT, insert_call, is_call, read_weight, shape
 
 COPIED_VALUE, COPIED_PIXEL = 16, 600
 """What copying costs in multiply-adds: for each value, and for each pixel besides."""
@@ -22,7 +22,7 @@ def repeat_convolutions(program: GraphModule) -> None:
             continue
         convolution = cast(Node, node.args[0])
         if len(convolution.users) > 1 and _is_cheap(program, convolution):
-            twin = call(program, convolution.target, *convolution.args, before=node)
+            twin = insert_call(program, convolution.target, *convolution.args, before=node)
             node.replace_input_with(convolution, twin)
 
 

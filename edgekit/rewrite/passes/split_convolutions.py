@@ -14,7 +14,7 @@ from edgekit.rewrite.graph import (
     CONVOLUTION,
     SELECT,
     aten,
-    call,
+    insert_call,
     is_call,
     read_bias,
     read_constant,
@@ -69,11 +69,11 @@ def _compute_part(program: GraphModule, chain: list[Node], part: Node) -> Node:
     """The same chain for the channels of `part` alone."""
     channels = read_constant(program, cast(Node, part.args[2]))
     whole, *others = chain
-    node = call(program, whole.target, *whole.args, before=part)
+    node = insert_call(program, whole.target, *whole.args, before=part)
     weight, bias = read_weight(program, whole)[channels], read_bias(program, whole)[channels]
     set_weight(program, node, weight)
     set_bias(program, node, bias)
     node.meta["val"] = node.meta["val"][:, : len(channels)]
     for other in others:
-        node = call(program, other.target, node, *other.args[1:], before=part)
+        node = insert_call(program, other.target, node, *other.args[1:], before=part)
     return node

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from edgekit.rewrite.passes.canonicalize import ALWAYS_REPLACED, REWRITERS, find_uncanonical
 from edgekit.rewrite.pipeline import FLOAT_PASSES, INTEGER_PASSES, Pass
 from tests.quantize.nets import calls
-from tests.rewrite.compare import ADD, CLAMP, CONV, MUL, RELU, SUB, Net, find, rewrite
+from tests.rewrite.compare import ADD, CLAMP, CONV, HARD_SWISH, MUL, RELU, SUB, Net, find, rewrite
 
-MEAN, HARD_SWISH = "aten.mean.dim", "aten.hardswish.default"
+MEAN = "aten.mean.dim"
 HARD_SIGMOID = [MUL, ADD, CLAMP]
 ALL = pytest.mark.parametrize("passes", [FLOAT_PASSES, INTEGER_PASSES], ids=["float", "integer"])
 

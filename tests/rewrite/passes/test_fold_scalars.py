@@ -13,19 +13,21 @@ from edgekit.rewrite.export import trace
 from edgekit.rewrite.passes.fold_scalars import Affine, find_scalars, read_affine
 from edgekit.rewrite.pipeline import FLOAT_PASSES, INTEGER_PASSES, Pass
 from tests.quantize.nets import calls, small_spec
-from tests.rewrite.compare import ADD, CLAMP, CONV, MUL, RELU, Net, find, rewrite
+from tests.rewrite.compare import (
+    ADD,
+    CLAMP,
+    CONV,
+    HARD_SWISH,
+    MUL,
+    RELU,
+    Net,
+    between_layers,
+    find,
+    rewrite,
+)
 
-RSUB, HARD_SWISH = "aten.rsub.Scalar", "aten.hardswish.default"
+RSUB = "aten.rsub.Scalar"
 ALL = pytest.mark.parametrize("passes", [FLOAT_PASSES, INTEGER_PASSES], ids=["float", "integer"])
-
-
-def around(function: Callable[[Tensor], Tensor]) -> Net:
-    """`function` between two convolutions, the second with a zero padding."""
-    return Net(
-        lambda net, x: net.second(function(net.first(x))),
-        first=nn.Conv2d(3, 6, 3, padding=1),
-        second=nn.Conv2d(6, 4, 3, padding=1),
-    )
 
 
 FOLDED: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
@@ -63,7 +65,7 @@ FOLDED: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
 @pytest.mark.parametrize("name", FOLDED)
 def test_numbers_move_into_weights(name: str) -> None:
     function, left = FOLDED[name]
-    program = rewrite(around(function), "fold scalars")
+    program = rewrite(between_layers(function), "fold scalars")
     assert calls(program) == [CONV, *left, CONV]
     assert not list(find_scalars(program))
 
@@ -71,7 +73,7 @@ def test_numbers_move_into_weights(name: str) -> None:
 @ALL
 @pytest.mark.parametrize("name", FOLDED)
 def test_the_function_is_kept_to_the_end(name: str, passes: tuple[Pass, ...]) -> None:
-    rewrite(around(FOLDED[name][0]), passes)
+    rewrite(between_layers(FOLDED[name][0]), passes)
 
 
 @ALL
@@ -88,7 +90,7 @@ def test_no_alpha_is_lost(passes: tuple[Pass, ...]) -> None:
 
 
 def test_a_number_stays_where_the_layer_has_another_reader() -> None:
-    program = rewrite(around(lambda y: torch.sigmoid(y * 2 + 1) * y), "fold scalars")
+    program = rewrite(between_layers(lambda y: torch.sigmoid(y * 2 + 1) * y), "fold scalars")
     assert calls(program) == [CONV, MUL, ADD, "aten.sigmoid.default", MUL, CONV]
 
 
@@ -97,18 +99,20 @@ def test_a_number_stays_where_the_clamp_has_another_reader() -> None:
         clamped = F.relu6(y)
         return (clamped * 2 - 1) * clamped
 
-    program = rewrite(around(function), "fold scalars")
+    program = rewrite(between_layers(function), "fold scalars")
     assert calls(program) == [CONV, CLAMP, MUL, "aten.sub.Tensor", MUL, CONV]
 
 
 def test_a_clamp_of_two_readers_of_one_layer() -> None:
     """Each clamp has one reader, their layer two."""
-    rewrite(around(lambda y: (F.relu6(y) * 2 + 1) * (F.hardsigmoid(y) - 0.5)), "fold scalars")
-    rewrite(around(lambda y: (F.relu6(y) * 2 + 1) * (F.hardsigmoid(y) - 0.5)), FLOAT_PASSES)
+    rewrite(
+        between_layers(lambda y: (F.relu6(y) * 2 + 1) * (F.hardsigmoid(y) - 0.5)), "fold scalars"
+    )
+    rewrite(between_layers(lambda y: (F.relu6(y) * 2 + 1) * (F.hardsigmoid(y) - 0.5)), FLOAT_PASSES)
 
 
 def test_the_bounds_move_along() -> None:
-    program = rewrite(around(lambda y: F.hardtanh(y, -1, 2) * 0.5 + 3), "fold scalars")
+    program = rewrite(between_layers(lambda y: F.hardtanh(y, -1, 2) * 0.5 + 3), "fold scalars")
     (clamp,) = find(program, torch.ops.aten.hardtanh.default)
     assert clamp.args[1:] == (2.5, 4.0)
 

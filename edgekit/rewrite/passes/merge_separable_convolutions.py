@@ -8,6 +8,7 @@ is added.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 import torch
@@ -18,7 +19,7 @@ from edgekit.rewrite.graph import (
     CONVOLUTION,
     add_constant,
     aten,
-    call,
+    insert_call,
     is_call,
     read_bias,
     read_weight,
@@ -42,15 +43,20 @@ class _Convolution(NamedTuple):
     groups: int
 
 
-def merge_separable(program: GraphModule) -> None:
-    """Merge every pair that `find_pair` finds."""
+def merge_separable_convolutions(program: GraphModule) -> None:
+    """Merge every pair of a k×1 and a 1×k convolution that can be merged."""
     for second in list(program.graph.nodes):
-        first = find_pair(program, second)
+        first = _find_first(program, second)
         if first is not None:
             _merge(program, first, second)
 
 
-def find_pair(program: GraphModule, second: Node) -> Node | None:
+def find_separable_pairs(program: GraphModule) -> Iterator[Node]:
+    """Find the second convolution of every pair that can be merged."""
+    return (node for node in program.graph.nodes if _find_first(program, node) is not None)
+
+
+def _find_first(program: GraphModule, second: Node) -> Node | None:
     """The convolution before `second` that it can be merged with.
 
     Each group of the second must read one channel of the first, their kernels lie across each
@@ -87,7 +93,7 @@ def _merge(program: GraphModule, first: Node, second: Node) -> None:
     multiplier = weight2.shape[0] // weight1.shape[0]
     weight = weight1.repeat_interleave(multiplier, dim=0) * weight2
     full, border = _bias(program, first, second)
-    merged = call(
+    merged = insert_call(
         program,
         CONVOLUTION,
         first.args[0],
@@ -104,7 +110,7 @@ def _merge(program: GraphModule, first: Node, second: Node) -> None:
     merged.meta["val"] = second.meta["val"]
     if border.abs().max() > 0:
         constant = add_constant(program, f"{second.name}_border", border, second)
-        merged = call(program, aten.add.Tensor, merged, constant, before=second)
+        merged = insert_call(program, aten.add.Tensor, merged, constant, before=second)
     replace(second, merged)
 
 

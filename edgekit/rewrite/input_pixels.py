@@ -10,7 +10,7 @@ from edgekit.rewrite.graph import (
     CONVOLUTION,
     add_constant,
     aten,
-    finish,
+    clean_up,
     is_call,
     read_bias,
     read_weight,
@@ -60,7 +60,7 @@ def take_pixels(
         planes.meta["val"] = fake
     for user in users:
         user.replace_input_with(placeholder, planes)
-    finish(program)
+    clean_up(program)
 
 
 def border_offset(program: GraphModule, normalization: Normalization) -> int:
