@@ -15,7 +15,7 @@ TORCH := torch==2.13.0
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test test-all demo tables wheel system-deps clean
+.PHONY: help setup test test-all demo tables docs docs-generate wheel system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,13 @@ demo: setup ## convert, evaluate, run and measure the built-in demo model
 
 tables: setup ## write the figures of benchmarks/results into the README and docs
 	$(BIN)/python benchmarks/fill_tables.py
+
+docs-generate: setup ## write docs/cli and docs/api from --help and the docstrings
+	$(BIN)/python docs/generate.py
+
+docs: setup ## build the documentation as a site into build/docs
+	$(BIN)/python -m sphinx -q -n -W --keep-going -c docs -d build/docs-cache . build/docs
+	@echo "site: build/docs/index.html"
 
 wheel: setup ## build the wheel into dist/
 	@$(BIN)/python -m build -qq --wheel --no-isolation --outdir dist

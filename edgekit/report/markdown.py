@@ -47,7 +47,7 @@ def render_lines(page: Outline, level: int = 1) -> Iterator[str]:
     for reason in page.reasons:
         yield f"- {escape(reason)}"
     if page.accuracy is not None:
-        yield from render_table(page.accuracy, level + 2)
+        yield from render_table(page.accuracy, level + 1)
     for section in page.sections:
         yield ""
         yield f"{mark}# {escape(section.title)}"

@@ -17,8 +17,11 @@ PAGES = sorted(
     path
     for folder in ("docs", "deploy", "calibration", ".")
     for path in (REPOSITORY / folder).glob("*.md" if folder == "." else "**/*.md")
-    if path.name != "CHANGELOG.md" and "report-example" not in path.parts
+    if path.name != "CHANGELOG.md"
+    and "report-example" not in path.parts
+    and "cli" not in path.parts
 )
+"""All but docs/cli, which is what the command line itself says."""
 _COMMAND = re.compile(r"(?:^|[\s`/(])edgekit ([a-z]+ .*)")
 
 
