@@ -99,13 +99,13 @@ def broker(folder: Path, *, dies_after_s: float | None = None) -> Iterator[str]:
 
 @contextmanager
 def watching(port: int, viewers: int, *, stalled: bool) -> Iterator[None]:
-    """Viewers of the page's picture and numbers, from when there is one; one that is `stalled` asks
+    """Viewers of the page's frames and numbers, from when there is one; one that is `stalled` asks
     and never reads."""
     script = WATCH + ("time.sleep(1000)" if stalled else READ)
     watchers = [
         subprocess.Popen([sys.executable, "-c", script, str(port), path])
         for _ in range(viewers)
-        for path in ("/picture", "/numbers")
+        for path in ("/frames", "/numbers")
     ]
     try:
         time.sleep(0.5)  # they are up, and wait for the page

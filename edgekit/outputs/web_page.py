@@ -1,12 +1,16 @@
-"""`--serve`: what the camera sees and how the board does, as a web page of its own.
+"""`--serve`: a web page that shows what the camera sees, the answers, and how the board is doing.
 
-The server runs in one thread. Viewers cost the loop a reference to its newest frame; pictures are
-encoded in the server, once for all viewers, and only while somebody looks.
+The loop writes its results into a `PageSink`; a server in one thread of its own sends them to the
+viewers as two event streams. `/frames` sends a classified frame in each event, its answer together
+with its picture, so that a viewer never sees the answer for one frame beside the picture of
+another. `/numbers` sends rates, times and states. Viewers cost the loop a reference to its newest
+frame; pictures are encoded in the server, once for all viewers, and only while somebody looks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import secrets
 import socket
 import threading
@@ -14,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -41,19 +45,30 @@ _POLICY = (
     " script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 UPDATE_S = 0.5
-"""How often a viewer hears of the numbers."""
-PICTURE_S = 0.1
-"""How often a viewer gets a picture at most."""
+"""Seconds between two events with numbers."""
+FRAME_S = 0.1
+"""Least seconds between two events with frames."""
 WIDTH = 640
-"""Pictures are made smaller to this width."""
+"""Wider pictures are scaled down to this width."""
 QUALITY = 75
 RECENT = 12
+"""The page lists this many changes of the answer."""
 START_S = 5.0
+UNSENT_BYTES = 16_384
+"""The kernel keeps at most so many bytes that it has not sent yet, so that a viewer on a slow
+connection sees fewer frames, not old ones."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+class FrameEvent(NamedTuple):
+    """A classified frame as an event of `/frames`; `number` counts the events that were encoded."""
+
+    number: int
+    encoded: bytes
+
+
 class PageSink:
-    """Keeps what the page shows. `watched` is set while somebody looks at the picture."""
+    """Stores what the page shows. `watched` is set while somebody looks at the picture."""
 
     def __init__(
         self,
@@ -74,11 +89,12 @@ class PageSink:
         self._state = SourceState("live", source, 0.0)
         self._sensors = Sensors()
         self._result: Result | None = None
-        self._jpeg: tuple[int, bytes] | None = None
+        self._event: FrameEvent | None = None
         self._numbers: tuple[float, dict[str, Any]] | None = None
         self._counted = (time.monotonic(), 0)
         """When the frames were counted last, and how many there were."""
         self._encoding = threading.Lock()
+        self._encoded: Result | None = None
         self._encoded_s = 0.0
 
     def write(self, result: Result) -> None:
@@ -141,17 +157,31 @@ class PageSink:
             "recent": list(self._recent),
         }
 
-    def picture(self) -> tuple[int, bytes] | None:
-        """A frame that is new, or was a tenth of a second ago, as JPEG and its number; encoded once
-        for all viewers."""
+    def frame_event(self) -> FrameEvent | None:
+        """The newest result with the picture of the same frame, or those of a tenth of a second
+        ago; encoded once for all viewers. None before the first result."""
         with self._encoding:
             result, now = self._result, time.monotonic()
-            if result is None or result.pixels is None:
-                return None
-            is_due = now - self._encoded_s >= 0.9 * PICTURE_S
-            if self._jpeg is None or (is_due and self._jpeg[0] != result.index):
-                self._jpeg, self._encoded_s = (result.index, encode_picture(result.pixels)), now
-            return self._jpeg
+            is_due = now - self._encoded_s >= 0.9 * FRAME_S
+            if result is not None and result is not self._encoded and is_due:
+                number = self._event.number + 1 if self._event else 0
+                self._event = FrameEvent(number, _encode_event(result))
+                self._encoded, self._encoded_s = result, now
+            return self._event
+
+
+def _encode_event(result: Result) -> bytes:
+    """`line` is the answer for a frame, `picture` a data URL of the same frame, null when it was
+    classified while nobody looked."""
+    picture: str | None = None
+    if result.pixels is not None:
+        jpeg = base64.b64encode(encode_picture(result.pixels))
+        picture = f"data:image/jpeg;base64,{jpeg.decode()}"
+    return _make_event({"line": make_line(result), "picture": picture})
+
+
+def _make_event(message: dict[str, Any]) -> bytes:
+    return b"data: " + msgspec.json.encode(message) + b"\n\n"
 
 
 def encode_picture(pixels: Pixels) -> bytes:
@@ -209,12 +239,15 @@ def serve_page(page: PageSink, metrics: Metrics | None, address: str, port: int)
 def _listen(address: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        return socket.create_server((address, port), family=family, backlog=100)
+        listener = socket.create_server((address, port), family=family, backlog=100)
     except OSError as error:
         raise OutputError(
             f"--serve {address}:{port} cannot be served ({error.strerror}): choose a port that is"
             " free, and an address of this machine"
         ) from error
+    # Connections inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+    return listener
 
 
 def _make_application(page: PageSink, metrics: Metrics | None, token: str | None) -> Any:
@@ -244,10 +277,8 @@ def _make_application(page: PageSink, metrics: Metrics | None, token: str | None
     def send_numbers(request: Request) -> Response:
         return StreamingResponse(_stream_numbers(page, request), media_type="text/event-stream")
 
-    def send_pictures(request: Request) -> Response:
-        return StreamingResponse(
-            _stream_pictures(page, request), media_type="multipart/x-mixed-replace; boundary=frame"
-        )
+    def send_frames(request: Request) -> Response:
+        return StreamingResponse(_stream_frames(page, request), media_type="text/event-stream")
 
     def send_metrics(request: Request) -> Response:
         if metrics is None:
@@ -260,7 +291,7 @@ def _make_application(page: PageSink, metrics: Metrics | None, token: str | None
     routes = {
         "/": show_page,
         "/numbers": send_numbers,
-        "/picture": send_pictures,
+        "/frames": send_frames,
         "/metrics": send_metrics,
     }
     return Starlette(routes=[Route(path, guarded(answer)) for path, answer in routes.items()])
@@ -277,21 +308,20 @@ def _is_allowed(request: Request, token: str | None) -> bool:
 
 async def _stream_numbers(page: PageSink, request: Request) -> AsyncIterator[bytes]:
     while not await request.is_disconnected():
-        yield b"data: " + msgspec.json.encode(page.numbers()) + b"\n\n"
+        yield _make_event(page.numbers())
         await asyncio.sleep(UPDATE_S)
 
 
-async def _stream_pictures(page: PageSink, request: Request) -> AsyncIterator[bytes]:
+async def _stream_frames(page: PageSink, request: Request) -> AsyncIterator[bytes]:
     page.add_viewer(1)
     try:
-        shown = -1
+        sent = -1
         while not await request.is_disconnected():
-            picture = await asyncio.to_thread(page.picture)
-            if picture is not None and picture[0] != shown:
-                shown, jpeg = picture
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-                yield head.encode() + jpeg + b"\r\n"
-            await asyncio.sleep(PICTURE_S)
+            event = await asyncio.to_thread(page.frame_event)
+            if event is not None and event.number != sent:
+                sent = event.number
+                yield event.encoded
+            await asyncio.sleep(FRAME_S)
     finally:
         page.add_viewer(-1)
 

@@ -131,6 +131,16 @@ class Page:
             mobile=view == "phone",
         )
 
+    def limit_network(self, bytes_per_s: int) -> None:
+        """Pretend that the network is as slow as that; -1 for as fast as it is."""
+        self.call(
+            "Network.emulateNetworkConditions",
+            offline=False,
+            latency=0 if bytes_per_s < 0 else 100,
+            downloadThroughput=bytes_per_s,
+            uploadThroughput=bytes_per_s,
+        )
+
     def evaluate(self, expression: str) -> Any:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         return answer["result"]["value"]
