@@ -39,6 +39,7 @@ from results import make_parser, save_result
 from tables import tabulate_deployment
 
 from edgekit.conversion.convert import limit_threads
+from edgekit.engines import tflite_graph
 from edgekit.engines.tflite_graph import list_operators, open_interpreter
 from edgekit.models import FAMILIES, find_family
 from edgekit.models.cost import count_family
@@ -173,11 +174,10 @@ def time_block(interpreter: Any, count: int, limit_ns: float) -> list[int]:
 
 def read_graph(interpreter: Any, size_bytes: int) -> Graph:
     operators = list_operators(interpreter, "XNNPACK")
-    details = interpreter._get_ops_details()
     return Graph(
         size_bytes=size_bytes,
         operators=dict(Counter(op.name for op in operators).most_common()),
-        partitions=sum(op["op_name"] == "DELEGATE" for op in details),
+        partitions=len(tflite_graph.read_graph(interpreter).delegates),
         outside=dict(Counter(op.name for op in operators if op.delegate is None).most_common()),
     )
 

@@ -39,8 +39,7 @@ from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.convert import convert, default_class_names
 from edgekit.conversion.float_reference import run_float
-from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
-from edgekit.engines.open_engine import is_onnx, open_engine
+from edgekit.engines.open_engine import open_reference_engine
 from edgekit.images import list_images, read_image
 from edgekit.metrics import ParityMeter
 from edgekit.models.layers import ConvBN
@@ -203,7 +202,7 @@ def measure_artifacts(network: Network, target: Target, methods: Sequence[str]) 
                 keep_reference=False,
             )
             model = open_bundle(conversion.bundle).model
-        engine = OnnxRuntimeEngine(model) if is_onnx(model) else open_engine(model)
+        engine = open_reference_engine(model)
         cells[method] = network.compare(
             lambda batch, run=engine.infer: np.stack(list(map(run, batch)))
         )

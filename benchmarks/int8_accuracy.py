@@ -50,13 +50,14 @@ from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.builder_check import check_with_builder
 from edgekit.conversion.float_reference import run_float
-from edgekit.engines.onnx_runtime import OnnxRuntimeEngine, import_onnx_runtime
-from edgekit.engines.open_engine import is_onnx, open_engine
+from edgekit.engines.onnx_runtime import import_onnx_runtime
+from edgekit.engines.open_engine import find_format, open_reference_engine
 from edgekit.engines.tflite_graph import open_interpreter
 from edgekit.errors import ConversionError, EdgekitError
 from edgekit.images import list_images, read_image, read_labels
 from edgekit.metrics import ParityMeter
 from edgekit.preprocess import preprocess
+from edgekit.progress import SILENT
 from edgekit.quantize.recipe import load_recipe
 from edgekit.spec import InputSpec
 
@@ -128,7 +129,7 @@ def measure_edgekit(case: Case, recipe: str, target: str, folder: Path) -> Row:
     except (EdgekitError, ToolError) as error:
         return row._replace(reason=str(error))
     model = open_bundle(bundle).model
-    engine = OnnxRuntimeEngine(model) if is_onnx(model) else open_engine(model)
+    engine = open_reference_engine(model)
     return complete(row._replace(duration_s=seconds), case, model, engine.infer)
 
 
@@ -143,7 +144,7 @@ def measure_other(case: Case, name: str, folder: Path, export_s: dict[str, float
     except ToolError as error:
         return row._replace(reason=str(error))
     model = artifact.read_bytes()
-    classify = open_onnx(model, case) if is_onnx(model) else open_tflite(model, case)
+    classify = OPENERS[find_format(model, name)](model, case)
     return complete(row._replace(duration_s=seconds + export_s[tool.source]), case, model, classify)
 
 
@@ -158,11 +159,11 @@ def complete(row: Row, case: Case, model: bytes, classify: Classify) -> Row:
     layers = None
     if row.symmetric:
         try:
-            built = check_with_builder(model, "int8", lambda text: None)
+            built = check_with_builder(model, "int8", SILENT)
             layers = built and built.precisions.get("int8", 0)
         except ConversionError:
             layers = 0
-    runtime = "ONNX Runtime" if is_onnx(model) else "LiteRT"
+    runtime = RUNTIMES[find_format(model, row.title)]
     return row._replace(runtime=runtime, int8_layers=layers, **case.compare(classify))
 
 
@@ -195,6 +196,10 @@ def open_tflite(model: bytes, case: Case) -> Classify:
         return (logits - zero_point) * np.float32(scale) if scale else logits
 
     return classify
+
+
+OPENERS = {"onnx": open_onnx, "tflite": open_tflite}
+RUNTIMES = {"onnx": "ONNX Runtime", "tflite": "LiteRT"}
 
 
 def export_float(case: Case, folder: Path) -> dict[str, float]:

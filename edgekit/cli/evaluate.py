@@ -162,7 +162,7 @@ def _steps(
         raise SettingsError(
             f"{bundle.path} has no float original to begin --steps with: name the --checkpoint"
         )
-    if not engine.description.runtime.startswith("tensorrt"):
+    if engine.description.build_s is None:
         return steps | {"artifact": engine.infer}
     return steps | _artifact(bundle) | {"engine": engine.infer}
 

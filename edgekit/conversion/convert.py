@@ -30,8 +30,7 @@ from edgekit.conversion.mixed_precision import Budget, MixedPrecision
 from edgekit.conversion.request import Request
 from edgekit.conversion.speedup import Acceleration, find_acceleration
 from edgekit.engines.base import Engine, EngineDescription
-from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
-from edgekit.engines.open_engine import is_onnx, open_engine
+from edgekit.engines.open_engine import open_engine, open_reference_engine
 from edgekit.engines.timing import Latency, compare_latency
 from edgekit.errors import ConversionError
 from edgekit.evaluation.accuracy import Validation
@@ -128,7 +127,7 @@ def convert(
 
         artifact = make_jetson_artifact(request, half_between=half_between)
     progress.step(f"comparing with the float original on {len(images.held_out)} other images")
-    engine = _open_reference_runtime(artifact.model, str(output))
+    engine = open_reference_engine(artifact.model, name=str(output))
     parity = measure_parity(checkpoint, engine, held_out)
     acceleration, latency, builder_check = None, None, None
     if target == "pi":
@@ -197,13 +196,6 @@ def convert(
     )
 
 
-def _open_reference_runtime(model: bytes, name: str) -> Engine:
-    """The runtime that parity is measured with: the Pi's own, for a Jetson ONNX Runtime."""
-    if is_onnx(model):
-        return OnnxRuntimeEngine(model, name=name, note=None)
-    return open_engine(model, name=name)
-
-
 def _make_budget(
     checkpoint: Checkpoint,
     max_drop: float,
@@ -217,7 +209,7 @@ def _make_budget(
     example = preprocess(read_image(compared[0].path), spec)
 
     def open_model(model: bytes) -> Engine:
-        return _open_reference_runtime(model, "a candidate")
+        return open_reference_engine(model, name="a candidate")
 
     def slowdown(model: bytes, other: bytes) -> float | None:
         if target != "pi":

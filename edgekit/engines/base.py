@@ -1,21 +1,27 @@
-"""What every inference runtime looks like to the rest of edgekit."""
+"""The interface of an inference engine: one loaded classifier on one runtime.
+
+In: `(H, W, 3) uint8` RGB pixels of the model's input size. Out: `(classes,) float32` scores.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from edgekit.arrays import Pixels, Scores
 from edgekit.errors import ImageError
-from edgekit.spec import Record
+from edgekit.spec import Count, NotNegative, PositiveCount, Record
 
 Kernels = Literal["default", "reference"]
+ModelFormat = Literal["tflite", "onnx"]
+GPU_RUNTIMES = frozenset({"tensorrt", "tensorrt-rtx"})
+"""The runtimes whose delegate is an NVIDIA GPU."""
 
 
 class EngineDescription(Record, frozen=True, kw_only=True):
-    """What runs the model, and what it could not speed up.
+    """Which runtime runs the model, and which operators it could not speed up.
 
     `delegate` names the accelerator that runs `delegated_partitions` parts of the graph;
     `operators_outside` counts the operators left to the runtime's own kernels. `note` is what a
@@ -25,12 +31,24 @@ class EngineDescription(Record, frozen=True, kw_only=True):
 
     runtime: str
     version: str
-    threads: int
+    threads: PositiveCount
     delegate: str | None
-    delegated_partitions: int
-    operators_outside: dict[str, int]
+    delegated_partitions: Count
+    operators_outside: dict[str, Count]
     note: str | None = None
-    build_s: float | None = None
+    build_s: NotNegative | None = None
+
+    @property
+    def gpu(self) -> str | None:
+        """The NVIDIA GPU that runs the model; None where none does."""
+        return self.delegate if self.runtime in GPU_RUNTIMES else None
+
+
+class LayerProfile(NamedTuple):
+    """The times of each layer in ms, run after run, by the layer's name; and how many runs."""
+
+    layers: list[tuple[str, list[float]]]
+    runs: int
 
 
 class Engine(ABC):
@@ -40,6 +58,10 @@ class Engine(ABC):
     """
 
     description: EngineDescription
+    model_format: ModelFormat
+    is_stand_in: bool = False
+    """Whether it replaces the runtime of the board that the model is for, so that its times do not
+    apply there."""
     input_height: int
     input_width: int
     classes: int
@@ -49,7 +71,7 @@ class Engine(ABC):
     output_quantum: float
     """The step between neighbouring output values; 0 for a float output."""
     tolerance: float = 1e-3
-    """What float logits may differ by from those of the conversion, as a share of the largest."""
+    """How far float logits may differ from those of the conversion, as a share of the largest."""
 
     def infer(self, pixels: Pixels) -> Scores:
         """Run the network on `(input_height, input_width, 3) uint8` RGB pixels.
@@ -69,6 +91,10 @@ class Engine(ABC):
     def _infer(self, pixels: Pixels) -> Scores:
         """Run the network on pixels that have been checked."""
 
+    def profile_layers(self, seconds: float) -> LayerProfile | None:
+        """Time each layer for about `seconds`; None where the runtime has no profiler for that."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
-        """Give back what the runtime holds."""
+        """Free what the runtime holds."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edgekit.arrays import Pixels, Scores
 from edgekit.engines.base import Engine, EngineDescription, Kernels
+from edgekit.engines.tflite_graph import Graph, read_graph
 from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
 from edgekit.spec import Normalization
 
@@ -68,6 +69,8 @@ def _hide_notices() -> Iterator[None]:
 class LiteRTEngine(Engine):
     """A TFLite classifier with one image input (uint8, int8 or float32) and one score output."""
 
+    model_format = "tflite"
+
     def __init__(
         self,
         model: bytes,
@@ -98,18 +101,15 @@ class LiteRTEngine(Engine):
             ) from error
         self._read_tensors(name)
         self._write: Any = self._writer(normalization)
-        # The delegate's operators stand behind those that they replace.
-        operators = self._interpreter._get_ops_details()
-        delegates = [op for op in operators if op["op_name"] == "DELEGATE"]
-        names = [op["op_name"] for op in operators if op["op_name"] != "DELEGATE"]
-        self.output_is_probability = _ends_in_softmax(names)
+        graph = read_graph(self._interpreter)
+        self.output_is_probability = _ends_in_softmax([op.name for op in graph.operators])
         self.description = EngineDescription(
             runtime=package,
             version=_read_version(package),
             threads=threads,
-            delegate="XNNPACK" if delegates else None,
-            delegated_partitions=len(delegates),
-            operators_outside=_outside(operators, self._output),
+            delegate="XNNPACK" if graph.delegates else None,
+            delegated_partitions=len(graph.delegates),
+            operators_outside=_count_names(graph),
         )
 
     def _read_tensors(self, name: str) -> None:
@@ -189,19 +189,7 @@ def _ends_in_softmax(operators: list[str]) -> bool:
     return last in ("SOFTMAX", "LOGISTIC")
 
 
-def _outside(operators: list[dict[str, Any]], output: int) -> dict[str, int]:
-    """Count the operators that no delegate took.
-
-    After delegation the runtime lists the delegate nodes behind the original ones. Walking back
-    from the graph's output, an original operator still runs when its result is needed and no
-    delegate makes it.
-    """
-    delegates = [op for op in operators if op["op_name"] == "DELEGATE"]
-    made = {int(tensor) for op in delegates for tensor in op["outputs"]}
-    needed = {int(tensor) for op in delegates for tensor in op["inputs"]} | {output}
-    outside: Counter[str] = Counter()
-    for op in reversed([op for op in operators if op["op_name"] != "DELEGATE"]):
-        if {int(tensor) for tensor in op["outputs"]} & needed - made:
-            outside[op["op_name"]] += 1
-            needed |= {int(tensor) for tensor in op["inputs"]}
-    return dict(outside)
+def _count_names(graph: Graph) -> dict[str, int]:
+    """How many operators of each name run on the runtime's own kernels, last ones first."""
+    own = sorted(graph.find_undelegated(), reverse=True)
+    return dict(Counter(graph.operators[index].name for index in own))

@@ -39,6 +39,9 @@ class OnnxRuntimeEngine(Engine):
     description: why this runtime and no other.
     """
 
+    model_format = "onnx"
+    is_stand_in = True
+
     def __init__(
         self,
         model: bytes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from edgekit.engines.base import Engine, Kernels
+from edgekit.engines.base import Engine, Kernels, ModelFormat
 from edgekit.errors import MissingPackageError, ModelFileError
 from edgekit.spec import Normalization, Precision
 
@@ -33,17 +33,12 @@ def open_engine(
     may compute in, and `say` hears what building takes. Raises ModelFileError when `model` is none
     of the known formats.
     """
-    if model[4:8] == b"TFL3":
-        from edgekit.engines.litert import LiteRTEngine
-
-        return LiteRTEngine(
-            model, threads=threads, kernels=kernels, normalization=normalization, name=name
-        )
-    if is_onnx(model):
+    if find_format(model, name) == "onnx":
         return _open_onnx(model, threads, kernels, name, precision, say=say)
-    raise ModelFileError(
-        f"{name} begins with {model[:8]!r}, so it is no TFLite or ONNX model:"
-        " expected a .tflite file or a bundle"
+    from edgekit.engines.litert import LiteRTEngine
+
+    return LiteRTEngine(
+        model, threads=threads, kernels=kernels, normalization=normalization, name=name
     )
 
 
@@ -56,7 +51,7 @@ def open_bundle_engine(
 ) -> Engine:
     """Load a bundle's artifact. Of a `best` bundle on a GPU, the precision that wins there."""
     name = str(bundle.path)
-    if not is_onnx(bundle.model):
+    if find_format(bundle.model, name) != "onnx":
         return open_engine(bundle.model, threads=threads, kernels=kernels, name=name)
     return _open_onnx(
         bundle.model,
@@ -70,9 +65,29 @@ def open_bundle_engine(
     )
 
 
-def is_onnx(model: bytes) -> bool:
-    """Whether `model` begins like an ONNX file: field 1, the format's version, as a varint."""
-    return model[:1] == b"\x08" and len(model) > 2 and 3 <= model[1] <= 32
+def open_reference_engine(model: bytes, *, name: str = "model") -> Engine:
+    """Load a model file for comparisons, one thread: ONNX runs on ONNX Runtime even beside a GPU.
+
+    Raises ModelFileError when `model` is in none of the known formats.
+    """
+    if find_format(model, name) != "onnx":
+        return open_engine(model, name=name)
+    from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
+
+    return OnnxRuntimeEngine(model, name=name)
+
+
+def find_format(model: bytes, name: str) -> ModelFormat:
+    """The format of a model file by its first bytes. Raises ModelFileError for any other file."""
+    if model[4:8] == b"TFL3":
+        return "tflite"
+    # Field 1 of an ONNX file is the version of the format, as a varint.
+    if model[:1] == b"\x08" and len(model) > 2 and 3 <= model[1] <= 32:
+        return "onnx"
+    raise ModelFileError(
+        f"{name} begins with {model[:8]!r}, so it is not a TFLite or ONNX model:"
+        " expected a .tflite file or a bundle"
+    )
 
 
 def _open_onnx(

@@ -1,17 +1,22 @@
-"""A TFLite graph as its runtime tells it: operators, their multiply-adds, and who runs each."""
+"""The operators of a TFLite graph, their multiply-adds, and whether a delegate runs each.
+
+In: an allocated interpreter, or a model file. Out: records, in the order of the graph.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgekit.engines.base import EngineDescription
 from edgekit.spec import Record
 
 COMPUTING = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """The operators whose multiply-adds are counted."""
+DELEGATE = "DELEGATE"
+"""The name of a partition that a delegate runs."""
 
 
 class Operator(Record, frozen=True, kw_only=True):
@@ -32,49 +37,82 @@ def open_interpreter(runtime: str, model: bytes, threads: int = 1) -> Any:
     return interpreter
 
 
+class Node(NamedTuple):
+    """An operator of an allocated graph, and the indices of its tensors."""
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+class Graph(NamedTuple):
+    """The model's own operators in their order, and the partitions that delegates run."""
+
+    operators: tuple[Node, ...]
+    delegates: tuple[Node, ...]
+    outputs: frozenset[int]
+    """The graph's output tensors."""
+
+    def find_undelegated(self) -> set[int]:
+        """The operators, by index, that the runtime's own kernels still run.
+
+        Walking back from the graph's outputs, an operator still runs when its result is needed and
+        no delegate makes it.
+        """
+        made = {tensor for node in self.delegates for tensor in node.outputs}
+        needed = {tensor for node in self.delegates for tensor in node.inputs} | self.outputs
+        kept = set()
+        for index in range(len(self.operators) - 1, -1, -1):
+            if {*self.operators[index].outputs} & needed - made:
+                kept.add(index)
+                needed |= {*self.operators[index].inputs}
+        return kept
+
+
+def read_graph(interpreter: Any) -> Graph:
+    """Read the graph of an allocated interpreter.
+
+    TFLite has no public way to list it; `_get_ops_details` has been the same since TensorFlow 2.5.
+    After delegation the delegates' nodes follow the operators that they replace.
+    """
+    nodes = [
+        Node(str(op["op_name"]), tuple(map(int, op["inputs"])), tuple(map(int, op["outputs"])))
+        for op in interpreter._get_ops_details()
+    ]
+    return Graph(
+        operators=tuple(node for node in nodes if node.name != DELEGATE),
+        delegates=tuple(node for node in nodes if node.name == DELEGATE),
+        outputs=frozenset(int(tensor["index"]) for tensor in interpreter.get_output_details()),
+    )
+
+
 def list_operators(interpreter: Any, delegate: str | None) -> list[Operator]:
-    """The operators of the graph that `interpreter` has allocated."""
-    details = interpreter._get_ops_details()
-    own = [op for op in details if op["op_name"] != "DELEGATE"]
-    made = [op for op in details if op["op_name"] == "DELEGATE"]
-    outputs = {int(tensor["index"]) for tensor in interpreter.get_output_details()}
-    kept = _find_kept(own, made, outputs)
+    """The operators of the graph that `interpreter` has allocated, `delegate` being its delegate's
+    name."""
+    graph = read_graph(interpreter)
+    kept = graph.find_undelegated()
     shapes = {
         int(tensor["index"]): tuple(int(side) for side in tensor["shape"])
         for tensor in interpreter.get_tensor_details()
     }
     return [
         Operator(
-            name=op["op_name"],
-            output=shapes.get(int(op["outputs"][0]), ()),
-            multiply_adds=_count_multiply_adds(op, shapes),
+            name=node.name,
+            output=shapes.get(node.outputs[0], ()),
+            multiply_adds=_count_multiply_adds(node, shapes),
             delegate=None if index in kept else delegate,
         )
-        for index, op in enumerate(own)
+        for index, node in enumerate(graph.operators)
     ]
 
 
-def _find_kept(
-    own: Sequence[Mapping[str, Any]], delegates: Sequence[Mapping[str, Any]], outputs: set[int]
-) -> set[int]:
-    """Which operators still run by themselves: their result is needed and no delegate makes it."""
-    made = {int(tensor) for op in delegates for tensor in op["outputs"]}
-    needed = {int(tensor) for op in delegates for tensor in op["inputs"]} | outputs
-    kept = set()
-    for index in range(len(own) - 1, -1, -1):
-        if {int(tensor) for tensor in own[index]["outputs"]} & needed - made:
-            kept.add(index)
-            needed |= {int(tensor) for tensor in own[index]["inputs"]}
-    return kept
-
-
-def _count_multiply_adds(op: Mapping[str, Any], shapes: Mapping[int, tuple[int, ...]]) -> int:
+def _count_multiply_adds(node: Node, shapes: Mapping[int, tuple[int, ...]]) -> int:
     """Output values × weights that each takes (TFLite's layouts of weights, schema.fbs)."""
-    if op["op_name"] not in COMPUTING:
+    if node.name not in COMPUTING:
         return 0
-    output = prod(shapes.get(int(op["outputs"][0]), (0,)))
-    weights = shapes.get(int(op["inputs"][1]), (0,))
-    if op["op_name"] == "DEPTHWISE_CONV_2D":  # (1, height, width, channels)
+    output = prod(shapes.get(node.outputs[0], (0,)))
+    weights = shapes.get(node.inputs[1], (0,))
+    if node.name == "DEPTHWISE_CONV_2D":  # (1, height, width, channels)
         return output * prod(weights[1:3])
     return output * prod(weights[1:])  # (outputs, …): all but the first are summed over
 

@@ -1,18 +1,24 @@
-"""Latencies of two engines, taken in turn so that both see the same machine."""
+"""Times runs in turn, so that all of them see the same machine.
+
+In: calls to time, such as the inferences of two engines. Out: how long each call took in each
+round, or the medians of an artifact and its float original.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from edgekit.arrays import Pixels
 from edgekit.engines.base import Engine
 from edgekit.spec import Record
 
 LEAST_ROUNDS = 15
-
-
 SECONDS = 0.4
 """How long the two engines are timed."""
 
@@ -26,23 +32,59 @@ class Latency(Record, frozen=True, kw_only=True):
 
     @property
     def speedup(self) -> float:
-        """How many times faster than the float original; below 1 it is slower."""
+        """How many times faster than the float original the artifact is; below 1 it is slower."""
         return self.float_ms / self.artifact_ms
 
 
+def time_in_turn(
+    runs: Sequence[Callable[[], object]],
+    *,
+    seconds: float,
+    least_rounds: int,
+    most_rounds: int | None = None,
+) -> npt.NDArray[np.int64]:
+    """Call all of `runs` one after the other, round after round.
+
+    Args:
+        runs: What is timed. The first rounds warm it up; the caller leaves them out.
+        seconds: No round begins later than this after the start, but for `least_rounds`.
+        least_rounds: So many rounds are run however long they take.
+        most_rounds: No more rounds are run, even in time; None for no limit.
+
+    Returns:
+        The laps in ns, `(rounds, runs) int64`, in the order of the calls.
+    """
+    clock = time.perf_counter_ns
+    end_ns = clock() + round(seconds * 1e9)
+    laps: list[list[int]] = []
+    while (len(laps) < least_rounds or clock() < end_ns) and len(laps) != most_rounds:
+        marks = [clock()]
+        for run in runs:
+            run()
+            marks.append(clock())
+        laps.append([end - start for start, end in pairwise(marks)])
+    return np.array(laps, np.int64)
+
+
 def compare_latency(artifact: Engine, original: Engine, pixels: Pixels) -> Latency:
-    """Time both on `(H, W, 3) uint8` pixels, in turn, so that both see the same machine."""
-    end_ns = time.perf_counter_ns() + round(SECONDS * 1e9)
-    laps: list[tuple[int, int]] = []
-    while len(laps) <= LEAST_ROUNDS or time.perf_counter_ns() < end_ns:
-        marks = [time.perf_counter_ns()]
-        for engine in (artifact, original):
-            engine.infer(pixels)
-            marks.append(time.perf_counter_ns())
-        laps.append((marks[1] - marks[0], marks[2] - marks[1]))
-    medians = np.median(laps[1:], axis=0) / 1e6  # the first lap warms up
+    """Time two engines in turn on the same image.
+
+    Args:
+        artifact: The engine of the converted model.
+        original: The engine of its float original.
+        pixels: `(H, W, 3) uint8` RGB, of the size of the models' input.
+
+    Returns:
+        The medians of both, without the first round, which warms up.
+    """
+    laps = time_in_turn(
+        [partial(engine.infer, pixels) for engine in (artifact, original)],
+        seconds=SECONDS,
+        least_rounds=1 + LEAST_ROUNDS,
+    )
+    artifact_ms, float_ms = np.median(laps[1:], axis=0) / 1e6
     return Latency(
-        artifact_ms=round(float(medians[0]), 4),
-        float_ms=round(float(medians[1]), 4),
+        artifact_ms=round(float(artifact_ms), 4),
+        float_ms=round(float(float_ms), 4),
         rounds=len(laps) - 1,
     )

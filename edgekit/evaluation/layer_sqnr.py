@@ -16,15 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.arrays import Pixels
+from edgekit.engines.base import ModelFormat
 from edgekit.engines.litert import import_runtime
 from edgekit.engines.onnx_runtime import FATAL_ONLY, import_onnx_runtime
-from edgekit.engines.open_engine import is_onnx
+from edgekit.engines.open_engine import find_format
+from edgekit.engines.tflite_graph import COMPUTING, read_graph
 from edgekit.errors import MissingPackageError, SettingsError
 from edgekit.metrics import sqnr_db
 from edgekit.spec import Record
 
 ONNX_LAYERS = ("Conv", "Gemm", "MatMul")
-LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 Values = npt.NDArray[np.float64]
 
@@ -44,15 +45,14 @@ def compare_layers(model: bytes, reference: bytes, images: Iterable[Pixels]) -> 
     Both are TFLite or both ONNX. Raises SettingsError when the two do not have the same layers,
     MissingPackageError without what looks into them.
     """
-    shifted = is_onnx(model)
-    tap = _TappedOnnx if shifted else _Tapped
+    tap = _TAPS[find_format(model, "the artifact")]
     artifact, original = tap(model), tap(reference)
     if artifact.operators != original.operators:
         raise SettingsError(
             f"the artifact has {len(artifact.operators)} layers and its float original"
             f" {len(original.operators)}, or in another order: --layers cannot pair them"
         )
-    sums = [_ChannelSums(shifted=shifted) for _ in artifact.operators]
+    sums = [_ChannelSums(shifted=tap.shifted) for _ in artifact.operators]
     for pixels in images:
         for total, quantized, exact in zip(
             sums, artifact.outputs(pixels), original.outputs(pixels), strict=True
@@ -64,8 +64,10 @@ def compare_layers(model: bytes, reference: bytes, images: Iterable[Pixels]) -> 
     ]
 
 
-class _Tapped:
-    """An interpreter that keeps every tensor: no delegate, so that there is something to read."""
+class _TappedTflite:
+    """An interpreter that keeps every tensor; it has no delegate, which would keep none."""
+
+    shifted = False
 
     def __init__(self, model: bytes) -> None:
         runtime, _ = import_runtime()
@@ -76,9 +78,9 @@ class _Tapped:
         )
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
-        layers = [op for op in self._interpreter._get_ops_details() if op["op_name"] in LAYERS]
-        self.operators = [str(op["op_name"]) for op in layers]
-        self._outputs = [int(op["outputs"][0]) for op in layers]
+        layers = [op for op in read_graph(self._interpreter).operators if op.name in COMPUTING]
+        self.operators = [op.name for op in layers]
+        self._outputs = [op.outputs[0] for op in layers]
         details = {int(tensor["index"]): tensor for tensor in self._tensors()}
         self._encodings = [details[index]["quantization"] for index in self._outputs]
 
@@ -99,7 +101,9 @@ class _Tapped:
 
 
 class _TappedOnnx:
-    """An ONNX session that gives every layer's output, node by node as the graph stands."""
+    """An ONNX session that returns every layer's output, node by node as the graph is written."""
+
+    shifted = True
 
     def __init__(self, model: bytes) -> None:
         try:
@@ -133,6 +137,12 @@ class _TappedOnnx:
             np.moveaxis(np.asarray(value, np.float64), 1, -1) if value.ndim == 4 else value
             for value in values
         ]
+
+
+_TAPS: dict[ModelFormat, type[_TappedTflite | _TappedOnnx]] = {
+    "tflite": _TappedTflite,
+    "onnx": _TappedOnnx,
+}
 
 
 class _ChannelSums:

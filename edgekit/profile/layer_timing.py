@@ -8,20 +8,20 @@ that calls would make up most of its time.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from edgekit.engines.tflite_graph import Operator, open_interpreter
+from edgekit.engines.timing import time_in_turn
 from edgekit.profile.record import MOST_SURPLUS, LayerTime, LayerTimes
 from edgekit.profile.tflite_slicing import ModelCutter, Piece
 
 if TYPE_CHECKING:
     from edgekit.engines.base import EngineDescription
 
-_TRIAL_NS = 100_000_000
+_TRIAL_S = 0.1
 _TRIAL_ROUNDS = 3
 _LEAST_ROUNDS = 5
 _FEWEST_PIECES = 4
@@ -63,33 +63,20 @@ def time_layers(
             runs.append(interpreter.invoke)
         return pieces, runs
 
-    def try_out(runs: Sequence[Callable[[], None]]) -> _Laps:
-        end_ns = time.perf_counter_ns() + _TRIAL_NS
-        return _time_rounds(whole.invoke, runs, end_ns, _TRIAL_ROUNDS)
-
     pieces, runs = prepare(cutter.find_cuts())
-    trial = try_out(runs)
+    trial = _time_rounds(whole.invoke, runs, _TRIAL_S, _TRIAL_ROUNDS)
     while trial.surplus > 0.8 * MOST_SURPLUS and len(pieces) > _FEWEST_PIECES:
         fewer = int(0.6 * MOST_SURPLUS / trial.surplus * len(pieces))
         pieces, runs = prepare(cutter.find_cuts(min(len(pieces) - 1, max(_FEWEST_PIECES, fewer))))
-        trial = try_out(runs)
-    end_ns = time.perf_counter_ns() + round(seconds * 1e9)
-    laps = _time_rounds(whole.invoke, runs, end_ns, _LEAST_ROUNDS)
+        trial = _time_rounds(whole.invoke, runs, _TRIAL_S, _TRIAL_ROUNDS)
+    laps = _time_rounds(whole.invoke, runs, seconds, _LEAST_ROUNDS)
     return _conclude(operators, pieces, laps)
 
 
 def _time_rounds(
-    whole: Callable[[], None], runs: Sequence[Callable[[], None]], end_ns: int, least: int
+    whole: Callable[[], None], runs: Sequence[Callable[[], None]], seconds: float, least: int
 ) -> _Laps:
-    clock = time.perf_counter_ns
-    steps = [whole, *runs]
-    laps: list[list[int]] = []
-    while len(laps) < least or clock() < end_ns:
-        marks = [clock()]
-        for step in steps:
-            step()
-            marks.append(clock())
-        laps.append(np.diff(marks).tolist())
+    laps = time_in_turn([whole, *runs], seconds=seconds, least_rounds=least)
     counted = laps[max(1, len(laps) // 10) :]  # the first ones warm up
     medians = np.median(counted, axis=0).tolist()
     return _Laps(medians[0], medians[1:], len(counted))

@@ -17,6 +17,7 @@ import msgspec
 from edgekit.board.conditions import CpuShare, Snapshot
 from edgekit.board.machine import Device, Timer
 from edgekit.board.power import RailPower
+from edgekit.engines.base import EngineDescription
 from edgekit.errors import ReportError
 from edgekit.profile.statistics import Distribution, Interval
 from edgekit.runtime.stage_clock import StageSummary
@@ -49,23 +50,6 @@ class MeasuredModel(Record, frozen=True, kw_only=True):
     family: str | None = None
     precision: str | None = None
     multiply_adds: Count | None = None
-
-
-class MeasuredEngine(Record, frozen=True, kw_only=True):
-    """What ran it, and the operators that no delegate took. `build_s`: TensorRT's build."""
-
-    runtime: str
-    version: str
-    threads: PositiveCount
-    delegate: str | None
-    delegated_partitions: Count
-    operators_outside: dict[str, Count]
-    build_s: NotNegative | None = None
-
-    @property
-    def gpu(self) -> str | None:
-        """The NVIDIA GPU that ran the model, where one did."""
-        return self.delegate if self.runtime.startswith("tensorrt") else None
 
 
 class GraphCost(Record, frozen=True, kw_only=True):
@@ -132,7 +116,7 @@ class Result(Record, frozen=True, kw_only=True):
     """
 
     model: MeasuredModel
-    engine: MeasuredEngine
+    engine: EngineDescription
     warmup: WarmUp
     model_ms: Distribution
     model_drift: RelativeChange

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from edgekit.engines.base import LayerProfile
 from edgekit.profile.record import LayerTime, LayerTimes
 
 METHOD = (
@@ -14,8 +13,8 @@ METHOD = (
 )
 
 
-def summarize(layers: Sequence[tuple[str, Sequence[float]]], runs: int) -> LayerTimes:
-    """`(name, times in ms)` of each layer over `runs` runs; the first run warms up."""
+def summarize(profile: LayerProfile) -> LayerTimes:
+    """Compute the median time of each layer; the first run warms up and is left out."""
     parts = tuple(
         LayerTime(
             name=f"{index} {name}",
@@ -24,11 +23,11 @@ def summarize(layers: Sequence[tuple[str, Sequence[float]]], runs: int) -> Layer
             delegated_multiply_adds=None,
             p50_ms=round(float(np.median(times[1:] or times)), 6),
         )
-        for index, (name, times) in enumerate(layers)
+        for index, (name, times) in enumerate(profile.layers)
     )
     return LayerTimes(
         method=METHOD,
-        rounds=max(1, runs - 1),
+        rounds=max(1, profile.runs - 1),
         whole_ms=round(sum(part.p50_ms for part in parts), 6),
         surplus=0.0,
         parts=parts,

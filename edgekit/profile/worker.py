@@ -12,13 +12,12 @@ import time
 from pathlib import Path
 
 import cv2
-import msgspec
 import numpy as np
 
 from edgekit.arrays import Pixels
 from edgekit.board.process_usage import Usage, read_peak_bytes, read_usage
 from edgekit.engines.base import Engine
-from edgekit.engines.open_engine import is_onnx, open_engine
+from edgekit.engines.open_engine import open_engine
 from edgekit.engines.tflite_graph import read_operators
 from edgekit.errors import EdgekitError, ModelFileError
 from edgekit.evaluation.accuracy import evaluate
@@ -26,7 +25,8 @@ from edgekit.images import find_labelled_images
 from edgekit.outputs.console import JsonLines
 from edgekit.preprocess import preprocess
 from edgekit.profile.layer_timing import time_layers
-from edgekit.profile.record import GraphCost, MeasuredEngine, WarmUp
+from edgekit.profile.record import GraphCost, WarmUp
+from edgekit.profile.tensorrt_layers import summarize
 from edgekit.profile.worker_input import RepeatedSource, open_classifier
 from edgekit.profile.worker_protocol import (
     Evaluate,
@@ -117,7 +117,7 @@ class Worker:
             model=facts,
             source=str(self._source),
             class_names=tuple(self._classifier.class_names),
-            engine=msgspec.convert(msgspec.to_builtins(description), type=MeasuredEngine),
+            engine=description,
             packages={
                 description.runtime: description.version,
                 "numpy": np.__version__,
@@ -177,9 +177,16 @@ class Worker:
         return {stage: [lap[i] for lap in times] for i, stage in enumerate(LOOP_STAGES)}
 
     def _time_layers(self, seconds: float) -> Layered:
-        if is_onnx(self._model):
-            return time_onnx_layers(self._classifier.engine, seconds)
-        description = self._classifier.engine.description
+        engine = self._classifier.engine
+        description = engine.description
+        if engine.is_stand_in:
+            runtime = description.runtime
+            return Layered(
+                unknown=f"{runtime} stands in for a Jetson here, its layers tell nothing"
+            )
+        profile = engine.profile_layers(seconds)
+        if profile is not None:
+            return Layered(layers=summarize(profile))
         operators = read_operators(self._model, description)
         graph = GraphCost(
             multiply_adds=sum(op.multiply_adds for op in operators),
@@ -201,18 +208,6 @@ class Worker:
         infer = open_engine(reference).infer if reference else None
         result = evaluate(self._classifier.engine, images, self._classifier.input_spec, infer)
         return Evaluated(accuracy=result)
-
-
-def time_onnx_layers(engine: Engine, seconds: float) -> Layered:
-    """By TensorRT's own profiler; ONNX Runtime is a stand-in whose layers tell nothing."""
-    if not engine.description.runtime.startswith("tensorrt"):
-        runtime = engine.description.runtime
-        return Layered(unknown=f"{runtime} stands in for a Jetson here, its layers tell nothing")
-    from edgekit.engines.tensorrt.engine import TensorRTEngine
-    from edgekit.profile.tensorrt_layers import summarize
-
-    assert isinstance(engine, TensorRTEngine)
-    return Layered(layers=summarize(*engine.time_layers(seconds)))
 
 
 def time_runs(engine: Engine, pixels: Pixels, span_ns: int, least: int) -> list[int]:

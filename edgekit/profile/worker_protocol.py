@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from edgekit.board.process_usage import Usage, read_usage
+from edgekit.engines.base import EngineDescription
 from edgekit.profile.record import (
     GraphCost,
     LayerTimes,
-    MeasuredEngine,
     MeasuredModel,
     WarmUp,
 )
@@ -73,7 +73,7 @@ class Loaded(Record, frozen=True, kw_only=True, tag="loaded"):
     in class order."""
 
     model: MeasuredModel
-    engine: MeasuredEngine
+    engine: EngineDescription
     source: str
     class_names: tuple[str, ...]
     packages: dict[str, str]

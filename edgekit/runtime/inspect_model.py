@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.bundle import Bundle
-from edgekit.engines.open_engine import is_onnx, open_engine
+from edgekit.engines.open_engine import open_engine
 from edgekit.runtime.load_model import ModelFile, read_model_file
 
 
@@ -54,7 +54,7 @@ def _inspect_plain(file: ModelFile) -> dict[str, Any]:
     """A plain file does not say its family; the runtime says its input and classes."""
     engine = open_engine(file.model, name=str(file.path))
     return {
-        "kind": "onnx" if is_onnx(file.model) else "tflite",
+        "kind": engine.model_format,
         "family": None,
         "width": None,
         "input_size": engine.input_height,

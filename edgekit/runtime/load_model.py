@@ -107,7 +107,7 @@ def _load_bundle(
             )
     classifier = Classifier.from_bundle(bundle, threads=threads, say=say)
     check = check_golden(bundle, classifier)
-    if classifier.engine.description.runtime.startswith("tensorrt"):
+    if classifier.engine.description.gpu is not None:
         workers = min(workers, GPU_WORKERS)
     extra_workers = [partial(Classifier.from_bundle, bundle, threads=threads)] * (workers - 1)
     notes = [f"warning: {warning}" for warning in check.warnings]

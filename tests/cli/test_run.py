@@ -182,7 +182,7 @@ def test_missing_model(tmp_path: Path) -> None:
 def test_file_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "no.tflite").write_text("not a model at all")
     result = edgekit("run", tmp_path / "no.tflite", "--source", tmp_path)
-    assert_one_line(result, "is no TFLite or ONNX model")
+    assert_one_line(result, "is not a TFLite or ONNX model")
 
 
 def test_class_names_that_do_not_fit(model: Path, tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def test_what_engines_and_classifiers_refuse() -> None:
         open_engine(model, threads=0)
     with pytest.raises(ModelFileError, match="2 class names were given for x, which has 10"):
         Classifier.from_model(model, class_names=["a", "b"], name="x")
-    with pytest.raises(ModelFileError, match=r"is no TFLite or ONNX model: expected a .tflite"):
+    with pytest.raises(ModelFileError, match=r"is not a TFLite or ONNX model: expected a .tflite"):
         open_engine(b"PK\x03\x04 something")
     with pytest.raises(ModelFileError, match=r"x cannot be loaded by ai-edge-litert"):
         open_engine(model[:2000], name="x")

@@ -17,7 +17,7 @@ from edgekit.conversion.convert import (
     default_class_names,
     limit_threads,
 )
-from edgekit.engines.tflite_graph import list_operators, open_interpreter
+from edgekit.engines.tflite_graph import list_operators, open_interpreter, read_graph
 from edgekit.errors import ConversionError
 from edgekit.images import LabelledImage, list_images
 from edgekit.quantize.calibration_images import CalibrationImages
@@ -120,9 +120,9 @@ def count_float_operators(model: bytes) -> int:
     kinds = {tensor["index"]: tensor["dtype"] for tensor in interpreter.get_tensor_details()}
     layers = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
     return sum(
-        kinds[op["inputs"][0]].__name__ == "float32"
-        for op in interpreter._get_ops_details()
-        if op["op_name"] in layers
+        kinds[op.inputs[0]].__name__ == "float32"
+        for op in read_graph(interpreter).operators
+        if op.name in layers
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from edgekit.board.conditions import CpuShare, Snapshot
 from edgekit.board.machine import Device, Timer
 from edgekit.board.power import energy_per_run
+from edgekit.engines.base import EngineDescription, LayerProfile
 from edgekit.profile import tensorrt_layers
 from edgekit.profile.layer_timing import METHOD
 from edgekit.profile.record import (
@@ -17,7 +18,6 @@ from edgekit.profile.record import (
     GraphCost,
     LayerTime,
     LayerTimes,
-    MeasuredEngine,
     MeasuredModel,
     Report,
     Result,
@@ -67,7 +67,7 @@ def make_result(name: str = "digits", median_ms: float = 18.0, seed: int = 0) ->
             precision="int8",
             multiply_adds=300_774_272,
         ),
-        engine=MeasuredEngine(
+        engine=EngineDescription(
             runtime="ai-edge-litert",
             version="2.3.0",
             threads=1,
@@ -139,7 +139,7 @@ def on_gpu(result: Result, gpu: str = "NVIDIA H200 (SM90)") -> Result:
         "program._frozen_param23_value + node_dequantize_per_channel_23_quantize"
         " + node_conv2d_23": [0.0101] * 3,
     }
-    engine = MeasuredEngine(
+    engine = EngineDescription(
         runtime="tensorrt",
         version="8.6.0",
         threads=1,
@@ -149,7 +149,10 @@ def on_gpu(result: Result, gpu: str = "NVIDIA H200 (SM90)") -> Result:
         build_s=37.2,
     )
     return msgspec.structs.replace(
-        result, engine=engine, graph=None, layers=tensorrt_layers.summarize(list(layers.items()), 3)
+        result,
+        engine=engine,
+        graph=None,
+        layers=tensorrt_layers.summarize(LayerProfile(list(layers.items()), 3)),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.arrays import Pixels, Scores
-from edgekit.engines.base import Engine, EngineDescription
+from edgekit.engines.base import Engine, EngineDescription, LayerProfile
 from edgekit.engines.tensorrt.build_log import BuildLog, listen
 from edgekit.engines.tensorrt.cuda import (
     Bytes,
@@ -31,6 +31,8 @@ class TensorRTEngine(Engine):
     Raises EngineError when the plan cannot be loaded here, ModelFileError when it has other
     tensors.
     """
+
+    model_format = "onnx"
 
     def __init__(
         self, plan: bytes, *, library: Library, cuda: Cuda, gpu: Gpu, name: str = "engine"
@@ -162,8 +164,8 @@ class TensorRTEngine(Engine):
         self.begin(pixels)
         return self.finish()
 
-    def time_layers(self, seconds: float) -> tuple[list[tuple[str, list[float]]], int]:
-        """Each layer's times in ms, run after run, by TensorRT's own profiler; and the runs.
+    def profile_layers(self, seconds: float) -> LayerProfile:
+        """Time each layer by TensorRT's own profiler.
 
         The profiler synchronizes after every layer, so their sum exceeds an inference.
         """
@@ -185,7 +187,7 @@ class TensorRTEngine(Engine):
                 raise EngineError(f"TensorRT could not start the network: {self._log.reason()}")
             self._cuda.synchronize(self._stream)
             runs += 1
-        return list(profiler.times.items()), runs
+        return LayerProfile(list(profiler.times.items()), runs)
 
     def close(self) -> None:
         """Give back memory, graph and stream, newest first; EngineError after all were tried."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from edgekit.bundle import Golden
 from edgekit.engines.base import Engine
+from edgekit.engines.timing import time_in_turn
 from edgekit.errors import EngineError
 from edgekit.metrics import TOLERATED_SQNR_DB, compare_logits
 
 ROUNDS = 200
 SECONDS = 5.0
+"""Fewer rounds are counted where `ROUNDS` take longer."""
 WARM_UP = 20
+"""Rounds before the counted ones."""
+LEAST_ROUNDS = 2
 
 
 class Choice(NamedTuple):
@@ -43,26 +47,22 @@ def choose_precision(engines: Mapping[str, Engine], golden: Sequence[Golden]) ->
             f"no precision gives the golden answers on this board ({told}, expected"
             f" {TOLERATED_SQNR_DB:g} dB): convert again, or report it with the bundle"
         )
-    medians = time_in_turn(right, golden)
+    medians = _median_latencies(right, golden)
     winner = min(medians, key=lambda kind: medians[kind])
     times = ", ".join(f"{kind} {median:.3f} ms" for kind, median in medians.items())
     return Choice(winner, f"{winner} is kept: {times} (medians, in turn); golden logits: {told}")
 
 
-def time_in_turn(engines: Mapping[str, Engine], golden: Sequence[Golden]) -> dict[str, float]:
-    """Median latency of each engine, ms, run one after the other so that all see one machine."""
-    pixels = golden[0].pixels
-    laps: dict[str, list[int]] = {kind: [] for kind in engines}
-    end = time.monotonic() + SECONDS
-    for count in range(WARM_UP + ROUNDS):
-        for kind, engine in engines.items():
-            began = time.perf_counter_ns()
-            engine.infer(pixels)
-            if count >= WARM_UP:
-                laps[kind].append(time.perf_counter_ns() - began)
-        if time.monotonic() > end and count > WARM_UP:
-            break
-    return {kind: float(np.median(times)) / 1e6 for kind, times in laps.items()}
+def _median_latencies(engines: Mapping[str, Engine], golden: Sequence[Golden]) -> dict[str, float]:
+    """Time the engines in turn on one golden image; the median of each, ms."""
+    laps = time_in_turn(
+        [partial(engine.infer, golden[0].pixels) for engine in engines.values()],
+        seconds=SECONDS,
+        least_rounds=WARM_UP + LEAST_ROUNDS,
+        most_rounds=WARM_UP + ROUNDS,
+    )
+    medians = np.median(laps[WARM_UP:], axis=0) / 1e6
+    return dict(zip(engines, medians.tolist(), strict=True))
 
 
 def _compare(engine: Engine, golden: Sequence[Golden]) -> float:
