@@ -13,13 +13,36 @@ from edgekit._version import __version__
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle, open_bundle
     from edgekit.runtime.classifier import Classifier
+    from edgekit.runtime.classify_frame import Region
+    from edgekit.runtime.frame_policy import FramePolicy
+    from edgekit.sources.base import RequestedFormat
+    from edgekit.sources.open_source import open_source
+    from edgekit.streaming.options import RunOptions
+    from edgekit.streaming.run_stream import run_stream
 
-__all__ = ["Bundle", "Classifier", "__version__", "open_bundle"]
+__all__ = [
+    "Bundle",
+    "Classifier",
+    "FramePolicy",
+    "Region",
+    "RequestedFormat",
+    "RunOptions",
+    "__version__",
+    "open_bundle",
+    "open_source",
+    "run_stream",
+]
 
 _HOMES = {
     "Bundle": "edgekit.bundle",
     "open_bundle": "edgekit.bundle",
     "Classifier": "edgekit.runtime.classifier",
+    "Region": "edgekit.runtime.classify_frame",
+    "FramePolicy": "edgekit.runtime.frame_policy",
+    "RequestedFormat": "edgekit.sources.base",
+    "open_source": "edgekit.sources.open_source",
+    "RunOptions": "edgekit.streaming.options",
+    "run_stream": "edgekit.streaming.run_stream",
 }
 
 

@@ -6,35 +6,20 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from functools import partial
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgekit.cli.options import json_option, origin, say
-from edgekit.cli.stream_options import (
-    make_filters,
-    open_outputs,
-    read_address,
-    read_policy,
-    read_result_options,
-    read_wish,
-    stream_options,
-)
+from edgekit.cli.stream_options import read_run_options, stream_options
 
 if TYPE_CHECKING:
-    from edgekit.outputs.base import Output, Sink
-    from edgekit.outputs.delivery import Delivery
-    from edgekit.runtime.load_model import LoadedModel
-    from edgekit.runtime.stream import Stream
-    from edgekit.sources.base import Source
+    from edgekit.outputs.base import Sink
     from edgekit.sources.source_state import SourceState
-
-MOST_WORKERS = 8
-MOST_THREADS = 4
+    from edgekit.streaming.options import RunOptions
+    from edgekit.streaming.run_stream import StreamRun
 
 
 @click.command("run")
@@ -75,159 +60,68 @@ MOST_THREADS = 4
 @stream_options
 @json_option
 @click.pass_context
-def command(ctx: click.Context, /, **options: Any) -> None:
+def command(ctx: click.Context, /, as_json: bool, **words: Any) -> None:
     """Classify a camera, a stream, a video or images.
 
     Files: every frame, in order. Cameras and streams: always the newest frame, those passed over
     are counted; when they are lost, they are opened again. Ctrl-C ends it with a summary.
     """
-    if _given(ctx, "camera") and _given(ctx, "source"):
+    if _is_given(ctx, "camera") and _is_given(ctx, "source"):
         raise click.UsageError("--camera and --source were both given: expected one of them")
+    words["source"] = _choose_source(ctx, words.pop("camera"), words["source"])
     from edgekit.runtime.stop_signals import stop_on_signals
 
     gc.disable()  # while it imports
     try:
         with stop_on_signals() as stop:
-            _run(ctx, stop, options)
+            _run(ctx, read_run_options(**words), stop, as_json=as_json)
     finally:
         gc.enable()
 
 
-def _given(ctx: click.Context, parameter: str) -> bool:
+def _is_given(ctx: click.Context, parameter: str) -> bool:
     return origin(ctx, parameter) == "command line"
 
 
-def _run(ctx: click.Context, stop: threading.Event, options: dict[str, Any]) -> None:
-    import cv2
+def _choose_source(ctx: click.Context, camera: str | None, source: str | None) -> str:
+    """What the command line says wins over edgekit.toml, else camera 0."""
+    if source is None or (camera is not None and _is_given(ctx, "camera")):
+        return camera if camera is not None else "0"
+    return source
 
+
+def _run(ctx: click.Context, options: RunOptions, stop: threading.Event, *, as_json: bool) -> None:
     from edgekit.errors import EdgekitError
     from edgekit.outputs.summary import print_summary
-    from edgekit.runtime.stream import Stream, start_opening
-    from edgekit.runtime.systemd_notify import Notifier
+    from edgekit.streaming.run_stream import run_stream
+
+    _check_format(ctx, options.source)
+    if options.source.lower().startswith("csi://"):
+        keep_output_apart()
+    with run_stream(options, stop=stop, on_message=say, on_state_change=_print_state) as run:
+        gc.freeze()  # what is there stays to the end: the loop need not look through it repeatedly
+        gc.enable()
+        if not run.open():
+            say(f"stopped before it was open: {run.source}")
+            return
+        say("\n".join(_describe(run, origin(ctx, "bundle"))))
+        try:
+            _print_results(run, _make_sink(run, as_json=as_json, on_change=options.on_change))
+        except EdgekitError:
+            if run.summary().frames:
+                print_summary(run.summary())
+            raise
+    print_summary(run.summary())
+
+
+def _check_format(ctx: click.Context, source: str) -> None:
+    """Raise SettingsError for a format that is asked of something else than a camera."""
+    from edgekit.errors import SettingsError
     from edgekit.sources.open_source import make_source
 
-    if options["show"]:
-        from edgekit.outputs.window import check_window
-
-        check_window()
-    cv2.setNumThreads(1)  # frames are small, and the cores busy with inference
-    picked = _pick_source(ctx, options)
-    watched = threading.Event()
-    wanted, wish = read_result_options(options, watched), read_wish(options)
-    source = _play_in_time(make_source(picked, wish), options["policy"])
-    is_film = source.describe().kind == "video"
-    policy = read_policy(options, live=source.is_live)
-    _check_live(ctx, source, picked, options)
-    if picked.lower().startswith("csi://"):
-        keep_output_apart()
-    # A camera waits until the model has proved to be sound.
-    opening = None if source.is_live else start_opening(source)
-    loaded = _load_model(ctx, options, source.is_live)
-    notifier = Notifier()
-    hearers: list[Callable[[SourceState], None]] = [
-        _tell_state,
-        lambda state: notifier.tell(STATUS=f"source {state.name}: {state.reason}"),
-    ]
-
-    def tell(state: SourceState) -> None:
-        for hear in hearers:
-            hear(state)
-
-    stream = Stream(
-        source,
-        [loaded.classifier],
-        others=loaded.extra_workers,
-        options=wanted,
-        policy=policy,
-        filters=make_filters(options, loaded.classifier),
-        again=None if options["once"] or is_film else lambda: make_source(picked, wish),
-        tell=tell,
-        beat=notifier.beat,
-        limit=options["frames"],
-        stop=stop,
-    )
-    notifier.tell(READY="1", STATUS=f"opening {source.describe().name}")
-    gc.freeze()  # what is there stays to the end: the loop need not look through it again and again
-    gc.enable()
-    if not stream.open(wait=options["wait"], opening=opening):
-        say(f"stopped before it was open: {stream.description}")
-        return
-    if options["max_age"] or (options["policy"] and policy.kind == "latest"):
-        _check_is_stream(stream)
-    outputs = open_outputs(options, loaded.classifier, stream.description)
-    say("\n".join([*loaded.notes, f"source: {stream.description}"]))
-    if stream.description.note:
-        say(f"note: {stream.description.note}")
-    try:
-        with ExitStack() as stack:
-            sinks = _make_sinks(stream, options)
-            sinks += _make_outputs(stream, outputs, options, hearers, stack, watched)
-            _pump(stream, sinks)
-    except EdgekitError:
-        if stream.summary().frames:
-            print_summary(stream.summary())
-        raise
-    print_summary(stream.summary())
-
-
-def _pick_source(ctx: click.Context, options: dict[str, Any]) -> str:
-    """The source in words: what the command line says wins over edgekit.toml, else camera 0."""
-    camera, source = options["camera"], options["source"]
-    if source is None or (camera is not None and _given(ctx, "camera")):
-        return str(camera) if camera is not None else "0"
-    return str(source)
-
-
-def _play_in_time(source: Source, policy: str | None) -> Source:
-    """A video at its own speed where the newest frame is asked for; other sources as they are."""
-    from edgekit.errors import SettingsError
-
-    if source.is_live or policy is None or policy.split() != ["latest"]:
-        return source
-    from edgekit.sources.paced import PacedSource
-
-    if source.describe().kind != "video":
-        raise SettingsError(
-            f"--policy latest is for what has a speed of its own, and {source.describe().name} is"
-            " images: leave it out"
-        )
-    return PacedSource(source)
-
-
-def _check_live(ctx: click.Context, source: Source, picked: str, options: dict[str, Any]) -> None:
-    from edgekit.errors import SettingsError
-
     for name in ("size", "fps"):
-        if _given(ctx, name) and source.describe().kind != "camera":
-            raise SettingsError(f"--{name} is for cameras, and {picked} is none: leave it out")
-    for name in ("wait", "once", "max_age"):
-        if options[name] and not source.is_live:
-            raise SettingsError(
-                f"--{name.replace('_', '-')} is for cameras and streams, and {picked} is a file:"
-                " leave it out"
-            )
-
-
-def _check_is_stream(stream: Stream) -> None:
-    """A URL may turn out to be that of a film, whose frames all come as fast as they can."""
-    from edgekit.errors import SettingsError
-
-    if not stream.is_live:
-        raise SettingsError(
-            f"{stream.description.name} is a film: leave --policy latest and --max-age out, or"
-            " download it, which then plays at its own speed"
-        )
-
-
-def _tell_state(state: SourceState) -> None:
-    """One line for a change of the source's state."""
-    match state.name:
-        case "lost":
-            say(f"source lost: {state.reason}; waiting for it, Ctrl-C ends")
-        case "frozen":
-            say(f"source frozen: {state.reason}; nothing is classified until it changes")
-        case "live":
-            say(f"source live: {state.reason} after {state.after_s:.1f} s")
+        if _is_given(ctx, name) and make_source(source).describe().kind != "camera":
+            raise SettingsError(f"--{name} is for cameras, and {source} is not one: leave it out")
 
 
 def keep_output_apart() -> None:
@@ -241,113 +135,54 @@ def keep_output_apart() -> None:
     )
 
 
-def _load_model(ctx: click.Context, options: dict[str, Any], is_live: bool) -> LoadedModel:
-    """A worker a core for files, one engine with several threads for a live source."""
-    from edgekit.runtime.load_model import ModelChoice, load_model
-    from edgekit.spec import Normalization
+def _print_state(state: SourceState) -> None:
+    """One line for a change of the source's state."""
+    match state.name:
+        case "lost":
+            say(f"source lost: {state.reason}; waiting for it, Ctrl-C ends")
+        case "frozen":
+            say(f"source frozen: {state.reason}; nothing is classified until it changes")
+        case "live":
+            say(f"source live: {state.reason} after {state.after_s:.1f} s")
 
-    path, threads = options["bundle"], options["threads"]
-    if path is None:
-        from edgekit.runtime.load_model import find_demo_bundle
 
-        path = find_demo_bundle()
-    normalize = options["normalize"]
-    choice = ModelChoice(
-        Path(path),
-        options["class_names"],
-        options["resize"],
-        None if normalize is None else Normalization.parse(normalize),
-    )
-    cores = len(os.sched_getaffinity(0))
-    if is_live:
-        loaded = load_model(choice, threads=threads or min(cores, MOST_THREADS), say=say)
-    else:
-        loaded = load_model(choice, workers=threads or min(cores, MOST_WORKERS), say=say)
-    engine = loaded.classifier.engine.description
-    loaded.notes.append(
-        f"model: {path} ({origin(ctx, 'bundle')}) on {engine.runtime} {engine.version},"
+def _describe(run: StreamRun, origin_of_model: str) -> list[str]:
+    """What runs where, line by line."""
+    engine = run.engine
+    notes = [
+        f"model: {run.model_path} ({origin_of_model}) on {engine.runtime} {engine.version},"
         f" {engine.delegate or 'without a delegate, so slowly'},"
-        f" workers: {1 + len(loaded.extra_workers)}, threads: {engine.threads}"
-    )
-    if engine.note:
-        loaded.notes.append(f"note: {engine.note}")
-    return loaded
+        f" workers: {run.workers}, threads: {engine.threads}",
+        f"note: {engine.note}" if engine.note else None,
+        f"source: {run.source}",
+        f"note: {run.source.note}" if run.source.note else None,
+        f"page: {run.page_url}" if run.page_url else None,
+        f"metrics: {run.metrics_url}" if run.metrics_url else None,
+    ]
+    return [*run.notes, *filter(None, notes)]
 
 
-def _make_sinks(stream: Stream, options: dict[str, Any]) -> list[Sink]:
+def _make_sink(run: StreamRun, *, as_json: bool, on_change: bool) -> Sink:
     """Lines for programs, a panel for a person at a terminal, plain lines for a log."""
     from edgekit.errors import OutputError
     from edgekit.outputs.console import JsonLines, LivePanel, PlainLines
 
     if sys.stdout is None:
         raise OutputError("cannot write the results: standard output is closed: leave >&- out")
-    sink: Sink
-    if options["as_json"]:
-        sink = JsonLines(sys.stdout.buffer, at_once=stream.is_live, stop=stream.stop)
-    elif sys.stdout.isatty() and not options["on_change"]:
-        sink = LivePanel()
-    else:
-        at_once = stream.is_live or sys.stdout.isatty()
-        sink = PlainLines(sys.stdout.buffer, at_once=at_once, stop=stream.stop)
-    sinks: list[Sink] = [sink]
-    if options["show"]:
-        from edgekit.outputs.window import Window
-
-        sinks.append(Window(stream.stop))
-    return sinks
+    if as_json:
+        return JsonLines(sys.stdout.buffer, at_once=run.is_live, stop=run.stop)
+    if sys.stdout.isatty() and not on_change:
+        return LivePanel()
+    at_once = run.is_live or sys.stdout.isatty()
+    return PlainLines(sys.stdout.buffer, at_once=at_once, stop=run.stop)
 
 
-def _make_outputs(
-    stream: Stream,
-    outputs: Sequence[Output],
-    options: dict[str, Any],
-    hearers: list[Callable[[SourceState], None]],
-    stack: ExitStack,
-    watched: threading.Event,
-) -> list[Sink]:
-    """Threads for the outputs; metrics and a page that show them and the stream."""
-    sinks: list[Sink] = []
-    deliveries: Sequence[Delivery] = ()
-    if outputs:
-        from edgekit.outputs.delivery import Deliveries
-
-        delivered = Deliveries(outputs, say)
-        deliveries = delivered.each
-        sinks.append(delivered)
-    summary = partial(stream.summary, stages=False)
-    metrics: Metrics | None = None
-    if options["serve"] is not None or options["metrics"] is not None:
-        from edgekit.outputs.prometheus import Metrics, serve_metrics
-
-        metrics = Metrics(summary, deliveries)
-        hearers.append(metrics.see_state)
-        sinks.append(metrics)
-    if options["serve"] is not None:
-        from edgekit.outputs.web_page import PageSink, serve_page
-
-        page = PageSink(summary, str(stream.description), deliveries, watched)
-        hearers.append(page.see_state)
-        address, port = read_address(options["serve"], "--serve")
-        served = serve_page(page, metrics, address, port)
-        stack.callback(served.close)
-        say(f"page: {served.url}")
-        sinks.append(page)
-    if metrics is not None and options["metrics"] is not None:
-        address, port = read_address(options["metrics"], "--metrics")
-        stack.callback(serve_metrics(metrics, address, port))
-        say(f"metrics: http://{address}:{port}/metrics")
-    return sinks
-
-
-def _pump(stream: Stream, sinks: Sequence[Sink]) -> None:
-    """Hand results to the sinks until the stream ends or nobody reads."""
+def _print_results(run: StreamRun, sink: Sink) -> None:
+    """Print results until the stream ends or nobody reads."""
     try:
-        with ExitStack() as closing:
-            for sink in sinks:
-                closing.callback(sink.close)
-            for result in stream:
-                for sink in sinks:
-                    sink.write(result)
+        with closing(sink), closing(iter(run)) as results:
+            for result in results:
+                sink.write(result)
     except BrokenPipeError:
         _forget_output()
 

@@ -1,9 +1,8 @@
-"""Options of `edgekit run` that say which frames are classified, and which results are told."""
+"""Options of `edgekit run`: which frames are classified, which results are reported, and where."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from threading import Event
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,12 +10,8 @@ import click
 from edgekit.cli.options import FiniteRange
 
 if TYPE_CHECKING:
-    from edgekit.outputs.base import Output
-    from edgekit.runtime.classifier import Classifier
-    from edgekit.runtime.classify_frame import ResultOptions
-    from edgekit.runtime.frame_policy import Policy
-    from edgekit.runtime.result_filters import Filter
-    from edgekit.sources.base import SourceDescription, Wish
+    from edgekit.sources.base import RequestedFormat
+    from edgekit.streaming.options import RunOptions
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -78,7 +73,7 @@ _OPTIONS: tuple[Decorator, ...] = (
         default=100.0,
         metavar="MB",
         show_default=True,
-        help="Begin a file of --output anew at this size.",
+        help="Begin a new file of --output at this size.",
     ),
     click.option(
         "--keep",
@@ -112,68 +107,63 @@ def stream_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _is_video(target: str) -> bool:
-    from edgekit.outputs.open_output import VIDEOS
+def read_run_options(
+    *,
+    bundle: str | None,
+    source: str,
+    normalize: str | None,
+    size: str | None,
+    fps: int | None,
+    roi: str | None,
+    policy: str | None,
+    every: float | None,
+    max_age: float | None,
+    once: bool,
+    rotate: float,
+    keep: int,
+    serve: str | None,
+    metrics: str | None,
+    **same: Any,
+) -> RunOptions:
+    """The record of what the command line and edgekit.toml say.
 
-    return "://" not in target and target.lower().endswith(VIDEOS)
+    The parameters are the options as click gives them, and `same` those that are called as the
+    record's fields. Raises SettingsError for a text that cannot be read.
+    """
+    from edgekit.runtime.classify_frame import Region
+    from edgekit.runtime.frame_policy import FramePolicy
+    from edgekit.spec import Normalization
+    from edgekit.streaming.options import RunOptions
+
+    return RunOptions(
+        source=source,
+        model=bundle,
+        normalization=None if normalize is None else Normalization.parse(normalize),
+        requested_format=read_format(size, fps),
+        region=None if roi is None else Region.parse(roi),
+        policy=FramePolicy.parse(
+            policy, every_s=every or 0.0, max_age_s=None if max_age is None else max_age / 1e3
+        ),
+        reopen=not once,
+        rotate_bytes=round(rotate * 1e6),
+        keep_files=keep,
+        serve=None if serve is None else read_address(serve, "--serve"),
+        metrics=None if metrics is None else read_address(metrics, "--metrics"),
+        **same,
+    )
 
 
-def read_wish(options: Mapping[str, Any]) -> Wish:
-    """What is asked of a camera. Raises SettingsError."""
+def read_format(size: str | None, fps: int | None) -> RequestedFormat:
+    """What a camera is asked for: `WxH` in pixels, and frames a second. Raises SettingsError."""
     from edgekit.errors import SettingsError
-    from edgekit.sources.base import Wish
+    from edgekit.sources.base import RequestedFormat
 
-    if options["size"] is None:
-        return Wish(fps=options["fps"])
-    sides = options["size"].lower().split("x")
+    if size is None:
+        return RequestedFormat(fps=fps)
+    sides = size.lower().split("x")
     if len(sides) != 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise SettingsError(
-            f"--size is {options['size']!r}: expected WxH in pixels, as in 1280x720"
-        )
-    return Wish(int(sides[0]), int(sides[1]), options["fps"])
-
-
-def read_policy(options: Mapping[str, Any], *, live: bool) -> Policy:
-    """Which frames are classified. Raises SettingsError."""
-    from edgekit.runtime.frame_policy import Policy
-
-    max_age_s = None if options["max_age"] is None else options["max_age"] / 1e3
-    return Policy.parse(
-        options["policy"], live=live, every_s=options["every"] or 0.0, max_age_s=max_age_s
-    )
-
-
-def read_result_options(options: Mapping[str, Any], watched: Event) -> ResultOptions:
-    """What is wanted of each frame; their pixels too while `watched` is set. SettingsError."""
-    from edgekit.runtime.classify_frame import Region, ResultOptions
-
-    always = options["show"] or any(map(_is_video, options["outputs"]))
-    return ResultOptions(
-        top=options["top"],
-        region=None if options["roi"] is None else Region.parse(options["roi"]),
-        keep_pixels=lambda: always or watched.is_set(),
-        keep_shares=options["smooth"] is not None,
-    )
-
-
-def open_outputs(
-    options: Mapping[str, Any], classifier: Classifier, source: SourceDescription
-) -> list[Output]:
-    """The outputs that were asked for. Raises OutputError, SettingsError, MissingPackageError."""
-    if not options["outputs"]:
-        return []
-    from edgekit.board.machine import read_board
-    from edgekit.outputs.open_output import OutputContext, open_output
-
-    context = OutputContext(
-        class_names=classifier.class_names,
-        device=f"edgekit on {read_board()}",
-        fps=source.fps or 10.0,
-        rotate_bytes=round(options["rotate"] * 1e6),
-        keep_files=options["keep"],
-        wait=options["wait"],
-    )
-    return [open_output(target, context) for target in options["outputs"]]
+        raise SettingsError(f"--size is {size!r}: expected WxH in pixels, as in 1280x720")
+    return RequestedFormat(int(sides[0]), int(sides[1]), fps)
 
 
 def read_address(text: str, option: str) -> tuple[str, int]:
@@ -186,17 +176,3 @@ def read_address(text: str, option: str) -> tuple[str, int]:
             f"{option} is {text!r}: expected [ADDRESS:]PORT, such as 8080 or 0.0.0.0:8080"
         )
     return address.strip("[]") or "127.0.0.1", int(port)
-
-
-def make_filters(options: Mapping[str, Any], classifier: Classifier) -> list[Filter]:
-    """What happens to results before they are told."""
-    from edgekit.runtime.result_filters import MinScore, OnChange, Smooth
-
-    filters: list[Filter] = []
-    if options["smooth"] is not None:
-        filters.append(Smooth(options["smooth"], classifier, options["top"]))
-    if options["min_score"] is not None:
-        filters.append(MinScore(options["min_score"]))
-    if options["on_change"]:
-        filters.append(OnChange())
-    return filters

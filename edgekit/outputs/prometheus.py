@@ -63,7 +63,7 @@ class Metrics:
         self._age.observe(result.age_ns / 1e9)
         self._results.labels(result.prediction.label).inc()
 
-    def see_state(self, state: SourceState) -> None:
+    def set_source_state(self, state: SourceState) -> None:
         """Hear of a change of the source's state."""
         self._state = state.name
 

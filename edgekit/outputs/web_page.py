@@ -106,7 +106,7 @@ class PageSink:
             self._label = best.label
             self._recent.appendleft({"at": time.time(), "label": best.label, "score": best.score})
 
-    def see_state(self, state: SourceState) -> None:
+    def set_source_state(self, state: SourceState) -> None:
         """Hear of a change of the source's state."""
         self._state = state
 

@@ -21,8 +21,8 @@ class Result(Record, frozen=True, kw_only=True):
     `captured_ns` is `time.monotonic_ns` at its capture (files: its decoding), `age_ns` the time
     from then to this result. `dropped` counts the frames of a live source that were passed over
     since the result before. `connection` counts, from 0, how often the source had been lost.
-    `pixels` is the frame, `(H, W, 3) uint8` BGR, and `shares` are the scores of all classes, when
-    the stream was asked to keep them.
+    Where the stream was asked to keep them, `pixels` is the frame, `(H, W, 3) uint8` BGR, 0-255,
+    and `probabilities` are those of all classes, `(classes,) float32`, 0-1.
     """
 
     index: int
@@ -34,7 +34,7 @@ class Result(Record, frozen=True, kw_only=True):
     dropped: int = 0
     connection: int = 0
     pixels: Pixels | None = None
-    shares: Scores | None = None
+    probabilities: Scores | None = None
 
 
 class Region(NamedTuple):
@@ -84,7 +84,7 @@ class ResultOptions(NamedTuple):
     top: int
     region: Region | None = None
     keep_pixels: Callable[[], bool] = never
-    keep_shares: bool = False
+    keep_probabilities: bool = False
 
 
 class Capture(NamedTuple):
@@ -117,8 +117,8 @@ def classify_capture(
     preprocessed = time.perf_counter_ns()
     scores = classifier.engine.infer(pixels)
     inferred = time.perf_counter_ns()
-    shares = classifier.compute_probabilities(scores)
-    prediction = classifier.rank(shares, options.top)
+    probabilities = classifier.compute_probabilities(scores)
+    prediction = classifier.rank(probabilities, options.top)
     interpreted = time.perf_counter_ns()
     return Result(
         index=frame.index,
@@ -135,5 +135,5 @@ def classify_capture(
         dropped=dropped,
         connection=connection,
         pixels=frame.pixels if options.keep_pixels() else None,
-        shares=shares if options.keep_shares else None,
+        probabilities=probabilities if options.keep_probabilities else None,
     )

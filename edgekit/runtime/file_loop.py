@@ -23,7 +23,7 @@ from edgekit.runtime.frame_policy import Picker
 from edgekit.sources.base import Source
 
 _AHEAD = 3
-"""How many frames a worker may be ahead of the one who takes the results."""
+"""How many frames a worker may be ahead of the results that were taken."""
 
 
 def classify_every_frame(
@@ -31,30 +31,40 @@ def classify_every_frame(
     classifiers: Sequence[Classifier],
     stop: threading.Event,
     *,
-    others: Sequence[Callable[[], Classifier]] = (),
+    extra_workers: Sequence[Callable[[], Classifier]] = (),
     options: ResultOptions,
     picker: Picker,
 ) -> Generator[Result, None, None]:
-    """Classify the frames that `picker` takes of an open `source`, with one worker a classifier;
-    then close it. Workers for what `others` make join behind the first result.
+    """Classify frames of an open file with several workers, and close the file at the end.
 
-    One classifier a core with one thread each beats one classifier with all threads: small
-    convolutions split badly, whole frames well. What a worker raises is raised here, behind the
-    results of the frames before. When `stop` is set, frames already read are finished.
+    One classifier a core with one thread each is faster than one classifier with all threads: small
+    convolutions split badly, whole frames well. What a worker raises is raised here, after the
+    results of the frames before. When `stop` is set, frames that were read are still classified.
+
+    Args:
+        source: the file, open.
+        classifiers: one for each worker that starts at once.
+        stop: ends the loop when it is set.
+        extra_workers: functions that open classifiers for workers that join after the first result.
+        options: what is wanted of each frame.
+        picker: says which frames are classified.
+
+    Yields:
+        The results, in the order of the frames.
     """
-    crew = _Crew(source, classifiers, stop, options, picker)
+    workers = _Workers(source, classifiers, stop, options, picker)
     try:
-        results = crew.results()
+        results = workers.results()
         yield from islice(results, 1)
-        for make in others:
-            crew.hire(make)
+        for make in extra_workers:
+            workers.add(make)
         yield from results
     finally:
-        if crew.leave():
+        if workers.end():
             source.close()
 
 
-class _Crew:
+class _Workers:
     """Workers that read one after the other and classify side by side.
 
     The queues are those written in C: at hundreds of frames a second, a Condition or a Future a
@@ -76,15 +86,15 @@ class _Crew:
         self._reading = threading.Lock()
         self._begun = 0
         self._ended = False
-        self._leaving = False
+        self._ending = False
         self._room: SimpleQueue[None] = SimpleQueue()
         self._finished: SimpleQueue[tuple[int, Result | BaseException | None]] = SimpleQueue()
         self._workers: list[Background] = []
         for classifier in classifiers:
-            self.hire(partial(_give, classifier))
+            self.add(partial(_give, classifier))
 
-    def hire(self, make: Callable[[], Classifier]) -> None:
-        """Add a worker, who makes its classifier first."""
+    def add(self, make: Callable[[], Classifier]) -> None:
+        """Add a worker, which opens its classifier with `make` first."""
         for _ in range(_AHEAD):
             self._room.put(None)
         worker = Background("edgekit-worker", partial(self._work, make))
@@ -92,7 +102,7 @@ class _Crew:
         worker.start()
 
     def _work(self, make: Callable[[], Classifier]) -> None:
-        """One worker. Hands in a numbered result a frame, and last None or what went wrong."""
+        """One worker. Puts a numbered result for each frame, and at last None or its exception."""
         number = -1
         buffer: Pixels | None = None
         try:
@@ -100,13 +110,13 @@ class _Crew:
             while True:
                 self._room.get()
                 with self._reading:
-                    if self._ended or self._leaving:
+                    if self._ended or self._ending:
                         return
                     number, self._begun = self._begun, self._begun + 1
                     self._ended = True  # unless a frame comes
                     capture = self._read(buffer)
                     self._ended = capture is None
-                if capture is None:
+                if capture is None or self._ending:  # nobody takes a result any more
                     self._finished.put((number, None))
                     return
                 result = classify_capture(classifier, capture, self._options)
@@ -135,7 +145,7 @@ class _Crew:
                     if self._stop.is_set():
                         return  # a read hangs
                 else:
-                    # A worker that could not begin has no frame: what it raised goes first.
+                    # A worker that could not begin has no frame: its exception goes first.
                     early[wanted if number < 0 else number] = outcome
             outcome = early.pop(wanted)
             if outcome is None:
@@ -146,9 +156,9 @@ class _Crew:
             self._room.put(None)
             yield outcome
 
-    def leave(self) -> bool:
-        """End the workers behind the frames in hand; False when one hangs in a read."""
-        self._leaving = True
+    def end(self) -> bool:
+        """End the workers after the frames in hand; False when one hangs in a read."""
+        self._ending = True
         for _ in self._workers:
             self._room.put(None)
         until_s = time.monotonic() + LEAVE_S

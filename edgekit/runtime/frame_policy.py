@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec.structs import replace
+
 from edgekit.errors import SettingsError
 from edgekit.sources.base import Frame
 from edgekit.spec import Record
@@ -11,27 +13,46 @@ from edgekit.spec import Record
 PolicyKind = Literal["latest", "every", "skip"]
 
 
-class Policy(Record, frozen=True, kw_only=True):
+class FramePolicy(Record, frozen=True, kw_only=True):
     """Which frames are classified.
 
-    `latest`: always the newest one; those that came meanwhile are dropped. `every`: all, in order;
-    those of a live source wait in a short queue. `skip`: of a file, one after every `skip` passed
-    over; of a live source, the newest of those. `every_s` leaves at least that many seconds between
-    two frames. A live frame older than `max_age_s` when its turn comes is not classified.
+    `kind`:
+
+    - `latest`: always the newest frame; those that came while one was classified are dropped.
+    - `every`: all frames, in order; those of a live source wait in a short queue.
+    - `skip`: of a file, one frame after every `skip` frames passed over; of a live source, the
+      newest of those.
+    - None: `latest` for live sources, `every` for files.
+
+    `every_s` leaves at least that many seconds between two frames. A live frame that is older than
+    `max_age_s` when its turn comes is not classified.
     """
 
-    kind: PolicyKind
+    kind: PolicyKind | None = None
     skip: int = 0
     every_s: float = 0.0
     max_age_s: float | None = None
 
     @classmethod
     def parse(
-        cls, text: str | None, *, live: bool, every_s: float = 0.0, max_age_s: float | None = None
-    ) -> Policy:
-        """`latest`, `every` or `skip N`; without a text what suits the source. SettingsError."""
-        words = (text or ("latest" if live else "every")).split()
-        match words:
+        cls, text: str | None, *, every_s: float = 0.0, max_age_s: float | None = None
+    ) -> FramePolicy:
+        """Read the kind from a command line.
+
+        Args:
+            text: `latest`, `every` or `skip N`; None for what suits the source.
+            every_s: the least time between two frames, in seconds.
+            max_age_s: the greatest age of a live frame, in seconds.
+
+        Returns:
+            The policy.
+
+        Raises:
+            SettingsError: the text is none of these.
+        """
+        match (text or "").split():
+            case []:
+                return cls(every_s=every_s, max_age_s=max_age_s)
             case ["latest" | "every" as kind]:
                 return cls(kind=kind, every_s=every_s, max_age_s=max_age_s)
             case ["skip", count] if count.isdecimal() and int(count) > 0:
@@ -41,11 +62,15 @@ class Policy(Record, frozen=True, kw_only=True):
             " passed over between two that are classified"
         )
 
+    def choose_kind(self, *, live: bool) -> FramePolicy:
+        """The same policy, with the kind that suits the source where it has none."""
+        return replace(self, kind=self.kind or ("latest" if live else "every"))
+
 
 class Picker:
     """Takes frames, in the order they were captured, as a policy says."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: FramePolicy) -> None:
         self._stride = policy.skip + 1
         self._every_s = policy.every_s
         self._seen = 0

@@ -1,4 +1,7 @@
-"""Live sources: frames as they come, and back again after the source was lost."""
+"""The loop over a live source: frames as they come, and the source opened again when it was lost.
+
+An open source comes in; results go out, one by one, in the thread that iterates.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from edgekit.runtime.classify_frame import (
     classify_capture,
     read_capture,
 )
-from edgekit.runtime.frame_policy import Picker, Policy
+from edgekit.runtime.frame_policy import FramePolicy, Picker
 from edgekit.runtime.frame_queue import FrameQueue
 from edgekit.sources.base import Source
 from edgekit.sources.paced import PacedSource
@@ -35,19 +38,19 @@ from edgekit.sources.source_state import (
 QUEUE_FRAMES = 32
 """How many frames may wait when every one is to be classified."""
 STALL_S = 10.0
-"""A driver that gives nothing for so long, and does not return either, is given up."""
+"""A driver that delivers nothing for so long, and does not return either, is abandoned."""
 FROZEN_S = 2.0
 """How long nothing but the same picture may come before the source counts as frozen."""
 STEADY_S = 5.0
-"""A source that stayed for so long begins with the first delay again."""
+"""After a source that stayed live for so long, the delays start with the first one again."""
 ATTEMPTS_BESIDE_A_HANGING_ONE = 8
-"""So often a source is opened while an earlier thread hangs in its driver and may hold it."""
+"""How often a source is opened while an abandoned thread hangs in its driver and may hold it."""
 MOST_HANGING = 3
-"""So many threads may hang inside a driver at once."""
+"""How many abandoned threads may hang inside a driver at once."""
 _LOOK_UP_S = 0.1
-"""How often a wait for a frame looks whether to stop."""
+"""How often a wait for a frame checks whether to stop."""
 _PAUSE_S = 1.0
-"""Who did not look for so long was stopped itself, and the driver perhaps with it."""
+"""A loop that did not check for so long was suspended, and perhaps the driver with it."""
 
 
 def classify_live(
@@ -56,28 +59,42 @@ def classify_live(
     stop: threading.Event,
     *,
     options: ResultOptions,
-    policy: Policy,
+    policy: FramePolicy,
     picker: Picker,
     counts: LiveCounts,
-    again: Callable[[], Source] | None = None,
+    reopen: Callable[[], Source] | None = None,
     wait: bool = False,
-    tell: Callable[[SourceState], None] = lambda state: None,
-    beat: Callable[[], None] = lambda: None,
+    on_state_change: Callable[[SourceState], None] = lambda state: None,
+    heartbeat: Callable[[], None] = lambda: None,
 ) -> Generator[Result, None, None]:
-    """Classify an open live `source` until `stop` is set or it ends; then close it.
+    """Classify frames of an open live source, and close it at the end.
 
-    A thread captures while this one classifies. `again` makes the source anew whenever it was
-    lost after its first frame, with `wait` before that too; else what the source raises is raised
-    here, behind the results of the frames that came before. `tell` is called with changes of its
-    state, `beat` again and again while the loop turns.
+    A thread captures while this one classifies. What the source raises is raised here, after the
+    results of the frames that came before, unless the source can be opened again.
+
+    Args:
+        source: the camera or stream, open.
+        classifier: classifies in this thread.
+        stop: ends the loop when it is set.
+        options: what is wanted of each frame.
+        policy: which frames wait, and how old they may be.
+        picker: says which frames are classified.
+        counts: counts the frames that are not classified, and the losses.
+        reopen: makes the source again when it was lost after its first frame.
+        wait: reopen it before its first frame, too.
+        on_state_change: is called with each change of the source's state.
+        heartbeat: is called many times a second, as long as the loop turns.
+
+    Yields:
+        The results, in the order of the frames.
     """
-    capturing = _Capturing(source, policy, picker, counts, again, wait, tell)
+    live = _LiveSource(source, policy, picker, counts, reopen, wait, on_state_change)
     max_age_ns = float("inf") if policy.max_age_s is None else policy.max_age_s * 1e9
     dropped, began = 0, False
     try:
-        while not stop.is_set() and not capturing.ended:
-            beat()
-            capture, passed_over = capturing.take(_LOOK_UP_S)
+        while not stop.is_set() and not live.ended:
+            heartbeat()
+            capture, passed_over = live.take(_LOOK_UP_S)
             dropped += passed_over
             if capture is None:
                 continue
@@ -89,7 +106,7 @@ def classify_live(
                 result = classify_capture(
                     classifier, capture, options, dropped=dropped, connection=counts.losses
                 )
-            except (SettingsError, ImageError):  # its size: cameras come back with another
+            except (SettingsError, ImageError):  # its size: a camera may come back with another
                 if not began:
                     raise
                 counts.unfit += 1
@@ -99,12 +116,12 @@ def classify_live(
             yield result
             dropped = 0
     finally:
-        capturing.leave()
+        live.leave()
 
 
 class _Connection(Background):
-    """One time that a live source is open, or opens. Its thread alone reads and closes the source,
-    however long a read hangs."""
+    """A live source from its opening to its end. Its thread alone reads and closes it, however long
+    a read hangs."""
 
     def __init__(
         self, source: Source, put: Callable[[Capture], None], counts: LiveCounts, *, is_open: bool
@@ -152,25 +169,41 @@ class _Connection(Background):
         return self.is_alive() and time.monotonic() - self.alive > limit_s
 
 
-class _Capturing:
-    """Keeps one connection to the source, and tells of its state. Used by one thread."""
+class _LiveSource:
+    """Keeps one connection to the source and reports the source's state. Used by one thread.
+
+    | state | what is seen | next state | what is done |
+    |---|---|---|---|
+    | live, frozen | the connection raises SourceError | lost | opened again after a delay |
+    | live, frozen | its thread is in the driver for `STALL_S` | lost | the thread is abandoned |
+    | live | nothing but the same picture for `FROZEN_S` | frozen | nothing is classified |
+    | frozen | a new picture | live | |
+    | lost | the delay is over | lost | `reopen`, in a new thread |
+    | lost | opening raises SourceError | lost | opened again after a longer delay |
+    | lost | opening takes `OPEN_S` | lost | the thread is abandoned |
+    | lost | a frame | live | the delays start again when the source stays for `STEADY_S` |
+    | any | the connection ends without an error | `ended` | |
+
+    A SourceError is raised instead of the state lost when there is no `reopen`, before the first
+    frame when `wait` is not set, and when too many abandoned threads hang in the driver.
+    """
 
     def __init__(
         self,
         source: Source,
-        policy: Policy,
+        policy: FramePolicy,
         picker: Picker,
         counts: LiveCounts,
-        again: Callable[[], Source] | None,
+        reopen: Callable[[], Source] | None,
         wait: bool,
-        tell: Callable[[SourceState], None],
+        on_state_change: Callable[[SourceState], None],
     ) -> None:
         self._queue = FrameQueue(QUEUE_FRAMES if policy.kind == "every" else 1)
         self._picker = picker
         self._counts = counts
-        self._again = again
+        self._reopen = reopen
         self._wait = wait
-        self._tell = tell
+        self._on_state_change = on_state_change
         self._state: StateName = "live"
         self._since = time.monotonic()
         self._next = 0
@@ -188,7 +221,7 @@ class _Capturing:
         return _Connection(source, partial(self._put, self._next), self._counts, is_open=is_open)
 
     def _put(self, earlier: int, capture: Capture) -> None:
-        """Count a frame on, behind those of `earlier` connections; queue it when it is wanted."""
+        """Number a frame after those of `earlier` connections; queue it when it is wanted."""
         frame = capture.frame
         if self._began_ns is None:
             self._began_ns = frame.captured_ns - round(frame.time_s * 1e9)
@@ -211,20 +244,20 @@ class _Capturing:
         return capture, dropped
 
     def _look_after(self) -> None:
-        """Find out why no frame came, and open the source again when that is due."""
+        """Find out why no frame came; reopen the source when that is due. See the class's table."""
         connection, now = self._connection, time.monotonic()
         paused, self._looked_s = now - self._looked_s > _PAUSE_S, now
         if connection is None:
-            if now >= self._due and self._again is not None:
-                self._connection = self._connect(self._again(), is_open=False)
+            if now >= self._due and self._reopen is not None:
+                self._connection = self._connect(self._reopen(), is_open=False)
         elif not connection.is_alive():
             if len(self._queue):
-                return  # it ended right behind its last frame
+                return  # it ended right after its last frame
             self._connection = None
             try:
                 connection.finish(0)
             except SourceError as error:
-                if self._again is None or not (self._next or self._wait):
+                if self._reopen is None or not (self._next or self._wait):
                     raise
                 self._lose(str(error))
             else:
@@ -240,13 +273,13 @@ class _Capturing:
             self._change("frozen", f"{self._name} repeats the same picture, {stamps}")
 
     def _give_up(self, connection: _Connection) -> None:
-        """Leave a thread that hangs inside a driver behind: nothing can end it."""
+        """Abandon a thread that hangs inside a driver: nothing can end it."""
         connection.leave.set()
         self._connection = None
         self._hanging = [thread for thread in self._hanging if thread.is_alive()] + [connection]
         limit_s = STALL_S if connection.is_open else OPEN_S
         reason = f"{self._name} gave nothing for {limit_s:g} s and its driver does not return"
-        if self._again is None or len(self._hanging) >= MOST_HANGING:
+        if self._reopen is None or len(self._hanging) >= MOST_HANGING:
             raise SourceError(
                 f"{reason} ({len(self._hanging)} threads hang in it): unplug the camera and plug it"
                 " in again, or restart the board"
@@ -272,10 +305,10 @@ class _Capturing:
         now = time.monotonic()
         after_s, self._since = now - self._since, now
         self._state = name
-        self._tell(SourceState(name, reason, after_s))
+        self._on_state_change(SourceState(name, reason, after_s))
 
     def leave(self) -> None:
-        """End the capture thread behind the read that it is in; go on without it if that hangs."""
+        """End the capture thread after the read that it is in; go on without it if that hangs."""
         if self._connection is not None:
             self._connection.leave.set()
             self._connection.join(LEAVE_S)

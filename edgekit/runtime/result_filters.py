@@ -28,11 +28,11 @@ class Smooth:
         self._connection = 0
 
     def __call__(self, result: Result) -> Result:
-        assert result.shares is not None
+        assert result.probabilities is not None
         if self._average is None or result.connection != self._connection:
-            self._average = result.shares
+            self._average = result.probabilities
         else:
-            self._average = self._average + self._weight * (result.shares - self._average)
+            self._average = self._average + self._weight * (result.probabilities - self._average)
         self._connection = result.connection
         return replace(result, prediction=self._classifier.rank(self._average, self._top))
 

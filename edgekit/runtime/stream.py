@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from itertools import islice
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -15,7 +16,7 @@ from edgekit.errors import SourceError
 from edgekit.runtime.classifier import TOP_CLASSES, Classifier
 from edgekit.runtime.classify_frame import Result, ResultOptions
 from edgekit.runtime.file_loop import classify_every_frame
-from edgekit.runtime.frame_policy import Picker, Policy
+from edgekit.runtime.frame_policy import FramePolicy, Picker
 from edgekit.runtime.result_filters import Filter
 from edgekit.runtime.stage_clock import StageClock, StageSummary
 from edgekit.sources.base import Source, SourceDescription
@@ -34,12 +35,12 @@ class StreamSummary(Record, frozen=True, kw_only=True):
     """What a stream did.
 
     `frames` were classified, in `seconds` from the first read to the last result. Of the frames of
-    a live source, `dropped` were passed over because newer ones had come, `repeated` showed again
-    what the one before had, `too_old` were beyond the age allowed, and `unfit` could not be
+    a live source, `dropped` were passed over because newer ones had come, `repeated` showed the
+    same picture as the one before, `too_old` were older than allowed, and `unfit` could not be
     classified, as when a camera came back with a smaller picture than --roi; `losses` counts how
-    often it was lost. `skipped` were passed over as the policy asked, `held_back` were classified
-    and not reported. `ended` says that the source came to its end by itself; `expected` is how many
-    frames its container promises, None when it does not say.
+    often the source was lost. `skipped` were passed over as the policy asked, `held_back` were
+    classified and not reported. `ended` says that the source came to its end by itself; `expected`
+    is how many frames its container promises, None when it does not say.
     """
 
     frames: int
@@ -57,54 +58,67 @@ class StreamSummary(Record, frozen=True, kw_only=True):
     expected: int | None
 
 
+class StreamSettings(NamedTuple):
+    """What is done with the frames of a stream.
+
+    `frames` says what is wanted of each frame, `policy` which frames are classified. `filters` see
+    the results one after the other and may hold them back. `limit` ends the stream after so many
+    classified frames.
+    """
+
+    frames: ResultOptions = ResultOptions(TOP_CLASSES)
+    policy: FramePolicy = FramePolicy()
+    filters: Sequence[Filter] = ()
+    limit: int | None = None
+
+
 def start_opening(source: Source) -> Background:
-    """Open `source` in a thread: drivers may hang there, and models load meanwhile."""
+    """Open `source` in a thread: drivers may hang there, and models load at the same time."""
     opening = Background("edgekit-open", source.open)
     opening.start()
     return opening
 
 
 class Stream:
-    """One run over one source. Iterate over it once for the results, then ask for `summary`.
+    """One run over one source: `open` it, iterate over it once, then ask for its `summary`.
 
-    By default every frame of a file, in order, with a worker for each classifier, and behind the
-    first result for each of those that `others` make; of a live source the newest frame, with the
-    first classifier. `filters` see the results one after the other and
-    may hold them back. `stop` ends it after the frame in hand. Whatever a thread of the stream
-    raises is raised to the one who iterates; the source is closed at the end.
+    By default a file gives every frame in order, with one worker for each classifier; a live source
+    gives its newest frame, to the first classifier. What a thread of the stream raises is raised to
+    the one who iterates. The source is closed at the end.
 
-    `again` makes a live source anew, once it was lost; without it that ends the stream. `tell`
-    hears of changes of its state, `beat` is called again and again while it waits for the source
-    and while it runs. `limit` ends it after so many frames were classified.
+    Args:
+        source: where frames come from; not open yet.
+        classifiers: one for each worker that starts at once.
+        settings: which frames, and what is wanted of them.
+        extra_workers: functions that open classifiers for further workers, which join after the
+            first result of a file.
+        reopen: makes a live source again that was lost; without it the loss ends the stream.
+        on_state_change: is called when the source is lost, frozen, or live again.
+        heartbeat: is called many times a second, also while the stream waits for the source.
+        stop: ends the stream after the frame in hand when it is set.
     """
 
     def __init__(
         self,
         source: Source,
         classifiers: Sequence[Classifier],
+        settings: StreamSettings | None = None,
         *,
-        others: Sequence[Callable[[], Classifier]] = (),
-        options: ResultOptions | None = None,
-        policy: Policy | None = None,
-        filters: Sequence[Filter] = (),
-        again: Callable[[], Source] | None = None,
-        tell: Callable[[SourceState], None] = lambda state: None,
-        beat: Callable[[], None] = lambda: None,
-        limit: int | None = None,
+        extra_workers: Sequence[Callable[[], Classifier]] = (),
+        reopen: Callable[[], Source] | None = None,
+        on_state_change: Callable[[SourceState], None] = lambda state: None,
+        heartbeat: Callable[[], None] = lambda: None,
         stop: threading.Event | None = None,
     ) -> None:
         self.stop = stop or threading.Event()
         self.description: SourceDescription = source.describe()
         self._source = source
         self._classifiers = classifiers
-        self._others = others
-        self._options = options or ResultOptions(TOP_CLASSES)
-        self._policy = policy
-        self._filters = filters
-        self._again = again
-        self._tell = tell
-        self._beat = beat
-        self._limit = limit
+        self._settings = settings or StreamSettings()
+        self._extra_workers = extra_workers
+        self._reopen = reopen
+        self._on_state_change = on_state_change
+        self._heartbeat = heartbeat
         self._clock = StageClock()
         self._counts = LiveCounts()
         self._picker: Picker | None = None
@@ -120,11 +134,17 @@ class Stream:
         return self._source.is_live
 
     def open(self, *, wait: bool = False, opening: Background | None = None) -> bool:
-        """Open the source; False when `stop` was set first.
+        """Open the source.
 
-        `opening` is from `start_opening`, where that began before. Raises SourceError when it
-        cannot be opened; with `wait`, tries again, less and less often, here and until its first
-        frame has come.
+        Args:
+            wait: try again, less and less often, until it opens and its first frame has come.
+            opening: what `start_opening` returned, when that was called for the source before.
+
+        Returns:
+            False when `stop` was set before the source was open.
+
+        Raises:
+            SourceError: the source cannot be opened, without `wait`.
         """
         self._wait_for_first = wait
         began, attempts = time.monotonic(), 0
@@ -137,7 +157,7 @@ class Stream:
                 if not wait:
                     raise
                 if not attempts:
-                    self._tell(SourceState("lost", str(error), 0.0))
+                    self._on_state_change(SourceState("lost", str(error), 0.0))
                 if not opening.is_alive():  # one thread at a time, however long it hangs
                     opening = None
                 self._wait(delay_s(attempts))
@@ -146,19 +166,21 @@ class Stream:
                 self.description = self._source.describe()
                 if attempts:
                     waited_s = time.monotonic() - began
-                    self._tell(SourceState("live", f"{self.description.name} opened", waited_s))
+                    self._on_state_change(
+                        SourceState("live", f"{self.description.name} opened", waited_s)
+                    )
                 return True
         return False
 
     def _wait(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds
         while time.monotonic() < until_s and not self.stop.wait(_LOOK_UP_S):
-            self._beat()
+            self._heartbeat()
 
     def _open_once(self, opening: Background) -> bool:
         began = time.monotonic()
         while not opening.finish(_LOOK_UP_S):
-            self._beat()
+            self._heartbeat()
             if time.monotonic() - began > OPEN_S:
                 raise SourceError(
                     f"{self._source.describe().name} does not open: its driver gave no answer for"
@@ -168,16 +190,16 @@ class Stream:
                 return False
         return True
 
-    def __iter__(self) -> Iterator[Result]:
+    def __iter__(self) -> Generator[Result, None, None]:
         """The results, from a source that `open` opened."""
         began = time.perf_counter()
         dropped = 0
         with closing(self._results()) as results:
-            for result in islice(results, self._limit):
+            for result in islice(results, self._settings.limit):
                 self._frames += 1
                 self._clock.add_times(result.times)
                 self._seconds = time.perf_counter() - began
-                self._beat()
+                self._heartbeat()
                 dropped += result.dropped
                 kept = self._filter(result)
                 if kept is None:
@@ -185,11 +207,11 @@ class Stream:
                     continue
                 yield kept if kept.dropped == dropped else replace(kept, dropped=dropped)
                 dropped = 0
-        self._ended = not self.stop.is_set() and self._frames != self._limit
+        self._ended = not self.stop.is_set() and self._frames != self._settings.limit
 
     def _filter(self, result: Result) -> Result | None:
         kept: Result | None = result
-        for step in self._filters:
+        for step in self._settings.filters:
             if kept is None:
                 break
             kept = step(kept)
@@ -197,7 +219,7 @@ class Stream:
 
     def _results(self) -> Generator[Result, None, None]:
         live = self._source.is_live
-        policy = self._policy or Policy(kind="latest" if live else "every")
+        policy = self._settings.policy.choose_kind(live=live)
         self._picker = Picker(policy)
         if live:
             from edgekit.runtime.live_loop import classify_live
@@ -206,26 +228,26 @@ class Stream:
                 self._source,
                 self._classifiers[0],
                 self.stop,
-                options=self._options,
+                options=self._settings.frames,
                 policy=policy,
                 picker=self._picker,
                 counts=self._counts,
-                again=self._again,
+                reopen=self._reopen,
                 wait=self._wait_for_first,
-                tell=self._tell,
-                beat=self._beat,
+                on_state_change=self._on_state_change,
+                heartbeat=self._heartbeat,
             )
         return classify_every_frame(
             self._source,
             self._classifiers,
             self.stop,
-            others=self._others,
-            options=self._options,
+            extra_workers=self._extra_workers,
+            options=self._settings.frames,
             picker=self._picker,
         )
 
     def summary(self, *, stages: bool = True) -> StreamSummary:
-        """What the stream did so far; without `stages` at hardly any cost."""
+        """What the stream did so far. Without `stages` it costs hardly anything."""
         return StreamSummary(
             frames=self._frames,
             dropped=self._counts.dropped,

@@ -1,4 +1,4 @@
-"""What a program tells systemd: that it is ready, what it does, and that it still lives.
+"""Messages to systemd: that the program is ready, what it does, and that it is still alive.
 
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
@@ -11,17 +11,17 @@ import time
 
 
 class Notifier:
-    """Tells the service manager that started this program; does nothing where there is none."""
+    """Sends messages to the service manager that started this program; without one, nothing."""
 
     def __init__(self) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "").replace("@", "\0", 1)
         for_us = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         microseconds = os.environ.get("WATCHDOG_USEC", "") if for_us else ""
         self._every_s = int(microseconds) / 1e6 / 3 if microseconds.isdecimal() else None
-        self._beaten_s = float("-inf")
+        self._last_heartbeat_s = float("-inf")
 
-    def tell(self, **fields: str) -> None:
-        """Send `KEY=value` lines. Does not raise: a service must not end over that."""
+    def notify(self, **fields: str) -> None:
+        """Send `KEY=value` lines. Does not raise: a service must not end because of that."""
         if not self._address:
             return
         import socket  # 3 ms that a program without a service manager need not spend
@@ -31,11 +31,11 @@ class Notifier:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as sender:
             sender.sendto(message.encode(), self._address)
 
-    def beat(self) -> None:
-        """Say that the loop still turns, as often as the watchdog wants to hear it."""
+    def send_heartbeat(self) -> None:
+        """Report that the loop still turns, as often as the watchdog asks for."""
         if self._every_s is None:
             return
         now = time.monotonic()
-        if now - self._beaten_s >= self._every_s:
-            self._beaten_s = now
-            self.tell(WATCHDOG="1")
+        if now - self._last_heartbeat_s >= self._every_s:
+            self._last_heartbeat_s = now
+            self.notify(WATCHDOG="1")

@@ -48,7 +48,7 @@ class SourceDescription(Record, frozen=True, kw_only=True):
         return f"{self.kind} {self.name}" + (f" ({', '.join(told)})" if told else "")
 
 
-class Wish(NamedTuple):
+class RequestedFormat(NamedTuple):
     """What is asked of a camera, in pixels and frames a second; it may grant something else."""
 
     width: int | None = None
@@ -56,7 +56,7 @@ class Wish(NamedTuple):
     fps: int | None = None
 
 
-ANYTHING = Wish()
+ANY_FORMAT = RequestedFormat()
 
 
 class Source(Protocol):

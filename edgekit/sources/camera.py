@@ -10,10 +10,10 @@ import cv2
 from edgekit.arrays import Pixels
 from edgekit.errors import SourceError
 from edgekit.sources.base import (
-    ANYTHING,
+    ANY_FORMAT,
     Frame,
+    RequestedFormat,
     SourceDescription,
-    Wish,
 )
 from edgekit.sources.opencv_capture import CaptureSource, open_capture
 from edgekit.sources.v4l2_devices import find_device, list_devices
@@ -26,14 +26,14 @@ class CameraSource(CaptureSource):
     """A camera by number (`0` is /dev/video0) or device path.
 
     Compressed frames (MJPG) are chosen where the camera has them: they fit through USB 2 at full
-    rate where raw ones do not. It may grant another size and rate than `wish`; `describe` tells.
+    rate where raw ones do not. It may grant another size and rate than `requested`: see `describe`.
     """
 
     is_live = True
 
-    def __init__(self, device: str, wish: Wish = ANYTHING) -> None:
+    def __init__(self, device: str, requested: RequestedFormat = ANY_FORMAT) -> None:
         super().__init__()
-        self._wish = wish
+        self._requested = requested
         self.device = f"/dev/video{int(device)}" if device.isdecimal() else device
 
     def open(self) -> None:
@@ -47,7 +47,9 @@ class CameraSource(CaptureSource):
         if "MJPG" in find_device(self.device).formats:
             capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         # The order counts: a new size or format resets the rate.
-        for name, value in zip(("FRAME_WIDTH", "FRAME_HEIGHT", "FPS"), self._wish, strict=True):
+        for name, value in zip(
+            ("FRAME_WIDTH", "FRAME_HEIGHT", "FPS"), self._requested, strict=True
+        ):
             if value is not None:
                 capture.set(getattr(cv2, f"CAP_PROP_{name}"), value)
         capture.set(cv2.CAP_PROP_BUFFERSIZE, _BUFFERS)
@@ -86,15 +88,15 @@ class CameraSource(CaptureSource):
             height=height,
             fps=granted[2],
             pixel_format=self._pixel_format(),
-            note=_tell_difference(self._wish, granted) if self._capture is not None else None,
+            note=_tell_difference(self._requested, granted) if self._capture is not None else None,
         )
 
 
-def _tell_difference(wish: Wish, granted: tuple[float | None, ...]) -> str | None:
+def _tell_difference(requested: RequestedFormat, granted: tuple[float | None, ...]) -> str | None:
     """What the camera granted otherwise than was asked for."""
     told = [
         f"{name} {has:g} instead of {wanted}"
-        for name, wanted, has in zip(("width", "height", "fps"), wish, granted, strict=True)
+        for name, wanted, has in zip(("width", "height", "fps"), requested, granted, strict=True)
         if wanted is not None and has is not None and round(has) != wanted
     ]
     return f"the camera gives {', '.join(told)}: see edgekit cameras" if told else None

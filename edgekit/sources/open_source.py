@@ -1,28 +1,38 @@
-"""Where frames come from: cameras, network streams, videos, and images."""
+"""Which source a text names: a camera, a network stream, a video, images, or a test pattern."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from edgekit.errors import SourceError
-from edgekit.sources.base import ANYTHING, Source, Wish
+from edgekit.sources.base import ANY_FORMAT, RequestedFormat, Source
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
 
 
-def make_source(text: str, wish: Wish = ANYTHING) -> Source:
-    """The source that `text` names: a camera number or device, a URL, a video, images, or a folder
-    or pattern (`photos/*.jpg`) of them.
+def open_source(text: str, requested: RequestedFormat = ANY_FORMAT) -> Source:
+    """Open the source that `text` names; then `read` its frames, and `close` it.
 
-    Nothing is opened yet; `wish` counts for cameras. Raises SourceError when `text` names nothing
-    that exists.
+    As `make_source`; raises SourceError also when the source cannot be opened.
+    """
+    source = make_source(text, requested)
+    source.open()
+    return source
+
+
+def make_source(text: str, requested: RequestedFormat = ANY_FORMAT) -> Source:
+    """The source that `text` names, not open yet.
+
+    `text` is a camera number or device, a URL (`rtsp://`, `http://`, `csi://0`, `test://`), a
+    video, an image, or a folder or pattern (`photos/*.jpg`) of images. `requested` is what a camera
+    is asked for. Raises SourceError when `text` names nothing that exists.
     """
     if text.isdecimal() or text.startswith("/dev/"):
         from edgekit.sources.camera import CameraSource
 
-        return CameraSource(text, wish)
+        return CameraSource(text, requested)
     if "://" in text:
-        return _make_stream(text, wish)
+        return _make_stream(text, requested)
     path = Path(text)
     if path.exists() and text:
         return _open_path(path)
@@ -53,13 +63,13 @@ def _open_path(path: Path) -> Source:
     return VideoSource(path)
 
 
-def _make_stream(url: str, wish: Wish) -> Source:
+def _make_stream(url: str, requested: RequestedFormat) -> Source:
     from edgekit.sources.network import NetworkSource
     from edgekit.text import hide_credentials
 
     scheme = url.partition("://")[0].lower()
     if scheme == "csi":
-        return _make_csi(url, wish)
+        return _make_csi(url, requested)
     if scheme == "test":
         from edgekit.sources.test_pattern import PatternSource
 
@@ -72,12 +82,14 @@ def _make_stream(url: str, wish: Wish) -> Source:
     return NetworkSource(url)
 
 
-def _make_csi(url: str, wish: Wish) -> Source:
+def _make_csi(url: str, requested: RequestedFormat) -> Source:
     """Through the library of this board: picamera2 on a Raspberry Pi, GStreamer on a Jetson."""
     from edgekit.board.machine import read_board
 
     if "?" not in url:
-        wanted = [f"{name}={value}" for name, value in wish._asdict().items() if value is not None]
+        wanted = [
+            f"{name}={value}" for name, value in requested._asdict().items() if value is not None
+        ]
         url += f"?{'&'.join(wanted)}" if wanted else ""
     if "Raspberry Pi" in read_board():
         from edgekit.sources.csi_pi import PicameraSource

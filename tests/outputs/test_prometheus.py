@@ -61,7 +61,7 @@ def test_what_is_told() -> None:
     metrics = Metrics(lambda: SUMMARY, [delivery])
     for index in range(20):
         metrics.write(make_result(index))
-    metrics.see_state(SourceState("frozen", "the same picture", 1.0))
+    metrics.set_source_state(SourceState("frozen", "the same picture", 1.0))
     port = find_port()
     stop = serve_metrics(metrics, "127.0.0.1", port)
     try:

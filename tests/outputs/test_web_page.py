@@ -115,7 +115,7 @@ def test_the_page_and_its_numbers(board: Board) -> None:
     status, kind, body = board.ask("/")
     assert status == 200 and kind.startswith("text/html")
     assert body.startswith(b"<!doctype html>")
-    board.sink.see_state(SourceState("frozen", "the same picture", 1.0))
+    board.sink.set_source_state(SourceState("frozen", "the same picture", 1.0))
     time.sleep(0.6)
     status, kind, body = board.ask("/numbers")
     assert kind.startswith("text/event-stream")

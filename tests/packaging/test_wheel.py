@@ -36,6 +36,7 @@ def test_every_module_is_there(files: set[str]) -> None:
         if "_data" not in path.parts
     }
     assert expected <= files
+    assert "edgekit/py.typed" in files
 
 
 @pytest.mark.parametrize("folder", ["calibration", "deploy"])

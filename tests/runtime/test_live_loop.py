@@ -17,8 +17,8 @@ from edgekit.errors import SourceError
 from edgekit.runtime import live_loop
 from edgekit.runtime import stream as stream_module
 from edgekit.runtime.classify_frame import Region, Result, ResultOptions
-from edgekit.runtime.frame_policy import Policy
-from edgekit.runtime.stream import Stream
+from edgekit.runtime.frame_policy import FramePolicy
+from edgekit.runtime.stream import Stream, StreamSettings
 from edgekit.sources import source_state
 from edgekit.sources.base import Frame, SourceDescription
 from edgekit.sources.paced import PacedSource
@@ -105,7 +105,7 @@ LOST = SourceError("the cable is out")
 def run(
     cameras: Sequence[Camera],
     *,
-    policy: Policy | None = None,
+    policy: FramePolicy | None = None,
     seconds: float = 0.0,
     frames: int | None = None,
     wait: bool = False,
@@ -116,10 +116,9 @@ def run(
     stream = Stream(
         cameras[0],
         [number_classifier(seconds)],
-        policy=policy or Policy(kind="every"),
-        again=lambda: left.pop(0) if left else Camera([], opens=False),
-        tell=states.append,
-        limit=frames,
+        StreamSettings(policy=policy or FramePolicy(kind="every"), limit=frames),
+        reopen=lambda: left.pop(0) if left else Camera([], opens=False),
+        on_state_change=states.append,
     )
     late = threading.Timer(6, stream.stop.set)
     late.start()
@@ -190,7 +189,7 @@ def test_waiting_for_a_source_at_the_start() -> None:
                 raise SourceError("the camera is not there")
 
     states: list[SourceState] = []
-    stream = Stream(Late([1, 2]), [number_classifier()], tell=states.append)
+    stream = Stream(Late([1, 2]), [number_classifier()], on_state_change=states.append)
     assert stream.open(wait=True)
     assert len(list(stream)) == 2
     assert [state.name for state in states] == ["lost", "live"]
@@ -243,7 +242,7 @@ def test_the_least_change_makes_a_frame_new() -> None:
 
 
 def test_frames_that_are_too_old_are_counted() -> None:
-    policy = Policy(kind="every", max_age_s=0.05)
+    policy = FramePolicy(kind="every", max_age_s=0.05)
     results, _, stream = run([Camera(range(1, 31))], policy=policy, seconds=0.03, frames=2)
     summary = stream.summary()
     assert summary.too_old > 0
@@ -269,7 +268,7 @@ def test_more_than_can_wait_is_dropped_from_the_oldest(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(("kind", "seen"), [("skip", [1, 4, 7, 10]), ("every", [1, 2, 3, 4])])
 def test_frames_are_skipped_as_asked(kind: str, seen: list[int]) -> None:
-    policy = Policy.parse("skip 2" if kind == "skip" else kind, live=True)
+    policy = FramePolicy.parse("skip 2" if kind == "skip" else kind)
     results, _, stream = run([Camera(range(1, 20), interval_s=0.02)], policy=policy, frames=4)
     assert [result.prediction.class_index for result in results] == seen
     assert all(result.dropped == 0 for result in results)
@@ -277,7 +276,7 @@ def test_frames_are_skipped_as_asked(kind: str, seen: list[int]) -> None:
 
 
 def test_one_frame_in_so_many_seconds() -> None:
-    policy = Policy(kind="latest", every_s=0.3)
+    policy = FramePolicy(kind="latest", every_s=0.3)
     camera = Camera(range(1, 14), interval_s=0.02, tick_s=0.1)
     results, _, _ = run([camera], policy=policy, frames=4)
     assert [result.prediction.class_index for result in results] == [1, 4, 7, 10]
@@ -286,7 +285,7 @@ def test_one_frame_in_so_many_seconds() -> None:
 def test_no_backlog_ever() -> None:
     """A source four times as fast as the model: the age stays below two frames and an inference."""
     camera = Camera(list(range(1, 64)) * 3, interval_s=0.005)
-    results, _, _ = run([camera], policy=Policy(kind="latest"), seconds=0.01, frames=25)
+    results, _, _ = run([camera], policy=FramePolicy(kind="latest"), seconds=0.01, frames=25)
     ages_ms = np.array([result.age_ns for result in results]) / 1e6
     spent_ms = np.array([result.times.inference for result in results]) / 1e6
     assert np.percentile(ages_ms - spent_ms, 90) < 12
@@ -310,10 +309,9 @@ def test_a_hundred_losses_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) 
     stream = Stream(
         again(),
         [number_classifier()],
-        policy=Policy(kind="every"),
-        again=again,
-        tell=states.append,
-        limit=200,
+        StreamSettings(policy=FramePolicy(kind="every"), limit=200),
+        reopen=again,
+        on_state_change=states.append,
     )
     assert stream.open()
     results = list(stream)
@@ -343,8 +341,7 @@ def test_frames_of_another_size_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
     stream = Stream(
         Shrinking([1, 2, 3, 4]),
         [number_classifier()],
-        policy=Policy(kind="every"),
-        options=ResultOptions(1, region=Region(0, 0, 50, 50)),
+        StreamSettings(ResultOptions(1, region=Region(0, 0, 50, 50)), FramePolicy(kind="every")),
     )
     assert stream.open()
     assert [result.prediction.class_index for result in stream] == [1, 4]
@@ -362,15 +359,15 @@ def test_a_source_that_never_opens_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_live_is_told_also_when_frames_are_rarely_taken() -> None:
-    policy = Policy(kind="latest", every_s=1000.0)
+    policy = FramePolicy(kind="latest", every_s=1000.0)
     states: list[SourceState] = []
     left = [Camera([*range(3, 60)], interval_s=0.02)]
     stream = Stream(
         Camera([1, LOST]),
         [number_classifier()],
-        policy=policy,
-        again=lambda: left.pop(0),
-        tell=states.append,
+        StreamSettings(policy=policy),
+        reopen=lambda: left.pop(0),
+        on_state_change=states.append,
     )
     assert stream.open()
     assert len(list(stream)) == 1
@@ -398,8 +395,8 @@ def test_pictures_of_a_film_may_last_and_repeat(tmp_path: Path) -> None:
     stream = Stream(
         PacedSource(VideoSource(film)),
         [number_classifier()],
-        policy=Policy(kind="latest"),
-        tell=(states := list[SourceState]()).append,
+        StreamSettings(policy=FramePolicy(kind="latest")),
+        on_state_change=(states := list[SourceState]()).append,
     )
     assert stream.open()
     results = list(stream)

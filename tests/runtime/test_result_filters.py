@@ -8,7 +8,7 @@ import pytest
 from edgekit.arrays import Scores
 from edgekit.errors import SettingsError
 from edgekit.runtime.classify_frame import Region, Result
-from edgekit.runtime.frame_policy import Picker, Policy
+from edgekit.runtime.frame_policy import FramePolicy, Picker
 from edgekit.runtime.result_filters import (
     Filter,
     MinScore,
@@ -34,7 +34,7 @@ def make_result(shares: list[float], *, connection: int = 0) -> Result:
         captured_ns=0,
         age_ns=4,
         connection=connection,
-        shares=scores,
+        probabilities=scores,
     )
 
 
@@ -80,7 +80,7 @@ def make_frames(times_s: list[float]) -> list[Frame]:
     ]
 
 
-def taken(policy: Policy, times_s: list[float]) -> list[int]:
+def taken(policy: FramePolicy, times_s: list[float]) -> list[int]:
     picker = Picker(policy)
     seen = [frame.index for frame in make_frames(times_s) if picker.takes(frame)]
     assert picker.skipped == len(times_s) - len(seen)
@@ -89,28 +89,28 @@ def taken(policy: Policy, times_s: list[float]) -> list[int]:
 
 def test_frames_by_count_and_time() -> None:
     times_s = [index / 30 for index in range(31)]
-    assert taken(Policy.parse("every", live=False), times_s) == list(range(31))
-    assert taken(Policy.parse("skip 9", live=False), times_s) == [0, 10, 20, 30]
-    half = Policy.parse(None, live=False, every_s=0.5)
+    assert taken(FramePolicy.parse("every"), times_s) == list(range(31))
+    assert taken(FramePolicy.parse("skip 9"), times_s) == [0, 10, 20, 30]
+    half = FramePolicy.parse(None, every_s=0.5)
     assert taken(half, times_s) == [0, 15, 30]
-    uneven = Policy.parse(None, live=False, every_s=0.11)  # on average, not a frame late each time
+    uneven = FramePolicy.parse(None, every_s=0.11)  # on average, not a frame late each time
     assert len(taken(uneven, [index / 30 for index in range(301)])) == 91
 
 
 def test_after_a_pause_frames_are_not_made_up_for() -> None:
-    policy = Policy.parse(None, live=True, every_s=1.0)
+    policy = FramePolicy.parse(None, every_s=1.0)
     assert taken(policy, [0.0, 5.0, 5.1, 5.2, 6.0, 6.1]) == [0, 1, 4]
 
 
 def test_what_suits_the_source() -> None:
-    assert Policy.parse(None, live=True).kind == "latest"
-    assert Policy.parse(None, live=False).kind == "every"
+    assert FramePolicy().choose_kind(live=True).kind == "latest"
+    assert FramePolicy().choose_kind(live=False).kind == "every"
 
 
 @pytest.mark.parametrize("text", ["", "newest", "skip", "skip 0", "skip -1", "skip x", "every 2"])
 def test_policies_that_are_not_known(text: str) -> None:
     with pytest.raises(SettingsError, match="expected latest, every, or 'skip N'"):
-        Policy.parse(text or "?", live=True)
+        FramePolicy.parse(text or "?")
 
 
 def test_a_region_is_cut_without_a_copy() -> None:

@@ -17,7 +17,7 @@ from edgekit.errors import SourceError
 from edgekit.images import read_image
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.classify_frame import ResultOptions
-from edgekit.runtime.stream import Stream
+from edgekit.runtime.stream import Stream, StreamSettings
 from edgekit.sources.base import Frame, SourceDescription
 from edgekit.sources.open_source import make_source
 from edgekit.spec import InputSpec
@@ -287,7 +287,7 @@ def test_pixels_are_kept_when_asked_for() -> None:
     stream = Stream(
         NumberSource(20),
         [number_classifier()] * 2,
-        options=ResultOptions(5, keep_pixels=lambda: True),
+        StreamSettings(ResultOptions(5, keep_pixels=lambda: True)),
     )
     results = list(open_stream(stream))
     numbers = [read_number(result.pixels) for result in results if result.pixels is not None]
@@ -342,7 +342,7 @@ def test_other_workers_join_behind_the_first_result() -> None:
         return number_classifier()
 
     source = NumberSource(64)
-    results = iter(open_stream(Stream(source, [number_classifier()], others=[make, make])))
+    results = iter(open_stream(Stream(source, [number_classifier()], extra_workers=[make, make])))
     next(results)
     time.sleep(0.05)
     assert made == []
@@ -356,5 +356,5 @@ def test_another_worker_that_cannot_begin_ends_the_stream() -> None:
 
     source = NumberSource(64)
     with pytest.raises(MemoryError, match="no room"):
-        list(open_stream(Stream(source, [number_classifier(0.01)], others=[make])))
+        list(open_stream(Stream(source, [number_classifier(0.01)], extra_workers=[make])))
     assert source.closed == 1

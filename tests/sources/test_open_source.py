@@ -97,6 +97,21 @@ def test_empty_folder(tmp_path: Path) -> None:
         read_all(make_source(str(tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("test://?fps=0", "has fps '0': expected a whole number from 1 to 1000"),
+        ("test://?speed=3", "has the setting 'speed': expected width, height, fps, frames"),
+        ("rtmp://x/y", "expected csi://, test://, rtsp://"),
+        ("", "the source is empty"),
+        ("*.nothing", "holds no images"),
+    ],
+)
+def test_sources_that_are_not_understood(text: str, told: str) -> None:
+    with pytest.raises(SourceError, match=told):
+        make_source(text).open()
+
+
 def test_missing_file() -> None:
     with pytest.raises(SourceError, match=r"no file or folder 'nowhere\.mp4': expected a camera"):
         make_source("nowhere.mp4")
