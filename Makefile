@@ -6,6 +6,9 @@ VENV ?= .venv
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 
+# A worker process a core, each of which takes whole files in the order of tests/workers.py.
+WORKERS := -n auto --dist loadfile --no-loadscope-reorder
+
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.edgekit-installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
@@ -49,7 +52,7 @@ test: setup ## lint, types and tests
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file benchmarks/mypy.ini
 	$(BIN)/lint-imports
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-all: ## make test, and the networks at full resolution: about half an hour
 	@$(MAKE) test PYTEST_ARGS="-m 'full or not full' $(PYTEST_ARGS)"

@@ -18,15 +18,49 @@ from tests.environments import (
     let_children_take_signals,
     skip_or_fail,
 )
+from tests.workers import (
+    begin_run,
+    count_workers,
+    end_run,
+    machine_for,
+    make_once,
+    put_slow_files_first,
+)
 
 let_children_take_signals()
 
-# Before anything imports numpy or torch, and inherited by subprocesses: with more threads than
-# cores, or threads that spin while they wait, convolutions become 30 times slower.
-_THREADS = str(min(4, len(os.sched_getaffinity(0))))
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, _THREADS)
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+_RUN = pytest.StashKey[Path | None]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin a run; each of its workers shares the folder and has an equal part of the cores."""
+    config.stash[_RUN] = begin_run()
+    # Before anything imports numpy or torch, and inherited by subprocesses: with more threads than
+    # cores, or threads that spin while they wait, convolutions become 30 times slower.
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT") or config.option.numprocesses or 1)
+    threads = str(max(1, min(4, len(os.sched_getaffinity(0)) // workers)))
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, threads)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if folder := config.stash[_RUN]:
+        end_run(folder)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    return count_workers()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    put_slow_files_first(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    with machine_for(item):
+        return (yield)
 
 
 def _shared_folder(variable: str, default: str) -> Path:
@@ -49,14 +83,14 @@ def golden() -> Path:
 
 
 @pytest.fixture(scope="session")
-def edgekit_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of the working tree."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "build", "-qq", "--wheel", "--no-isolation", "--outdir", folder],
-        cwd=REPOSITORY,
-        check=True,
-        stdout=subprocess.DEVNULL,
+def edgekit_wheel() -> Path:
+    """The wheel of the working tree, built once a run."""
+    build = [sys.executable, "-m", "build", "-qq", "--wheel", "--no-isolation", "--outdir"]
+    folder = make_once(
+        "wheel",
+        lambda folder: subprocess.run(
+            [*build, folder], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL
+        ),
     )
     (wheel,) = folder.glob("*.whl")
     return wheel

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from tests.environments import REPOSITORY
+from tests.workers import RUN_VARIABLE
 
 TESTS_OF_SIGNALS = (
     "tests/runtime/test_stop_signals.py",
@@ -23,6 +25,7 @@ def test_tests_of_signals_pass_where_the_parent_ignores_signals(shell: str) -> N
     result = subprocess.run(
         ["sh", "-c", f'{shell}; exec "$@"', "sh", *pytest_command, *TESTS_OF_SIGNALS],
         cwd=REPOSITORY,
+        env={name: value for name, value in os.environ.items() if name != RUN_VARIABLE},
         capture_output=True,
         text=True,
         check=False,

@@ -1,9 +1,9 @@
-"""Conversions that several test modules look at: each is made once a session."""
+"""Conversions that several test modules look at: each is made once a run, for all its workers."""
 
 from __future__ import annotations
 
-import atexit
-import tempfile
+import os
+import pickle
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -25,11 +25,13 @@ from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.recipe import load_recipe
 from edgekit.spec import Precision, Target
 from tests.quantize.nets import settle_batch_norms, write_checkpoint, write_images
+from tests.workers import make_once, run_folder
 
 DEMO = Path(__file__).parents[2] / "calibration" / "demo"
 V1 = "mobilenet_v1_0.25_224_imagenet.pth.tar"
 V1_SAME = "mobilenet_v1_0.5_160_tfsame.pth"
 V2_SAME = "mobilenet_v2_1.0_224_tfsame.pth"
+RECORD = "conversion.pickle"
 FLAGS: dict[str, dict[str, Any]] = {
     V1: {},
     V1_SAME: {"normalize": "half", "padding": "same", "activation": "relu6", "input_size": 160},
@@ -47,22 +49,22 @@ class Converted(NamedTuple):
 
 @cache
 def workspace() -> Path:
-    """A folder that lasts as long as the session."""
-    folder = tempfile.TemporaryDirectory(prefix="edgekit-tests-")
-    atexit.register(folder.cleanup)
-    return Path(folder.name)
+    """A folder of this process's own that lasts as long as the run."""
+    folder = run_folder() / f"workspace-{os.getpid()}"
+    folder.mkdir()
+    return folder
 
 
 @cache
 def small_checkpoint() -> Path:
     """MobileNetV1 0.25, 10 classes, untrained but for its batch norms; for 64 px."""
-    return write_checkpoint(workspace() / "small.pth", small_images())
+    return make_once("small.pth", lambda path: write_checkpoint(path, small_images()))
 
 
 @cache
 def small_images() -> Path:
     """Forty calibration images."""
-    return write_images(workspace() / "images", 40)
+    return make_once("images", lambda folder: write_images(folder, 40))
 
 
 @cache
@@ -143,16 +145,22 @@ def _convert(
     target: Target = "pi",
     half_between: bool = False,
 ) -> Converted:
-    limit_threads()
-    conversion = convert(
-        checkpoint,
-        workspace() / f"{name}.edgekit",
-        CalibrationImages(source, checkpoint.spec.input),
-        precision=precision,
-        recipe=load_recipe("balanced"),
-        class_names=class_names or default_class_names(checkpoint.spec),
-        keep_reference=reference,
-        target=target,
-        half_between=half_between,
-    )
+    def make(folder: Path) -> None:
+        limit_threads()
+        folder.mkdir()
+        conversion = convert(
+            checkpoint,
+            folder / f"{name}.edgekit",
+            CalibrationImages(source, checkpoint.spec.input),
+            precision=precision,
+            recipe=load_recipe("balanced"),
+            class_names=class_names or default_class_names(checkpoint.spec),
+            keep_reference=reference,
+            target=target,
+            half_between=half_between,
+        )
+        (folder / RECORD).write_bytes(pickle.dumps(conversion))
+
+    record = make_once(f"conversion-{name}", make) / RECORD
+    conversion: Conversion = pickle.loads(record.read_bytes())
     return Converted(checkpoint, conversion, open_bundle(conversion.bundle))

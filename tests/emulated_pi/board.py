@@ -5,6 +5,7 @@ Answers, imports, crashes and memory are those of the board; times mean nothing.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -24,7 +25,7 @@ ALL_CPUS = tuple(PI_MODELS)
 
 
 class EmulatedBoard:
-    """A board of this test session's own: what one session writes, no other sees.
+    """A board of this process's own: what one writes, no other sees.
 
     Its files are hard links to the cached ones, so making one takes a second; replace such a file
     rather than write into it.
@@ -139,11 +140,13 @@ def _run_group(
 
 
 def _remove_abandoned() -> None:
-    """Delete the boards of sessions that were killed before they could."""
-    for folder in CACHE.glob("pi-session-*"):
-        pid = int(folder.name.rpartition("-")[2])
-        if pid == os.getpid() or not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(folder)
+    """Delete the boards of processes that were killed before they could."""
+    with (CACHE / "pi-session.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for folder in CACHE.glob("pi-session-*[0-9]"):
+            pid = int(folder.name.rpartition("-")[2])
+            if pid == os.getpid() or not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder)
 
 
 __all__ = ["ALL_CPUS", "BOARD_PYTHON", "DEFAULT_CPU", "EmulatedBoard"]

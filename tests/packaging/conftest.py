@@ -18,6 +18,7 @@ from tests.environments import (
     skip_or_fail,
     wheel_requirements,
 )
+from tests.workers import make_once
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 
@@ -42,7 +43,7 @@ class Installation:
         return result
 
 
-def install(wheel: Path, python: Path, folder: Path, *venv_options: str) -> Installation:
+def install(wheel: Path, python: Path, folder: Path, *venv_options: str) -> None:
     """`pip install wheel` in a new environment of `python`, from a cached folder of wheels.
 
     Raises NoNetworkError when the wheels cannot be fetched.
@@ -58,7 +59,6 @@ def install(wheel: Path, python: Path, folder: Path, *venv_options: str) -> Inst
         f"--python={folder / 'bin' / 'python'}",
         *("install", "--no-compile", "--no-index", f"--find-links={wheels}", wheel),
     )
-    return Installation(folder)
 
 
 def python_version(python: Path) -> str:
@@ -68,29 +68,30 @@ def python_version(python: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def bare_installation(
-    edgekit_wheel: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Installation:
+def bare_installation(edgekit_wheel: Path) -> Installation:
     """edgekit with what its wheel requires and nothing else: no OpenCV, no PyTorch."""
-    folder = tmp_path_factory.mktemp("bare") / "venv"
+    python = Path(sys.executable)
     try:
-        return install(edgekit_wheel, Path(sys.executable), folder)
+        return Installation(
+            make_once("bare-venv", lambda folder: install(edgekit_wheel, python, folder))
+        )
     except NoNetworkError as error:
         skip_or_fail(f"no bare environment: {error}")
 
 
 @pytest.fixture(scope="session")
-def system_installation(
-    edgekit_wheel: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Installation:
+def system_installation(edgekit_wheel: Path) -> Installation:
     """edgekit beside the system's own numpy and OpenCV, as on Raspberry Pi OS and JetPack."""
     mend = "run `make system-deps` as root, then `make test`"
     if not SYSTEM_PYTHON.exists() or subprocess.run([SYSTEM_PYTHON, "-c", "import cv2"]).returncode:
         skip_or_fail(f"{SYSTEM_PYTHON} is absent or has no OpenCV: {mend}")
     if python_version(SYSTEM_PYTHON) != python_version(Path(sys.executable)):
         pytest.skip(f"{SYSTEM_PYTHON} is another Python than {sys.version.split()[0]} in use here")
-    folder = tmp_path_factory.mktemp("system") / "venv"
+
+    def make(folder: Path) -> None:
+        install(edgekit_wheel, SYSTEM_PYTHON, folder, "--system-site-packages")
+
     try:
-        return install(edgekit_wheel, SYSTEM_PYTHON, folder, "--system-site-packages")
+        return Installation(make_once("system-venv", make))
     except NoNetworkError as error:
         skip_or_fail(f"no environment beside the system's packages: {error}")
