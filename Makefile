@@ -18,7 +18,7 @@ TORCH := torch==2.13.0
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test test-all demo tables docs docs-generate wheel system-deps clean
+.PHONY: help setup test test-all demo tables benchmarks docs docs-generate wheel system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,10 @@ docs-generate: setup ## write docs/cli and docs/api from --help and the docstrin
 docs: setup ## build the documentation as a site into build/docs
 	$(BIN)/python -m sphinx -q -n -W --keep-going -c docs -d build/docs-cache . build/docs
 	@echo "site: build/docs/index.html"
+
+benchmarks: setup ## measure speed on a machine that does nothing else: about 18 minutes
+	$(BIN)/python benchmarks/measure_speed.py
+	@$(MAKE) tables
 
 wheel: setup ## build the wheel into dist/
 	@$(BIN)/python -m build -qq --wheel --no-isolation --outdir dist

@@ -33,6 +33,9 @@ NUMBER = r"[-+−]?\d[\d,]*(?:\.\d+)?"
 FIGURE = re.compile(rf"(?P<shown>{NUMBER})?<!--= (?P<path>\S+) (?P<format>\S+) -->")
 TABLE = re.compile(r"<!-- table (?P<name>\S+) -->\n(?P<body>.*?)<!-- end -->", re.DOTALL)
 ONCE = re.compile(r"<!-- measured once, \d{4}-\d\d-\d\d: [^>]+ -->")
+FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+HIDDEN = "\0!--"
+"""What stands for the beginning of a comment in a block of code meanwhile, which stays as it is."""
 MARK = re.compile(r"<!-- (?:table |end -->)|<!--=")
 UNIT = "(?:%|dB|ms|s|µs|MB|M|×|frames/s)"
 CELL = re.compile(
@@ -54,9 +57,11 @@ class Page:
 
     def __init__(self, text: str, figures: Mapping[str, Any]) -> None:
         self.text = text
+        self.marked = FENCED.sub(lambda block: block[0].replace("<!--", HIDDEN), text)
         self.figures = figures
         self.problems: list[Difference] = []
-        self.filled = FIGURE.sub(self._fill_figure, TABLE.sub(self._fill_table, text))
+        filled = FIGURE.sub(self._fill_figure, TABLE.sub(self._fill_table, self.marked))
+        self.filled = filled.replace(HIDDEN, "<!--")
 
     def list_differences(self) -> list[Difference]:
         """What is wrong with the page, in the order of its lines."""
@@ -94,10 +99,10 @@ class Page:
 
     def _find_stray_marks(self) -> Iterator[Difference]:
         """Comments that begin like a mark and are not one."""
-        known = {match.start() for match in re.finditer(r"<!--= \S+ \S+ -->", self.text)}
-        for table in TABLE.finditer(self.text):
+        known = {match.start() for match in re.finditer(r"<!--= \S+ \S+ -->", self.marked)}
+        for table in TABLE.finditer(self.marked):
             known |= {table.start(), table.end() - len("<!-- end -->")}
-        for match in MARK.finditer(self.text):
+        for match in MARK.finditer(self.marked):
             if match.start() not in known:
                 yield Difference(count_lines(self.text, match.start()), "an incomplete mark")
 

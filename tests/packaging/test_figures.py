@@ -115,6 +115,14 @@ def test_a_page_that_is_marked_wrongly_is_refused(pages: Path, text: str, messag
     assert "docs/more.md:3: " in done.stderr and message in done.stderr
 
 
+def test_marks_in_a_block_of_code_stay_as_they_are(pages: Path) -> None:
+    text = "# More\n\n```\n<!-- table NAME -->\n5<!--= start_up/nothing .1f -->\n```\n"
+    (pages / "docs/more.md").write_text(text, "utf-8")
+    assert fill(pages, "--check").returncode == 0
+    assert fill(pages).returncode == 0
+    assert (pages / "docs/more.md").read_text("utf-8") == text
+
+
 def test_a_table_that_was_measured_once_says_so(pages: Path) -> None:
     table = "| a | b |\n|---|---|\n| x | 5.3 ms |\n"
     mark = "<!-- measured once, 2026-11-22: a trial -->"
