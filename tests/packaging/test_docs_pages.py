@@ -1,0 +1,46 @@
+"""The hand-written pages agree with the code: the rooms, and every path that they name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.environments import REPOSITORY
+from tests.packaging.floor_plan import read_floor_plan
+
+PAGES = sorted(
+    page
+    for folder in ("docs", "deploy", "calibration", "benchmarks", "tests", ".")
+    for page in (REPOSITORY / folder).glob("*.md" if folder == "." else "**/*.md")
+    if not {"api", "cli", "report-example"} & set(page.parts)
+)
+_TOP = "edgekit|tests|docs|benchmarks|deploy|calibration"
+_PATH = re.compile(rf"`((?:{_TOP})/[\w./-]+)`")
+
+
+def find_missing(text: str) -> list[str]:
+    """The paths of the repository that `text` names in backquotes and that do not exist.
+
+    NAME in a path stands for what a reader is to fill in.
+    """
+    paths = [path for path in _PATH.findall(text) if "NAME" not in path]
+    return [path for path in paths if not (REPOSITORY / path).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_named_paths_exist(page: Path) -> None:
+    assert find_missing(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_missing_path_is_found() -> None:
+    assert find_missing("`edgekit/bundle.py` and `edgekit/gone.py`") == ["edgekit/gone.py"]
+
+
+def test_the_architecture_page_has_every_room_in_the_order_of_the_floors() -> None:
+    page = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    floors = read_floor_plan().floors
+    assert sorted(rooms) == sorted(floors)
+    assert [floors[room] for room in rooms] == sorted(floors.values())
