@@ -1,8 +1,8 @@
-"""`edgekit run` as a systemd service: its unit, its settings, and its bundle.
+"""`edgekit run` as a systemd service: writes and removes its unit, its settings, and its bundle.
 
-The unit runs as a user of its own that exists only while it runs (DynamicUser), sees nothing of the
-homes, and may open cameras and GPUs. What `edgekit run` is to do stands in a settings file that
-systemd hands over as a credential, so that passwords in it are readable by root alone.
+The service runs as a user of its own that exists only while it runs (DynamicUser), cannot read the
+homes, and may open cameras and GPUs. The options of `edgekit run` are in a settings file that
+systemd passes on as a credential, so that passwords in it are readable by root alone.
 https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html
 """
 
@@ -16,87 +16,22 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from edgekit.errors import SettingsError
 from edgekit.files import write_atomic
+from edgekit.resources import resource
 
 ROOT = Path("/")
+TEMPLATE = "deploy/edgekit.service.in"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,60}")
 
-UNIT = """\
-# Written by `edgekit service install`; `edgekit service remove {name}` takes it away.
-[Unit]
-Description=edgekit {name}: classify a camera
-Wants=network-online.target
-After=network-online.target time-sync.target
-StartLimitIntervalSec=0
-
-[Service]
-Type=notify
-NotifyAccess=main
-ExecStart={executable} run
-# Results go to the outputs of the settings, messages to the journal.
-StandardOutput=null
-Restart=always
-RestartSec=2
-WatchdogSec=60
-# A Jetson may build its engine first.
-TimeoutStartSec=1800
-TimeoutStopSec=10
-
-LoadCredential=edgekit.toml:{settings}
-StateDirectory=edgekit/{name}
-CacheDirectory=edgekit/{name}
-Environment=EDGEKIT_CACHE=/var/cache/edgekit/{name}
-Environment=HOME=/var/lib/edgekit/{name}
-WorkingDirectory=/var/lib/edgekit/{name}
-
-DynamicUser=yes
-SupplementaryGroups={groups}
-DevicePolicy=closed
-DeviceAllow=char-video4linux rw
-DeviceAllow=char-media rw
-DeviceAllow=char-drm rw
-DeviceAllow=char-dma_heap rw
-DeviceAllow=char-nvidia-frontend rw
-DeviceAllow=char-nvhost rw
-DeviceAllow=/dev/nvmap rw
-# Where NVIDIA's camera daemon listens.
-BindPaths=-/tmp/argus_socket
-
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-PrivateMounts=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-RemoveIPC=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged
-UMask=0077
-
-[Install]
-WantedBy=multi-user.target
-"""
+Setting = str | int | float | bool | list[str]
+"""The value of an option in a settings file."""
 
 
 class ServiceFiles(NamedTuple):
-    """Where the parts of a service lie."""
+    """Where the parts of a service are stored."""
 
     unit: Path
     settings: Path
@@ -104,7 +39,7 @@ class ServiceFiles(NamedTuple):
 
 
 def find_files(name: str, root: Path = ROOT) -> ServiceFiles:
-    """The files of the service `name`. Raises SettingsError for a name that will not do."""
+    """The files of the service `name`. Raises SettingsError for a name that is not allowed."""
     if not _NAME.fullmatch(name):
         raise SettingsError(
             f"the service's name is {name!r}: expected letters, digits, - and _, such as shelf-3"
@@ -134,7 +69,7 @@ def check_executable(path: Path) -> None:
     in_home = any(part in (Path("/home"), Path("/root")) for part in path.parents)
     if hidden is not None or in_home:
         raise SettingsError(
-            f"{path} lies in {hidden or 'a home'}, which a service of its own user may not enter:"
+            f"{path} is in {hidden or 'a home'}, which a service of its own user may not enter:"
             " install edgekit into /opt/edgekit (sudo python3 -m venv --system-site-packages"
             " /opt/edgekit; sudo /opt/edgekit/bin/pip install edgekit-*.whl) and run"
             " sudo /opt/edgekit/bin/edgekit service install"
@@ -148,7 +83,7 @@ def _is_open(folder: Path) -> bool:
         return False
 
 
-def write_settings(options: Mapping[str, Any]) -> str:
+def write_settings(options: Mapping[str, Setting]) -> str:
     """`edgekit.toml` with the options of `edgekit run`."""
     lines = ["# What this service does: the options of `edgekit run`.", "[run]"]
     for name, value in options.items():
@@ -158,12 +93,29 @@ def write_settings(options: Mapping[str, Any]) -> str:
 
 
 def write_unit(name: str, executable: Path, settings: Path, groups: str) -> str:
-    """The unit file."""
-    return UNIT.format(name=name, executable=executable, settings=settings, groups=groups)
+    """The text of the unit file.
+
+    Args:
+        name: the service's name, without `edgekit-`.
+        executable: the `edgekit` that it starts.
+        settings: its settings file.
+        groups: the groups that own cameras and GPUs, separated by spaces.
+
+    Returns:
+        The template in deploy/ with these values.
+
+    Raises:
+        SettingsError: this installation lacks the template.
+    """
+    unit = resource(TEMPLATE).read_text(encoding="utf-8")
+    values = {"NAME": name, "EXECUTABLE": executable, "SETTINGS": settings, "GROUPS": groups}
+    for placeholder, value in values.items():
+        unit = unit.replace(f"@{placeholder}@", str(value))
+    return unit
 
 
 def find_groups(root: Path = ROOT) -> str:
-    """Of the groups that own cameras and GPUs, those that this system has."""
+    """The groups that own cameras and GPUs, as far as this system has them, separated by spaces."""
     try:
         known = (root / "etc/group").read_text()
     except OSError:
@@ -175,14 +127,29 @@ def find_groups(root: Path = ROOT) -> str:
 def install(
     name: str,
     bundle: Path | None,
-    options: Mapping[str, Any],
+    options: Mapping[str, Setting],
     *,
     executable: Path,
     root: Path = ROOT,
 ) -> ServiceFiles:
-    """Write the three files, each whole or not at all. Raises SettingsError or OutputError."""
+    """Write the unit, the settings, and a copy of the bundle, each whole or not at all.
+
+    Args:
+        name: the service's name, without `edgekit-`.
+        bundle: the bundle that it runs; None for the demo's.
+        options: the options of `edgekit run`, as a settings file names them.
+        executable: the `edgekit` that it starts.
+        root: the folder that stands for `/`.
+
+    Returns:
+        The paths of the three files.
+
+    Raises:
+        SettingsError: the name is not allowed.
+        OutputError: a file cannot be written.
+    """
     files = find_files(name, root)
-    settings = dict(options)
+    settings: dict[str, Setting] = dict(options)
     for folder in (files.unit.parent, files.settings.parent):
         folder.mkdir(parents=True, exist_ok=True)
     files.settings.parent.chmod(0o755)  # whatever root's umask: the service's user reads the bundle
@@ -199,7 +166,7 @@ def install(
 
 
 def remove(name: str, root: Path = ROOT) -> list[Path]:
-    """Delete the files of a service; which there were."""
+    """Delete the files of a service; returns those that existed."""
     found = [path for path in find_files(name, root) if path.exists()]
     for path in found:
         path.unlink()
@@ -207,7 +174,7 @@ def remove(name: str, root: Path = ROOT) -> list[Path]:
 
 
 def run_systemctl(*words: str) -> subprocess.CompletedProcess[str]:
-    """Call systemctl. Raises SettingsError where there is none, or it fails."""
+    """Call systemctl. Raises SettingsError where systemd does not run, or when it fails."""
     program = shutil.which("systemctl")
     if program is None or not (ROOT / "run/systemd/system").is_dir():
         raise SettingsError(
@@ -216,8 +183,8 @@ def run_systemctl(*words: str) -> subprocess.CompletedProcess[str]:
         )
     done = subprocess.run([program, *words], capture_output=True, text=True)
     if done.returncode and words[0] not in ("status", "disable"):
-        told = done.stderr.strip().partition("\n")[0]
-        raise SettingsError(f"systemctl {' '.join(words)} failed: {told}")
+        reason = done.stderr.strip().partition("\n")[0]
+        raise SettingsError(f"systemctl {' '.join(words)} failed: {reason}")
     return done
 
 

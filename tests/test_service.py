@@ -21,7 +21,7 @@ from tests.cli.test_run import command, edgekit, environment
 from tests.environments import REPOSITORY, skip_or_fail
 
 DEMO = REPOSITORY / "calibration/demo/digits-pi.edgekit"
-TEMPLATES = sorted(REPOSITORY.glob("deploy/*/edgekit-camera.service"))
+TEMPLATE = REPOSITORY / service.TEMPLATE
 
 
 def read_options(text: str) -> dict[str, object]:
@@ -129,19 +129,24 @@ def test_systemd_finds_little_exposed(unit: Path) -> None:
     assert level is not None and float(level[1]) < 2.0
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.parent.name)
-def test_the_templates_are_what_install_writes(template: Path) -> None:
-    expected = service.write_unit(
-        "camera",
-        Path("/opt/edgekit/bin/edgekit"),
-        Path("/etc/edgekit/camera.toml"),
-        "video render",
-    )
-    assert template.read_text() == expected
+def test_every_placeholder_of_the_template_gets_its_value() -> None:
+    placeholders = set(re.findall(r"@[A-Z]+@", TEMPLATE.read_text()))
+    assert placeholders == {"@NAME@", "@EXECUTABLE@", "@SETTINGS@", "@GROUPS@"}
+    unit = service.write_unit("shelf", Path("/opt/x/edgekit"), Path("/etc/s.toml"), "video render")
+    assert not re.search(r"@[A-Z]+@", unit)
+    for line in (
+        "Description=edgekit shelf: classify a camera",
+        "ExecStart=/opt/x/edgekit run",
+        "LoadCredential=edgekit.toml:/etc/s.toml",
+        "SupplementaryGroups=video render",
+        "StateDirectory=edgekit/shelf",
+    ):
+        assert line in unit.splitlines()
 
 
-def test_there_is_a_template_for_each_board() -> None:
-    assert [path.parent.name for path in TEMPLATES] == ["jetson", "raspberry-pi"]
+def test_there_is_one_template() -> None:
+    units = [path for path in REPOSITORY.rglob("deploy/**/*.service*") if path.is_file()]
+    assert units == [TEMPLATE]
 
 
 def test_a_service_says_that_it_is_ready_and_lives(tmp_path: Path) -> None:

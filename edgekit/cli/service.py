@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from edgekit.cli.options import say
+
+if TYPE_CHECKING:
+    from edgekit.service import Setting
 
 NAME = "camera"
 
@@ -19,20 +22,20 @@ def command() -> None:
 
 
 @command.command("install", context_settings={"ignore_unknown_options": True})
-@click.option("--name", default=NAME, show_default=True, help="Of the service: edgekit-NAME.")
+@click.option("--name", default=NAME, show_default=True, help="The service is called edgekit-NAME.")
 @click.option("--dry-run", is_flag=True, help="Print the unit and the settings instead.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[BUNDLE] [RUN OPTIONS…]")
 def install_command(words: Sequence[str], name: str, dry_run: bool) -> None:
     """Start `edgekit run` now and at every start of the board.
 
     BUNDLE and the options are those of edgekit run: my.edgekit --camera 0 --metrics 9400
-    --output mqtt://…. It waits for its source, so --wait need not be said.
+    --output mqtt://…. It waits for its source, so --wait is not needed.
     """
     from edgekit import service
 
     options = read_run_options(words)
     named = options.pop("bundle", None)
-    bundle = Path(named) if named is not None else None
+    bundle = Path(str(named)) if named is not None else None
     executable = service.find_executable()
     if bundle is not None:
         from edgekit.runtime.load_model import read_model_file
@@ -40,7 +43,7 @@ def install_command(words: Sequence[str], name: str, dry_run: bool) -> None:
         read_model_file(bundle)  # raises what a service would stumble over
     if dry_run:
         files = service.find_files(name)
-        shown = {"bundle": str(files.bundle), **options} if bundle is not None else options
+        shown = options if bundle is None else {"bundle": str(files.bundle), **options}
         unit = service.write_unit(name, executable, files.settings, service.find_groups())
         settings = service.write_settings(hide_secrets(shown))
         click.echo(f"# {files.unit}\n{unit}\n# {files.settings}\n{settings}", nl=False)
@@ -61,7 +64,7 @@ def install_command(words: Sequence[str], name: str, dry_run: bool) -> None:
 @command.command("status")
 @click.option("--name", default=NAME, show_default=True)
 def status_command(name: str) -> int:
-    """What the service does; exit 1 when it does not run."""
+    """Show what the service does; exit 1 when it does not run."""
     from edgekit import service
 
     unit = service.find_files(name).unit.name
@@ -87,62 +90,88 @@ def remove_command(name: str) -> None:
     say(f"removed {', '.join(map(str, removed))}")
 
 
-def read_run_options(words: Sequence[str]) -> dict[str, Any]:
+NOT_FOR_A_SERVICE = {
+    "show": "has no screen",
+    "frames": "does not end",
+    "once": "does not end",
+    "as_json": "prints no results: use --output",
+}
+"""Options of `edgekit run`, and what a service is that they do not go with."""
+
+
+def read_run_options(words: Sequence[str]) -> dict[str, Setting]:
     """The options of `edgekit run` in `words`, as its settings file names them.
 
     Raises SettingsError for what cannot be a service, and click's usage errors.
     """
     from edgekit.cli.run import command as run
     from edgekit.errors import SettingsError
-    from edgekit.sources.open_source import make_source
 
+    options: dict[str, Setting] = {}
     with run.make_context("edgekit run", list(words)) as ctx:
-        given = {
-            parameter.name: ctx.params[parameter.name]
-            for parameter in run.params
-            if parameter.name
-            and ctx.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
-        }
-    spelled = {str(p.name): max(p.opts, key=len).lstrip("-").replace("-", "_") for p in run.params}
-    for name, why in {
-        "show": "has no screen",
-        "frames": "does not end",
-        "once": "does not end",
-        "as_json": "prints no results: use --output",
-    }.items():
-        if given.get(name):
-            raise SettingsError(
-                f"--{spelled[name]} is not for a service, which {why}: leave it out"
-            )
-    for target in given.get("outputs", ()):
+        for parameter in run.params:
+            name = str(parameter.name)
+            if ctx.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+                continue
+            spelled = max(parameter.opts, key=len).lstrip("-").replace("-", "_")
+            value = ctx.params[name]
+            if name in NOT_FOR_A_SERVICE and value:
+                raise SettingsError(
+                    f"--{spelled} is not for a service, which {NOT_FOR_A_SERVICE[name]}:"
+                    " leave it out"
+                )
+            options[spelled] = _spell(value)
+    _check_outputs(options.get("output", []))
+    _check_source(options.get("source"))
+    return options | {"wait": True}
+
+
+def _spell(value: object) -> Setting:
+    """A value as a settings file spells it: a path from the root, several values as a list."""
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
+    if isinstance(value, Path):
+        return str(value.resolve())
+    assert isinstance(value, str | int | float | bool)
+    return value
+
+
+def _check_outputs(targets: Setting) -> None:
+    from edgekit.errors import SettingsError
+
+    assert isinstance(targets, list)
+    for target in targets:
         if "://" not in target and not target.startswith("/"):
             raise SettingsError(
                 f"--output {target} has no folder of its own in a service: expected an absolute"
                 f" path, such as /var/lib/edgekit/{NAME}/{target}"
             )
-    if "class_names" in given:
-        given["class_names"] = given["class_names"].resolve()
-    source = given.get("source")
+
+
+def _check_source(source: Setting | None) -> None:
+    from edgekit.errors import SettingsError
+    from edgekit.sources.open_source import make_source
+
     if source is not None and not make_source(str(source)).is_live:
         raise SettingsError(
             f"--source {source} is a file, which ends: expected a camera or a stream for a service"
         )
-    return {spelled[name]: _plain(value) for name, value in given.items()} | {"wait": True}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def hide_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, fit for a terminal."""
+def hide_secrets(options: Mapping[str, Setting]) -> dict[str, Setting]:
+    """The same options without the passwords of their addresses, fit for a terminal."""
     from edgekit.text import hide_credentials
 
-    def hide(value: Any) -> Any:
-        if isinstance(value, list):
-            return [hide(item) for item in value]
-        return hide_credentials(value) if isinstance(value, str) and "://" in value else value
+    def hide(text: str) -> str:
+        return hide_credentials(text) if "://" in text else text
 
-    return {name: hide(value) for name, value in options.items()}
+    hidden: dict[str, Setting] = {}
+    for name, value in options.items():
+        match value:
+            case str():
+                hidden[name] = hide(value)
+            case list():
+                hidden[name] = [hide(item) for item in value]
+            case _:
+                hidden[name] = value
+    return hidden
