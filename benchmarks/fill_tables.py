@@ -115,10 +115,14 @@ def count_lines(text: str, position: int) -> int:
 
 
 def look_up(figures: Mapping[str, Any], path: str) -> Any:
-    """The figure at `NAME/key/key…`. Raises KeyError with the key that is not there."""
+    """The figure at `NAME/key/key…`, an underscore for each space in a key.
+
+    Raises:
+        KeyError: there is no such key.
+    """
     found: Any = figures
     for key in path.split("/"):
-        found = found[int(key) if isinstance(found, list) else key]
+        found = {name.replace(" ", "_"): value for name, value in found.items()}[key]
     return found
 
 
@@ -164,7 +168,7 @@ def find_pages(root: Path) -> list[Path]:
 def fill(root: Path, *, check: bool) -> list[str]:
     """Fill or check all pages and plots; what is wrong, one text each."""
     results = read_results(root / "benchmarks" / "results")
-    figures = derive_figures({name: result.figures for name, result in results.items()})
+    figures = derive_figures(results)
     wrong = []
     for path in find_pages(root):
         page = Page(path.read_text(encoding="utf-8"), figures)

@@ -61,6 +61,10 @@ class Row(NamedTuple):
     int8_layers: int | None = None
 
     @property
+    def target(self) -> str:
+        return "jetson" if self.symmetric else "pi"
+
+    @property
     def is_own(self) -> bool:
         return self.title.startswith("edgekit")
 

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import deployment_plot
 import int8_plot
+from results import Result
 
 from edgekit.report.wording import spell_ms
 
@@ -57,18 +58,53 @@ def make_table(header: str, rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([f"| {first} |", f"|{rule.replace(' ', '')}|", *(f"| {r} |" for r in rest)])
 
 
-def derive_figures(results: Mapping[str, Figures]) -> dict[str, Any]:
-    """The results with what pages say of several figures together.
+def derive_figures(results: Mapping[str, Result]) -> dict[str, Any]:
+    """The figures of the results, and what pages say of several of them together.
 
-    `best_other/CHECKPOINT/TARGET` has the figures of the other tool with the highest SQNR.
+    `best_other/CHECKPOINT/TARGET` has the other tool's row with the highest SQNR of
+    `int8_accuracy`, `own/CHECKPOINT/TARGET/RECIPE` edgekit's, `accurate_gain/CHECKPOINT/TARGET`
+    what recipe `accurate` adds to `balanced`. `provenance/NAME` is a result's command, and where it
+    was measured.
     """
+    figures: dict[str, Any] = {name: result.figures for name, result in results.items()}
+    figures["provenance"] = {
+        name: (f"`{result.command}`", describe_place(result)) for name, result in results.items()
+    }
     best: dict[str, dict[str, Any]] = {}
-    for name, found in results.get("int8_accuracy", {}).items():
-        rows = int8_plot.find_best_others([int8_plot.Row(**row) for row in found["rows"]])
-        best[SHORT_NAMES[name]] = {
-            "jetson" if row.symmetric else "pi": row._asdict() for row in rows
-        }
-    return dict(results) | {"best_other": best}
+    own: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, found in figures.get("int8_accuracy", {}).items():
+        rows = [int8_plot.Row(**row) for row in found["rows"]]
+        short = SHORT_NAMES[name]
+        best[short] = {row.target: row._asdict() for row in int8_plot.find_best_others(rows)}
+        own[short] = {"pi": {}, "jetson": {}}
+        for row in rows:
+            if row.is_own:
+                own[short][row.target][row.title.removeprefix("edgekit ")] = row._asdict()
+    gain = {
+        short: {target: subtract(**recipes) for target, recipes in targets.items()}
+        for short, targets in own.items()
+    }
+    return figures | {"best_other": best, "own": own, "accurate_gain": gain}
+
+
+def subtract(*, accurate: Figures, balanced: Figures) -> dict[str, float]:
+    """`accurate` less `balanced`."""
+    keys = ("agreement_percent", "sqnr_db")
+    return {key: accurate[key] - balanced[key] for key in keys}
+
+
+def describe_place(result: Result) -> str:
+    """On which machine a result was measured, when and at which commit."""
+    machine = result.machine
+    names = ("gpu", "processor") if "processor" in machine else ("gpu", "architecture")
+    found = [machine[name] for name in names if name in machine]
+    if "cores" in machine:
+        found.append(f"{machine['cores']} cores")
+    if "python" in machine:
+        found.append(f"Python {machine['python']}")
+    place = ", ".join(found) or "a machine that the page does not name"
+    commit = f"commit {result.commit[:9]}, {result.date}"
+    return f"{place}; {'transcribed from the page of ' if result.transcribed else ''}{commit}"
 
 
 def tabulate_accuracy(found: Figures) -> str:
@@ -76,9 +112,9 @@ def tabulate_accuracy(found: Figures) -> str:
     rows = [
         (
             *CHECKPOINTS[name],
-            f"{one['float_top1_percent']:.2f} %",
-            f"{one['int8_top1_percent']:.2f} %",
-            f"{one['agreement_percent']:.2f} %",
+            f"{one['float_top1_percent']:.1f} %",
+            f"{one['int8_top1_percent']:.1f} %",
+            f"{one['agreement_percent']:.1f} %",
             f"{one['sqnr_db']:.1f} dB",
         )
         for name, one in found.items()
@@ -151,7 +187,17 @@ def tabulate_speed(figures: Figures) -> str:
             f"heavy packages imported: {', '.join(start['heavy_packages']) or 'none'}",
         ),
     ]
-    return make_table(" | edgekit | beside it, in the same run | ", rows)
+    names = ("stream_loop", "live_loop", "first_result", "conversion_time", "calibration_time")
+    table = make_table(" | edgekit | beside it, in the same run | ", rows)
+    return f"{table}\n\n{name_sources(figures, *names, 'start_up')}"
+
+
+def name_sources(figures: Figures, *names: str) -> str:
+    """The commands of results, by the places where they were measured."""
+    commands: dict[str, list[str]] = {}
+    for command, place in (figures["provenance"][name] for name in names):
+        commands.setdefault(place, []).append(command)
+    return "\n\n".join(f"{', '.join(words)} on {place}." for place, words in commands.items())
 
 
 def tabulate_stream(found: Figures) -> str:
@@ -309,8 +355,8 @@ def write_svg(root: ElementTree.Element) -> str:
 
 
 def of_result(name: str, tabulate: Callable[[Figures], str]) -> Callable[[Figures], str]:
-    """A table of one result among all."""
-    return lambda figures: tabulate(figures[name])
+    """A table of one result among all, and where it is from."""
+    return lambda figures: f"{tabulate(figures[name])}\n\n{name_sources(figures, name)}"
 
 
 TABLES: dict[str, Callable[[Figures], str]] = {
