@@ -23,7 +23,7 @@ MAKEFLAGS += --no-print-directory
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "Variables: PYTHON ($(PYTHON); 3.10 or newer), VENV ($(VENV)), PYTEST_ARGS, and PIP_ARGS for"
+	@echo "Variables: PYTHON ($(PYTHON); 3.11 or newer), VENV ($(VENV)), PYTEST_ARGS, and PIP_ARGS for"
 	@echo "pip: on x86-64 give the options that lead pip to the CPU build of PyTorch, several GB smaller."
 
 setup: $(STAMP) ## make the virtual environment with edgekit and all that develops it
@@ -38,9 +38,9 @@ $(STAMP): pyproject.toml | $(BIN)/python
 
 $(BIN)/python:
 	@command -v "$(PYTHON)" >/dev/null \
-		|| { echo "setup: there is no $(PYTHON): install Python 3.10 or newer, or name one, as in make setup PYTHON=python3.12" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
-		|| { echo "setup: $(PYTHON) is $$("$(PYTHON)" --version 2>&1), edgekit needs 3.10 or newer: name another, as in make setup PYTHON=python3.12" >&2; exit 1; }
+		|| { echo "setup: there is no $(PYTHON): install Python 3.11 or newer, or name one, as in make setup PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "setup: $(PYTHON) is $$("$(PYTHON)" --version 2>&1), conversion needs 3.11 or newer: name another, as in make setup PYTHON=python3.12" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "setup: $(PYTHON) cannot make virtual environments (no venv or ensurepip): apt-get install python3-venv" >&2; exit 1; }
 	@echo "setup: making $(VENV) with $$("$(PYTHON)" --version)"

@@ -114,7 +114,7 @@ _SYSTEM = (
         "Python too new", "Python", ANY,
         lambda f: not f.python.is_between(OLDEST_PYTHON, NEWEST_PYTHON),
         "warn",
-        "{f.python.version}: edgekit was tried with 3.10 to 3.14",
+        "{f.python.version}: LiteRT exists for Python 3.10 to 3.14",
         "python3.13 -m venv --system-site-packages ~/edgekit && ~/edgekit/bin/pip install"
         " edgekit-*.whl",
     ),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.doctor.rules import NEWEST_PYTHON, OLDEST_PYTHON
+from edgekit.toml import read_toml
 from tests.environments import REPOSITORY
 from tests.packaging.floor_plan import read_floor_plan
 
@@ -44,3 +46,16 @@ def test_the_architecture_page_has_every_room_in_the_order_of_the_floors() -> No
     floors = read_floor_plan().floors
     assert sorted(rooms) == sorted(floors)
     assert [floors[room] for room in rooms] == sorted(floors.values())
+
+
+def test_all_places_name_the_same_pythons() -> None:
+    """Boards: what the doctor accepts. Conversion: one version less, for onnxruntime's wheels."""
+    oldest, newest = (".".join(map(str, version)) for version in (OLDEST_PYTHON, NEWEST_PYTHON))
+    requires = read_toml(REPOSITORY / "pyproject.toml")["project"]["requires-python"]
+    assert requires == f">={oldest}"
+    boards, workstation = f"{oldest} to {newest}", f"3.11 to {newest}"
+    for name in ("README.md", "docs/decisions/dependencies.md"):
+        page = " ".join((REPOSITORY / name).read_text(encoding="utf-8").split())
+        assert boards in page and workstation in page, name
+    assert workstation in (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert "PYTHON ($(PYTHON); 3.11 or newer)" in (REPOSITORY / "Makefile").read_text("utf-8")
