@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,16 +86,17 @@ def test_timms_names_of_mobilenet_v4() -> None:
     assert medium["hidden.bn"] == "norm_head"
 
 
-def test_real_checkpoints(test_data) -> None:
-    found = {path.name: load_checkpoint(path) for path in (test_data / "checkpoints").iterdir()}
-    assert {
-        name: (checkpoint.spec.family, checkpoint.spec.width, checkpoint.layout)
-        for name, checkpoint in found.items()
-    } == {
-        "mobilenet_v1_0.25_224_imagenet.pth.tar": ("mobilenet_v1", 0.25, "stages"),
-        "mobilenet_v1_0.5_160_tfsame.pth": ("mobilenet_v1", 0.5, "features"),
-        "mobilenet_v2_1.0_224_tfsame.pth": ("mobilenet_v2", 1.0, "torchvision"),
-    }
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mobilenet_v1_0.25_224_imagenet.pth.tar", ("mobilenet_v1", 0.25, "stages")),
+        ("mobilenet_v1_0.5_160_tfsame.pth", ("mobilenet_v1", 0.5, "features")),
+        ("mobilenet_v2_1.0_224_tfsame.pth", ("mobilenet_v2", 1.0, "torchvision")),
+    ],
+)
+def test_real_checkpoints(test_data: Path, name: str, expected: tuple[str, float, str]) -> None:
+    checkpoint = load_checkpoint(test_data / "checkpoints" / name)
+    assert (checkpoint.spec.family, checkpoint.spec.width, checkpoint.layout) == expected
 
 
 def test_a_linear_layer_may_be_a_1x1_convolution() -> None:

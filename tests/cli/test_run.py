@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,7 +126,10 @@ def test_bundle_gives_the_same_answers_as_its_model(
     test_data: Path, model: Path, labels: Path, tmp_path: Path
 ) -> None:
     bundle = write_test_bundle(tmp_path / "m.edgekit", test_data)
-    photos = test_data / "photos"
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("grace_hopper.bmp", "parrot.jpg"):
+        shutil.copy(test_data / "photos" / name, photos)
     from_bundle = edgekit("run", bundle, "--source", photos, "--json")
     plain = edgekit(
         "run", model, "--source", photos, "--class-names", labels, "--resize", "stretch", "--json"
