@@ -1,4 +1,4 @@
-"""Results as a video: the frames with what they were taken for."""
+"""Results as a video: each frame with its class written over it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import OutputError
-from edgekit.outputs.base import Numbered, Output
+from edgekit.outputs.base import NumberedResult, Output
 from edgekit.outputs.result_files import KEEP_FILES, ROTATE_BYTES, rotate
 from edgekit.outputs.window import draw_result
 from edgekit.text import is_utf8
@@ -17,12 +17,15 @@ _CODECS = {".avi": "MJPG"}
 _CODEC = "mp4v"
 _LEAST_ROOM = 10_000_000
 _CHECK_EVERY = 30
-"""How often, in frames, the size of the file is looked at."""
+"""The file's size is checked once in so many frames."""
 
 
 class VideoOutput(Output):
-    """An annotated video of all results, one frame each; begun anew when it is large enough, or
-    when the frames' size changes. A file of that name from an earlier run is kept as `NAME.1`."""
+    """An annotated video of all results, one frame each.
+
+    A new file begins when the last one is large enough, and when the frames' size changes. A file
+    of that name from an earlier run is kept as `NAME.1`.
+    """
 
     wants_pixels = True
     batch = 1
@@ -42,7 +45,7 @@ class VideoOutput(Output):
         self._size: tuple[int, int] | None = None
         self._frames = 0
 
-    def write(self, results: Sequence[Numbered]) -> None:
+    def write(self, results: Sequence[NumberedResult]) -> None:
         for numbered in results:
             pixels = numbered.result.pixels
             if pixels is None:
@@ -64,7 +67,7 @@ class VideoOutput(Output):
         return size > self._limit
 
     def _check_room(self) -> None:
-        """The writer itself would not tell of a full disk."""
+        """Raise OutputError when the disk is nearly full: OpenCV's writer does not report that."""
         room = shutil.disk_usage(self._path.parent).free
         if room < _LEAST_ROOM:
             self.close()

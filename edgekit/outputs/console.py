@@ -1,4 +1,4 @@
-"""Where results go. Each sink takes results one by one and writes them for one kind of reader."""
+"""Results on standard output: JSON lines, plain lines for a log, or a panel for a person."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 PATIENCE_S = 0.5
-"""For a reader who takes nothing, once the stream is to stop."""
+"""How long a reader that takes nothing is waited for, once the stream is to stop."""
 _LOOK_UP_S = 0.1
 
 
-class _Lines:
-    """Writes lines to a binary stream: each at once, or gathered while they come fast.
+class _LineWriter:
+    """Writes lines to a binary stream: each at once, or gathered for a moment.
 
-    Waits for a reader who is slow; once `stop` is set, no longer than `PATIENCE_S`. Raises
-    BrokenPipeError when the reader has gone, OutputError when nothing more can be written.
+    Waits for a slow reader; once `stop` is set, no longer than `PATIENCE_S`. Raises BrokenPipeError
+    when the reader has gone, OutputError when nothing more can be written.
     """
 
     _GATHER_S = 0.1
@@ -65,7 +65,7 @@ class _Lines:
             ) from error
 
     def _await_room(self) -> None:
-        """Until `PIPE_BUF` bytes fit in: a write that blocks would outlast every signal."""
+        """Wait until `PIPE_BUF` bytes fit in: no signal would end a write that blocks."""
         if not self._may_block:
             return
         poll = select.poll()
@@ -83,8 +83,8 @@ class _Lines:
         self._flush()
 
 
-class JsonLines(_Lines):
-    """One JSON document a line, for programs."""
+class JsonLines(_LineWriter):
+    """One JSON document a line."""
 
     def __init__(
         self, output: BinaryIO, *, at_once: bool, stop: threading.Event | None = None
@@ -96,8 +96,8 @@ class JsonLines(_Lines):
         self._write(self._encoder.encode(make_line(result)) + b"\n")
 
 
-class PlainLines(_Lines):
-    """One line a result, for a log: time, label, score, and age of the answer."""
+class PlainLines(_LineWriter):
+    """One line a result: time, label, score, and age of the answer."""
 
     def write(self, result: Result) -> None:
         best = result.prediction.top[0]
@@ -108,7 +108,7 @@ class PlainLines(_Lines):
 
 
 class LivePanel:
-    """The newest result in place, for a person at a terminal; one line stays for each change."""
+    """Shows the newest result in place, and leaves a line for each change of the class."""
 
     _REFRESH_S = 0.1
 
@@ -149,14 +149,14 @@ class LivePanel:
             bar = self._bar * round(20 * place.score)
             table.add_row(escape(place.label), f"{place.score:6.1%}", f"[cyan]{bar:<20}[/cyan]")
         rate = self._frames / max(now - self._began, 1e-3)
-        told = (
+        figures = (
             f"{result.time_s:.1f} s",
             f"{rate:.0f} frames/s",
             f"{result.age_ns / 1e6:.1f} ms old",
             f"{self._dropped:,} dropped",
             "Ctrl-C ends",
         )
-        table.caption = self._dot.join(told)
+        table.caption = self._dot.join(figures)
         return table
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ class LivePanel:
 
 
 def _choose_signs(encoding: str) -> tuple[str, str]:
-    """For bars and between figures, as the terminal can show them."""
+    """The signs for bars and between figures that the terminal can show."""
     try:
         "█·".encode(encoding)
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Outputs by how they are spelled on the command line."""
+"""The output that a text names: a file, a video, an MQTT broker, or a web hook."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ from edgekit.outputs.base import Output
 from edgekit.text import hide_credentials
 
 SECRET = "EDGEKIT_WEBHOOK_SECRET"
+"""The environment variable with the secret that web hooks are signed with."""
 LINES = (".jsonl", ".csv")
 VIDEOS = (".mp4", ".avi", ".mkv")
 
 
 class OutputContext(NamedTuple):
-    """What outputs need to know of the run."""
+    """What outputs need to know about the run."""
 
     class_names: Sequence[str]
     device: str
+    """The board's name, for Home Assistant."""
     fps: float
-    """Of an annotated video of a source that does not say."""
+    """The rate of an annotated video."""
     rotate_bytes: int
     keep_files: int
     wait: bool = False
-    """Whether to begin without a broker that is not there yet."""
+    """Whether to start without a broker that does not answer yet."""
 
 
 def open_output(target: str, context: OutputContext) -> Output:
-    """`FILE.jsonl`, `FILE.csv`, `FILE.mp4`, `mqtt[s]://…` or `http[s]://…`.
+    """Open the output that `target` names, and try it, so that a wrong address shows at the start.
 
-    Each is tried once, so that a wrong address or password is told at the start. Raises OutputError
-    or SettingsError.
+    `target` is FILE.jsonl, FILE.csv, FILE.mp4, `mqtt[s]://…` or `http[s]://…`. Raises OutputError
+    when it cannot be reached or written, SettingsError when `target` names none of these,
+    MissingPackageError for MQTT without its package.
     """
     scheme = target.partition("://")[0].lower() if "://" in target else ""
     if scheme in ("mqtt", "mqtts"):
@@ -87,7 +90,7 @@ def _open_mqtt(url: str, context: OutputContext) -> Output:
 
 
 def check_writable(path: Path) -> None:
-    """Raise OutputError when no file can be appended to at `path`; leaves none behind."""
+    """Raise OutputError when `path` cannot be appended to; makes no file there."""
     existed = path.exists()
     try:
         with path.open("ab"):

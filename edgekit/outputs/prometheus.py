@@ -22,7 +22,7 @@ STATES = ("live", "frozen", "lost")
 
 
 class Metrics:
-    """A sink that keeps counts and histograms; all else is read when somebody asks.
+    """A sink that keeps counts and histograms; the rest is read when the metrics are asked for.
 
     Every name begins with `edgekit_`. Raises MissingPackageError without prometheus-client.
     """
@@ -64,14 +64,14 @@ class Metrics:
         self._results.labels(result.prediction.label).inc()
 
     def set_source_state(self, state: SourceState) -> None:
-        """Hear of a change of the source's state."""
+        """Store a change of the source's state."""
         self._state = state.name
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: there is nothing to close."""
 
     def collect(self) -> Iterable[Any]:
-        """What is read when the metrics are asked for."""
+        """The metrics that are read when somebody asks; prometheus-client calls it."""
         core, summary = self._library.core, self._summary()
         frames = core.CounterMetricFamily("edgekit_frames", "Frames that were classified.")
         frames.add_metric([], summary.frames)
@@ -86,7 +86,7 @@ class Metrics:
         losses.add_metric([], summary.losses)
         yield losses
         state = core.GaugeMetricFamily(
-            "edgekit_source_state", "1 for what the source does now.", labels=["state"]
+            "edgekit_source_state", "1 for the state that the source is in.", labels=["state"]
         )
         for name in STATES:
             state.add_metric([name], float(name == self._state))
@@ -118,7 +118,20 @@ class Metrics:
 
 
 def serve_metrics(metrics: Metrics, address: str, port: int) -> Callable[[], None]:
-    """Answer GET /metrics at a port, in a thread; returns what ends that. Raises OutputError."""
+    """Serve `/metrics` in a thread.
+
+    Args:
+        metrics: what is served.
+        address: an address of this machine.
+        port: a free port.
+
+    Returns:
+        A function that ends it.
+
+    Raises:
+        OutputError: the port cannot be used.
+        MissingPackageError: prometheus-client is not installed.
+    """
     library = import_prometheus()
     try:
         server, thread = library.start_http_server(port, address, metrics.registry)
@@ -137,7 +150,7 @@ def serve_metrics(metrics: Metrics, address: str, port: int) -> Callable[[], Non
 
 
 def import_prometheus() -> Any:
-    """prometheus_client, with its module `core`."""
+    """Import prometheus_client with its module `core`. Raises MissingPackageError."""
     try:
         import prometheus_client
         import prometheus_client.core

@@ -1,4 +1,4 @@
-"""Results as files: JSON lines, CSV, annotated video. Each begins anew when it is large enough."""
+"""Results as files: JSON lines or CSV, in a new file when the last one is large enough."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import IO, Any
 import msgspec
 
 from edgekit.errors import OutputError
-from edgekit.outputs.base import Numbered, Output
-from edgekit.outputs.result_json import encode_line, make_numbered_line
+from edgekit.outputs.base import NumberedResult, Output
+from edgekit.outputs.result_json import encode_line, make_line
 
 COLUMNS = (
     *("id", "captured_at", "frame", "time_s", "label", "class", "score", "age_ms", "dropped"),
@@ -24,8 +24,14 @@ _LONGEST_LINE = 1_000_000
 
 
 class RotatedFile:
-    """Appends to `path`; at `limit` bytes it becomes `path.1`, what was that `path.2`, and so on up
-    to `keep`. Whole pieces only: a disk that is full in the middle of one loses that piece."""
+    """Appends pieces to a file, each whole or not at all.
+
+    Args:
+        path: the newest file. When it is full it becomes `path.1`, that `path.2`, and so on.
+        limit: a file is full at this size in bytes.
+        keep: how many full files are kept.
+        head: begins every file.
+    """
 
     def __init__(self, path: Path, *, limit: int, keep: int, head: bytes = b"") -> None:
         self._path = path
@@ -48,12 +54,12 @@ class RotatedFile:
             self._file.write(data)
             self._file.flush()
         except OSError:
-            self._mend()
+            self._cut_half_piece()
             raise
         self._size += len(data)
 
     def _cut_half_line(self, file: IO[bytes]) -> int:
-        """Cut off what a power cut left of a last line; the size of the file then."""
+        """Cut off an incomplete last line, which a power cut leaves; returns the file's size."""
         size = file.tell()
         with self._path.open("rb") as reader:
             reader.seek(max(0, size - _LONGEST_LINE))
@@ -64,8 +70,8 @@ class RotatedFile:
             return size - half
         return size
 
-    def _mend(self) -> None:
-        """Cut off what was half written, and open the file anew at the next attempt."""
+    def _cut_half_piece(self) -> None:
+        """Cut off a piece that was written in part; the next `append` opens the file again."""
         file, self._file = self._file, None
         assert file is not None
         try:
@@ -73,7 +79,7 @@ class RotatedFile:
         finally:
             try:
                 file.close()
-            except OSError:  # its buffer again
+            except OSError:  # it wrote its buffer once more
                 with self._path.open("ab") as again:
                     again.truncate(self._size)
 
@@ -92,7 +98,7 @@ class RotatedFile:
 
 
 def rotate(path: Path, keep: int) -> None:
-    """`path` becomes `path.1`, that `path.2`, up to `keep`; the one beyond is deleted."""
+    """`path` becomes `path.1`, that becomes `path.2`, up to `keep`; the last one is deleted."""
     for number in range(keep, 0, -1):
         older = path.with_name(f"{path.name}.{number}")
         newer = path.with_name(f"{path.name}.{number - 1}") if number > 1 else path
@@ -103,7 +109,7 @@ def rotate(path: Path, keep: int) -> None:
 
 
 class FileOutput(Output):
-    """Lines of results in a rotated file, one write for all that wait."""
+    """Writes results as lines of a rotated file, all that wait in one piece."""
 
     def __init__(self, path: Path, *, limit: int = ROTATE_BYTES, keep: int = KEEP_FILES) -> None:
         self.name = str(path)
@@ -112,7 +118,7 @@ class FileOutput(Output):
         head = encode_row(COLUMNS) if as_csv else b""
         self._file = RotatedFile(path, limit=limit, keep=keep, head=head)
 
-    def write(self, results: Sequence[Numbered]) -> None:
+    def write(self, results: Sequence[NumberedResult]) -> None:
         if not results:
             return
         try:
@@ -127,16 +133,16 @@ class FileOutput(Output):
         self._file.close()
 
 
-def encode_json_lines(results: Sequence[Numbered]) -> bytes:
-    """One JSON document a line: that of `edgekit run --json`, and `id`."""
+def encode_json_lines(results: Sequence[NumberedResult]) -> bytes:
+    """One JSON document a line, as `edgekit run --json` prints it, with an `id`."""
     return b"".join(encode_line(numbered) + b"\n" for numbered in results)
 
 
-def encode_csv(results: Sequence[Numbered]) -> bytes:
+def encode_csv(results: Sequence[NumberedResult]) -> bytes:
     """One row a result, in the order of `COLUMNS`."""
     rows = []
     for numbered in results:
-        line: dict[str, Any] = msgspec.to_builtins(make_numbered_line(numbered))
+        line: dict[str, Any] = msgspec.to_builtins(make_line(numbered.result, numbered.id))
         line |= {f"{stage}_ms": value for stage, value in line["stages_ms"].items()}
         rows.append(encode_row([line[column] for column in COLUMNS]))
     return b"".join(rows)

@@ -1,4 +1,4 @@
-"""The JSON document of a result, as outputs send it: the line of `edgekit run --json`, and `id`."""
+"""A result as one JSON document: a line of `edgekit run --json`; outputs add an `id`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import msgspec
 
-from edgekit.outputs.base import Numbered
+from edgekit.outputs.base import NumberedResult
 from edgekit.runtime.classify_frame import Result
 from edgekit.spec import ClassScore, Record
 
@@ -26,7 +26,8 @@ class ResultLine(Record, frozen=True, kw_only=True):
     """One line of `edgekit run --json`; its keys are a stable interface.
 
     `captured_at` is in Unix seconds, by the system's clock as it is set now. `dropped` counts the
-    frames passed over since the line before.
+    frames passed over since the line before. `id`, which outputs alone have, is that of no other
+    result, so that one which arrives twice counts once.
     """
 
     frame: int
@@ -39,10 +40,11 @@ class ResultLine(Record, frozen=True, kw_only=True):
     age_ms: float
     dropped: int
     captured_at: float
+    id: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def make_line(result: Result) -> ResultLine:
-    """The public form of a result: milliseconds to the microsecond, seconds likewise."""
+def make_line(result: Result, id: str | msgspec.UnsetType = msgspec.UNSET) -> ResultLine:
+    """The public form of a result: times are rounded to the microsecond."""
     best = result.prediction.top[0]
     times = result.times
     return ResultLine(
@@ -61,6 +63,7 @@ def make_line(result: Result) -> ResultLine:
         age_ms=_ms(result.age_ns),
         dropped=result.dropped,
         captured_at=round(time.time() - (time.monotonic_ns() - result.captured_ns) / 1e9, 3),
+        id=id,
     )
 
 
@@ -68,19 +71,6 @@ def _ms(ns: int) -> float:
     return round(ns / 1e6, 3)
 
 
-class NumberedLine(ResultLine, frozen=True, kw_only=True):
-    """A line with its result's id, so that one that arrives twice counts once."""
-
-    id: str
-
-
-def make_numbered_line(numbered: Numbered) -> NumberedLine:
-    """The public form of a result."""
-    line = make_line(numbered.result)
-    fields = {name: getattr(line, name) for name in line.__struct_fields__}
-    return NumberedLine(id=numbered.id, **fields)
-
-
-def encode_line(numbered: Numbered) -> bytes:
+def encode_line(numbered: NumberedResult) -> bytes:
     """The result as one JSON document, UTF-8."""
-    return _ENCODER.encode(make_numbered_line(numbered))
+    return _ENCODER.encode(make_line(numbered.result, numbered.id))

@@ -1,4 +1,4 @@
-"""A bounded queue on disk: what it was given and has not been taken is there after a power cut."""
+"""A bounded queue on disk, in SQLite: documents that were not removed survive a power cut."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SPOOL_RESULTS = 100_000
 
 
 class SpoolError(OutputError):
-    """The disk cannot keep or give results."""
+    """The spool's file cannot be read or written."""
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _as_spool_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
@@ -54,8 +54,8 @@ class Spool:
         return self._database
 
     def append(self, documents: Sequence[bytes]) -> None:
-        """Put documents behind those that wait; they are on disk when this returns."""
-        with _told(self.path), self._transaction() as database:
+        """Add documents after those that wait; they are on disk when this returns."""
+        with _as_spool_error(self.path), self._transaction() as database:
             database.executemany(
                 "INSERT INTO waiting (document) VALUES (?)", [(d,) for d in documents]
             )
@@ -69,8 +69,8 @@ class Spool:
             self.dropped += surplus
 
     def prepend(self, documents: Sequence[bytes]) -> None:
-        """Put documents before those that wait."""
-        with _told(self.path), self._transaction() as database:
+        """Add documents before those that wait."""
+        with _as_spool_error(self.path), self._transaction() as database:
             (first,) = database.execute("SELECT MIN(number) FROM waiting").fetchone()
             begin = (1 if first is None else first) - len(documents)
             database.executemany(
@@ -79,33 +79,33 @@ class Spool:
             )
 
     def first(self, count: int) -> list[tuple[int, bytes]]:
-        """The oldest documents with their numbers; they stay until `remove`."""
-        with _told(self.path):
+        """The oldest `count` documents with their numbers; they stay until `remove`."""
+        with _as_spool_error(self.path):
             rows = self._open().execute(
                 "SELECT number, document FROM waiting ORDER BY number LIMIT ?", (count,)
             )
             return [(int(number), document) for number, document in rows]
 
     def remove(self, last: int) -> None:
-        """Take documents out for good, up to and with the number `last`."""
-        with _told(self.path), self._transaction() as database:
+        """Delete the documents up to and including the number `last`."""
+        with _as_spool_error(self.path), self._transaction() as database:
             database.execute("DELETE FROM waiting WHERE number <= ?", (last,))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of it or nothing."""
+        """One transaction."""
         database = self._open()
         with database:
             database.execute("BEGIN IMMEDIATE")
             yield database
 
     def __len__(self) -> int:
-        with _told(self.path):
+        with _as_spool_error(self.path):
             (count,) = self._open().execute("SELECT COUNT(*) FROM waiting").fetchone()
             return int(count)
 
     def close(self) -> None:
-        """Give the file back. Does not raise."""
+        """Close the file. Does not raise."""
         if self._database is not None:
             self._database.close()
             self._database = None

@@ -1,4 +1,4 @@
-"""Where edgekit keeps what must outlive a run and a power cut."""
+"""The folder for what must survive the end of a run and a power cut."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def state_folder() -> Path:
-    """`$EDGEKIT_STATE`; in a systemd service its state folder; else `edgekit` in the user's."""
+    """`$EDGEKIT_STATE`, else a systemd service's state folder, else `edgekit` in the user's."""
     for name in ("EDGEKIT_STATE", "STATE_DIRECTORY"):
         if value := os.environ.get(name):
             return Path(value)

@@ -1,4 +1,4 @@
-"""The end of a run, for a person: how many frames, how fast, and where the time went."""
+"""What a person sees at the end of a run: how many frames, how fast, and where the time went."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def print_summary(summary: StreamSummary) -> None:
 
 
 def format_counts(summary: StreamSummary) -> str:
-    """Frames, rate and drops; and whether all of a file was decoded."""
+    """Frames, rate, frames passed over, and whether all of a file was decoded."""
     text = (
         f"{summary.frames:,} frames in {summary.seconds:.2f} s ({summary.fps:.1f} frames/s),"
         f" {summary.dropped:,} dropped"
@@ -26,7 +26,7 @@ def format_counts(summary: StreamSummary) -> str:
         "skipped as asked": summary.skipped,
         "repeated": summary.repeated,
         "too old": summary.too_old,
-        "of no use": summary.unfit,
+        "unfit": summary.unfit,
         "not reported": summary.held_back,
     }
     text = ", ".join([text, *(f"{count:,} {what}" for what, count in others.items() if count)])

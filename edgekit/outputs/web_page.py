@@ -68,19 +68,19 @@ class FrameEvent(NamedTuple):
 
 
 class PageSink:
-    """Stores what the page shows. `watched` is set while somebody looks at the picture."""
+    """Stores what the page shows. `viewer_present` is set while somebody looks at the picture."""
 
     def __init__(
         self,
         summary: Callable[[], StreamSummary],
         source: str,
         deliveries: Sequence[Delivery],
-        watched: threading.Event,
+        viewer_present: threading.Event,
     ) -> None:
         self._summary = summary
         self._source = source
         self._deliveries = deliveries
-        self._watched = watched
+        self._viewer_present = viewer_present
         self._viewers = 0
         self._changed = threading.Lock()
         self._window: deque[tuple[StageTimes, int]] = deque(maxlen=2000)
@@ -117,7 +117,7 @@ class PageSink:
         """Count those who look at the picture."""
         with self._changed:
             self._viewers += count
-            (self._watched.set if self._viewers else self._watched.clear)()
+            (self._viewer_present.set if self._viewers else self._viewer_present.clear)()
 
     def numbers(self) -> dict[str, Any]:
         """What the page shows beside the picture; put together once for all viewers."""

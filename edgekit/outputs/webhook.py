@@ -1,4 +1,4 @@
-"""Results to a web server of one's own: signed POST requests, repeated until it takes them."""
+"""Results to a web server: signed POST requests, repeated until it accepts them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
 from edgekit.errors import OutputError
-from edgekit.outputs.base import Numbered, Output
+from edgekit.outputs.base import NumberedResult, Output
 from edgekit.outputs.result_json import encode_line
 from edgekit.text import hide_credentials
 
@@ -21,8 +21,8 @@ class WebhookOutput(Output):
     """POSTs `{"results": [line, …]}` as JSON. With a `secret`, the header `X-Edgekit-Signature` is
     `sha256=` and the hexadecimal HMAC-SHA256 of the body.
 
-    One request a `write`. Any answer but 2xx counts as not taken, and the same results are sent
-    again: their `id` tells.
+    One request a `write`. After any answer but 2xx the same results are sent again; their `id`
+    shows that they are the same.
     """
 
     batch = 100
@@ -47,7 +47,7 @@ class WebhookOutput(Output):
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._secret = secret
 
-    def write(self, results: Sequence[Numbered]) -> None:
+    def write(self, results: Sequence[NumberedResult]) -> None:
         if results:
             self._post(b'{"results":[' + b",".join(map(encode_line, results)) + b"]}")
 

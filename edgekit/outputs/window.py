@@ -1,4 +1,4 @@
-"""`--show`: the frames in a window, with what they were taken for."""
+"""`--show`: each frame in a window, with its class written over it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROBE = f"import cv2; cv2.namedWindow({_TITLE!r}); cv2.waitKey(1)"
 
 
 def check_window() -> None:
-    """Make sure that a window can be opened. Raises SettingsError saying what is missing.
+    """Raise SettingsError, saying what is missing, when no window can be opened.
 
     OpenCV's window toolkits abort the whole process where they cannot connect, so another process
     tries first.
@@ -38,7 +38,7 @@ def check_window() -> None:
     try:
         probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, timeout=20)
     except subprocess.TimeoutExpired:
-        failed = "gave no answer"
+        failed = "did not answer"
     else:
         if not probe.returncode:
             return

@@ -73,7 +73,7 @@ class RunOutputs:
         if not self._options.outputs:
             return ()
         from edgekit.board.machine import read_board
-        from edgekit.outputs.delivery import Deliveries
+        from edgekit.outputs.delivery import OutputsSink
         from edgekit.outputs.open_output import OutputContext, open_output
 
         context = OutputContext(
@@ -90,7 +90,7 @@ class RunOutputs:
                 outputs.append(open_output(target, context))
                 opened.callback(outputs[-1].close)
             opened.pop_all()  # their threads close them
-        deliveries = Deliveries(outputs, self._on_message)
+        deliveries = OutputsSink(outputs, self._on_message)
         self._add(deliveries)
         return deliveries.each
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from edgekit.arrays import Pixels
-from edgekit.outputs.base import Numbered
+from edgekit.outputs.base import NumberedResult
 from edgekit.runtime.classify_frame import Result
 from edgekit.runtime.stage_clock import StageTimes
 from edgekit.spec import ClassScore, Prediction
@@ -25,8 +25,10 @@ def make_result(index: int, pixels: Pixels | None = None) -> Result:
     )
 
 
-def make_numbered(count: int, first: int = 0) -> list[Numbered]:
-    return [Numbered(f"run-{index}", make_result(index)) for index in range(first, first + count)]
+def make_numbered(count: int, first: int = 0) -> list[NumberedResult]:
+    return [
+        NumberedResult(f"run-{index}", make_result(index)) for index in range(first, first + count)
+    ]
 
 
 def wait_until(holds: Callable[[], bool], timeout_s: float = 10) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from edgekit.errors import OutputError
 from edgekit.outputs import delivery as module
-from edgekit.outputs.base import Numbered, Output
-from edgekit.outputs.delivery import Deliveries, Delivery
+from edgekit.outputs.base import NumberedResult, Output
+from edgekit.outputs.delivery import Delivery, OutputsSink
 from tests.outputs.results import make_numbered, make_result, wait_until
 from tests.sources.video_files import wait_for_threads
 
@@ -30,7 +30,7 @@ class Collector(Output):
         self.closed = False
         self.pixels: list[bool] = []
 
-    def write(self, results: Sequence[Numbered]) -> None:
+    def write(self, results: Sequence[NumberedResult]) -> None:
         self.gate.wait()
         if self.reason:
             raise OutputError(self.reason)
@@ -103,7 +103,7 @@ def test_the_oldest_are_dropped_and_counted() -> None:
 def test_an_output_that_blocks_does_not_hold_up_the_loop() -> None:
     output, told = Collector(), []
     output.gate.clear()
-    deliveries = Deliveries([output], told.append)
+    deliveries = OutputsSink([output], told.append)
     began = time.monotonic()
     for index in range(5000):
         deliveries.write(make_result(index))
@@ -129,7 +129,7 @@ def test_what_fails_to_the_end_is_counted() -> None:
 def test_frames_go_only_where_they_are_wanted() -> None:
     plain, pictures = Collector(), Collector()
     pictures.wants_pixels = True
-    deliveries = Deliveries([plain, pictures], lambda text: None)
+    deliveries = OutputsSink([plain, pictures], lambda text: None)
     for index in range(4):
         deliveries.write(make_result(index, np.zeros((4, 4, 3), np.uint8)))
     deliveries.close()
@@ -141,7 +141,7 @@ def test_frames_go_only_where_they_are_wanted() -> None:
 
 def test_a_fault_of_an_output_is_told_and_does_not_end_it() -> None:
     class Faulty(Collector):
-        def write(self, results: Sequence[Numbered]) -> None:
+        def write(self, results: Sequence[NumberedResult]) -> None:
             if self.reason:
                 raise ZeroDivisionError(self.reason)
             super().write(results)

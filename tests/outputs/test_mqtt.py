@@ -173,8 +173,8 @@ def test_the_last_will_tells_of_a_board_that_died(server: Server, tmp_path: Path
     output.write(make_numbered(1))
     with reading(server.port) as reader:
         wait_until(lambda: reader.last(f"{TOPIC}/available") == b"online")
-        assert output._link is not None
-        output._link.drop()
+        assert output._connection is not None
+        output._connection.drop()
         wait_until(lambda: reader.last(f"{TOPIC}/available") == b"offline")
     output._spool.close()
 
@@ -202,7 +202,7 @@ def test_twenty_broker_losses_under_load(server: Server, tmp_path: Path) -> None
             assert reader.subscribed.wait(5)
             wait_until(lambda: delivery.counts.state == "works")
         wait_until(lambda: len(reader.ids()) >= count - 20 * 45, 20)
-        wait_until(lambda: output._link is not None and output._link.is_idle)
+        wait_until(lambda: output._connection is not None and output._connection.is_idle)
         finish(delivery)
         seen = [int(identity.removeprefix("run-")) for identity in reader.ids()]
     assert seen == sorted(seen)

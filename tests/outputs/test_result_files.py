@@ -15,7 +15,7 @@ import pytest
 
 from edgekit.errors import OutputError, SettingsError
 from edgekit.outputs.annotated_video import VideoOutput
-from edgekit.outputs.base import Numbered
+from edgekit.outputs.base import NumberedResult
 from edgekit.outputs.open_output import OutputContext, open_output
 from edgekit.outputs.result_files import COLUMNS, FileOutput, RotatedFile
 from tests.outputs.results import make_numbered, make_result
@@ -100,7 +100,7 @@ def test_a_full_disk_leaves_whole_lines_and_is_survived(small_disk: Path) -> Non
 def test_an_annotated_video(tmp_path: Path) -> None:
     output = VideoOutput(tmp_path / "v.mp4", fps=10)
     frames = [np.full((48, 64, 3), 30 * index, np.uint8) for index in range(6)]
-    output.write([Numbered(str(i), make_result(i, frame)) for i, frame in enumerate(frames)])
+    output.write([NumberedResult(str(i), make_result(i, frame)) for i, frame in enumerate(frames)])
     output.close()
     reader = cv2.VideoCapture(str(tmp_path / "v.mp4"))
     assert int(reader.get(cv2.CAP_PROP_FRAME_COUNT)) == 6
@@ -110,8 +110,8 @@ def test_an_annotated_video(tmp_path: Path) -> None:
 def test_a_video_is_kept_when_another_begins(tmp_path: Path) -> None:
     for _ in range(2):
         output = VideoOutput(tmp_path / "v.avi", fps=10)
-        output.write([Numbered("1", make_result(1, np.zeros((48, 64, 3), np.uint8)))])
-        output.write([Numbered("2", make_result(2, np.zeros((24, 64, 3), np.uint8)))])
+        output.write([NumberedResult("1", make_result(1, np.zeros((48, 64, 3), np.uint8)))])
+        output.write([NumberedResult("2", make_result(2, np.zeros((24, 64, 3), np.uint8)))])
         output.close()
     assert len(list(tmp_path.glob("v.avi*"))) == 4
 
@@ -123,7 +123,7 @@ def test_a_video_is_kept_when_another_begins(tmp_path: Path) -> None:
         ("ftp://host/x", "is not understood"),
         ("/nowhere/r.csv", "cannot write /nowhere/r.csv (No such file or directory)"),
         ("mqtt://", "names no host"),
-        ("mqtt://user:hunter2@host", "has no topic behind its host"),
+        ("mqtt://user:hunter2@host", "has no topic after its host"),
         ("mqtt://user:hunter2@host/a/#", "a stray character"),
         ("mqtt://user:hunter2@host/a/+", "or one with + # or @"),
         ("mqtt://user:hunter2@host/a b", "a stray character"),

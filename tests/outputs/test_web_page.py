@@ -65,8 +65,8 @@ class Board:
     def __init__(self, address: str = "127.0.0.1", interval_s: float = 0.01) -> None:
         self.interval_s = interval_s
         self.index = 0
-        self.watched = threading.Event()
-        self.sink = PageSink(lambda: SUMMARY, "camera /dev/video0", [], self.watched)
+        self.viewer_present = threading.Event()
+        self.sink = PageSink(lambda: SUMMARY, "camera /dev/video0", [], self.viewer_present)
         self.port = find_port()
         metrics = Metrics(lambda: SUMMARY)
         self.served: Served = serve_page(self.sink, metrics, address, self.port)
@@ -76,7 +76,9 @@ class Board:
 
     def _run(self) -> None:
         while not self._stop.wait(self.interval_s):
-            self.sink.write(make_numbered_result(self.index, keep_pixels=self.watched.is_set()))
+            self.sink.write(
+                make_numbered_result(self.index, keep_pixels=self.viewer_present.is_set())
+            )
             self.index += 1
 
     def ask(self, path: str, **headers: str) -> tuple[int, str, bytes]:
@@ -130,7 +132,7 @@ def test_the_page_and_its_numbers(board: Board) -> None:
 
 
 def test_pictures_are_made_only_while_somebody_looks(board: Board) -> None:
-    assert not board.watched.is_set()
+    assert not board.viewer_present.is_set()
     viewers = [socket.create_connection(("127.0.0.1", board.port)) for _ in range(3)]
     for viewer in viewers:
         viewer.sendall(b"GET /frames HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -139,10 +141,10 @@ def test_pictures_are_made_only_while_somebody_looks(board: Board) -> None:
         received = b""
         while received.count(b"data:image/jpeg") < 3:
             received += viewer.recv(65536)
-    assert board.watched.is_set()
+    assert board.viewer_present.is_set()
     for viewer in viewers:
         viewer.close()
-    wait_until(lambda: not board.watched.is_set())
+    wait_until(lambda: not board.viewer_present.is_set())
 
 
 class Viewer(threading.Thread):
@@ -241,7 +243,7 @@ def test_the_page_in_a_browser(board: Board) -> None:
         wait_until(
             lambda: page.evaluate("document.getElementById('picture')?.naturalWidth ?? 0") == 160
         )
-        assert board.watched.is_set()
+        assert board.viewer_present.is_set()
         answer = page.evaluate("document.getElementById('answer').textContent")
         assert answer.startswith("frame ")
         wait_until(lambda: page.evaluate("document.querySelectorAll('#chart polygon').length") == 3)
@@ -249,10 +251,10 @@ def test_the_page_in_a_browser(board: Board) -> None:
             page.show(view)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         page.evaluate("document.getElementById('pause').click(); 1")
-        wait_until(lambda: not board.watched.is_set())
+        wait_until(lambda: not board.viewer_present.is_set())
         assert page.evaluate("document.getElementById('pause').textContent") == "Show picture"
         page.evaluate("document.getElementById('pause').click(); 1")
-        wait_until(board.watched.is_set)
+        wait_until(board.viewer_present.is_set)
         assert page.complaints() == []
         hosts = {urlsplit(url).netloc for url in page.requests() if not url.startswith("data:")}
         assert hosts == {f"127.0.0.1:{board.port}"}
