@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +27,7 @@ def snapshots(*bits: int | None) -> list[Snapshot]:
     return [Snapshot(time_s=index, throttled=value) for index, value in enumerate(bits)]
 
 
-def test_pi_4_is_read(tmp_path):
+def test_pi_4_is_read(tmp_path: Path) -> None:
     snapshot = Sensors(write_tree(tmp_path, PI_4)).read()
     assert snapshot.temperature_c == 58.4
     assert snapshot.clocks_mhz == (1800, 600, 600, 600)
@@ -39,13 +40,13 @@ def test_pi_4_is_read(tmp_path):
     assert snapshot.load_1min == 0.42
 
 
-def test_what_a_machine_does_not_tell_is_none(tmp_path):
+def test_what_a_machine_does_not_tell_is_none(tmp_path: Path) -> None:
     snapshot = Sensors(tmp_path).read()
     assert snapshot == Snapshot(time_s=snapshot.time_s)
     assert Sensors(tmp_path).cpu_times() is None
 
 
-def test_the_processors_zone_is_preferred(tmp_path):
+def test_the_processors_zone_is_preferred(tmp_path: Path) -> None:
     zone = "sys/class/thermal/thermal_zone"
     write_tree(
         tmp_path,
@@ -60,7 +61,7 @@ def test_the_processors_zone_is_preferred(tmp_path):
     assert Sensors(tmp_path).read().temperature_c == 61.5
 
 
-def test_vcgencmd_is_asked_where_the_kernel_has_no_file(tmp_path):
+def test_vcgencmd_is_asked_where_the_kernel_has_no_file(tmp_path: Path) -> None:
     tool = tmp_path / "vcgencmd"
     tool.write_text("#!/bin/sh\n[ $1 = get_throttled ] && echo throttled=0x50005\n")
     tool.chmod(0o755)
@@ -70,15 +71,15 @@ def test_vcgencmd_is_asked_where_the_kernel_has_no_file(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["throttled=0x50005\n", "50005\n", "0x50005"])
-def test_throttled_spellings(text):
+def test_throttled_spellings(text) -> None:
     assert parse_throttled(text) == 0x50005
 
 
-def test_throttled_nonsense_is_unknown():
+def test_throttled_nonsense_is_unknown() -> None:
     assert parse_throttled("error=1 error_msg=Command not registered") is None
 
 
-def test_throttled_in_words():
+def test_throttled_in_words() -> None:
     assert describe_throttled(0) == "0x0: none"
     assert describe_throttled(0x50005) == (
         "0x50005: now under-voltage, throttled; earlier under-voltage, throttled"
@@ -86,19 +87,19 @@ def test_throttled_in_words():
     assert describe_throttled(0x80000) == "0x80000: earlier soft temperature limit"
 
 
-def test_throttling_before_the_run_does_not_count():
+def test_throttling_before_the_run_does_not_count() -> None:
     assert throttled_between(snapshots(0x50000, None, 0x50000)) == 0
 
 
-def test_throttling_while_it_was_read_counts():
+def test_throttling_while_it_was_read_counts() -> None:
     assert throttled_between(snapshots(0x0, 0x4, 0x0)) == 0x4
 
 
-def test_throttling_between_two_readings_counts():
+def test_throttling_between_two_readings_counts() -> None:
     assert throttled_between(snapshots(0x40000, 0x40000, 0x50000)) == 0x1
 
 
-def test_throttling_unknown_is_none_seen():
+def test_throttling_unknown_is_none_seen() -> None:
     assert throttled_between(snapshots(None, None)) == 0
 
 
@@ -106,7 +107,7 @@ def stat(user: int, system: int, steal: int) -> str:
     return f"cpu  {user} 0 {system} 90000 300 0 25 {steal} 0 0\ncpu0 1 0 1 1 0 0 0 0 0 0\n"
 
 
-def test_a_busy_neighbour_shows_in_proc_stat():
+def test_a_busy_neighbour_shows_in_proc_stat() -> None:
     before = parse_cpu_times(stat(user=1000, system=100, steal=0))
     after = parse_cpu_times(stat(user=1000 + 3 * TICKS, system=100 + TICKS, steal=TICKS // 2))
     share = share_cpu(before, after, elapsed_s=2.0, own_s=1.9, waited_s=0.1)
@@ -116,14 +117,14 @@ def test_a_busy_neighbour_shows_in_proc_stat():
     assert share.waiting == pytest.approx(0.05)
 
 
-def test_rounding_of_ticks_makes_no_negative_neighbour():
+def test_rounding_of_ticks_makes_no_negative_neighbour() -> None:
     times = parse_cpu_times(stat(user=1000, system=100, steal=0))
     share = share_cpu(times, times, elapsed_s=1.0, own_s=0.01, waited_s=None)
     assert mean_share([share]).others == 0
     assert share.waiting is None
 
 
-def test_rounding_of_ticks_in_short_intervals_evens_out():
+def test_rounding_of_ticks_in_short_intervals_evens_out() -> None:
     times = parse_cpu_times(stat(user=1000, system=100, steal=0))
     later = parse_cpu_times(stat(user=1000 + TICKS, system=100, steal=0))
     shares = [
@@ -133,12 +134,12 @@ def test_rounding_of_ticks_in_short_intervals_evens_out():
     assert mean_share(shares).others == 0
 
 
-def test_share_without_proc_stat_is_unknown():
+def test_share_without_proc_stat_is_unknown() -> None:
     share = share_cpu(None, None, elapsed_s=2.0, own_s=1.0, waited_s=None)
     assert (share.own, share.others, share.steal) == (0.5, None, None)
 
 
-def test_mean_share_weighs_by_time():
+def test_mean_share_weighs_by_time() -> None:
     times = parse_cpu_times(stat(user=1000, system=100, steal=0))
     later = parse_cpu_times(stat(user=1000 + TICKS, system=100, steal=0))
     busy = share_cpu(times, later, elapsed_s=1.0, own_s=0.0, waited_s=0.0)
@@ -149,7 +150,7 @@ def test_mean_share_weighs_by_time():
     assert mean.waiting == 0
 
 
-def test_sampler_reads_until_it_is_left(tmp_path):
+def test_sampler_reads_until_it_is_left(tmp_path: Path) -> None:
     with Sampler(Sensors(write_tree(tmp_path, PI_4)), interval_s=0.01) as sampler:
         time.sleep(0.2)
     seen = len(sampler.snapshots)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edgekit.board.jetson import parse_jetson_clocks, parse_power_mode
@@ -15,7 +17,7 @@ from tests.board.recorded_boards import (
 )
 
 
-def test_mode_clocks_and_events_are_read(tmp_path):
+def test_mode_clocks_and_events_are_read(tmp_path: Path) -> None:
     write_tree(tmp_path, ORIN_NANO)
     write_tool(tmp_path, "nvpmodel", NVPMODEL)
     write_tool(tmp_path, "jetson_clocks", JETSON_CLOCKS)
@@ -28,18 +30,18 @@ def test_mode_clocks_and_events_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(("lowest", "pinned"), [("306000000", "off"), ("624750000", "on")])
-def test_without_root_the_gpus_limits_tell(tmp_path, lowest, pinned):
+def test_without_root_the_gpus_limits_tell(tmp_path: Path, lowest, pinned) -> None:
     gpu = {"sys/class/devfreq/17000000.gpu/min_freq": lowest}
     assert Sensors(write_tree(tmp_path, ORIN_NANO | gpu)).read().jetson_clocks == pinned
 
 
-def test_pinned_clocks():
+def test_pinned_clocks() -> None:
     pinned = JETSON_CLOCKS.replace("MinFreq=729600", "MinFreq=1510400")
     pinned = pinned.replace("MinFreq=306000000", "MinFreq=624750000")
     assert parse_jetson_clocks(pinned) == "on"
     assert parse_jetson_clocks("Error: run as root") is None
 
 
-def test_power_mode_behind_warnings():
+def test_power_mode_behind_warnings() -> None:
     assert parse_power_mode("NVPM WARN: fan mode is not set!\nNV Power Mode: MAXN\n0\n") == "MAXN"
     assert parse_power_mode("") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def test_no_weights(content: dict[str, Any], message: str) -> None:
         load_checkpoint(content)
 
 
-def test_a_list_is_no_checkpoint(tmp_path) -> None:
+def test_a_list_is_no_checkpoint(tmp_path: Path) -> None:
     torch.save([torch.zeros(2, 2)], tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match="holds a list, not a dict of tensors"):
         load_checkpoint(tmp_path / "model.pth")

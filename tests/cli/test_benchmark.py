@@ -35,12 +35,12 @@ def run(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProce
 
 
 @pytest.fixture(scope="module")
-def model(test_data) -> Path:
+def model(test_data: Path) -> Path:
     return test_data / "tflite" / "mobilenet_v2_1.0_224_quant.tflite"
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten frames: shorter than any measurement, so that the source begins again."""
     path = tmp_path_factory.mktemp("clip") / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 30, (320, 240))
@@ -51,7 +51,7 @@ def clip(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundle(model, tmp_path_factory) -> Path:
+def bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundle") / "birds.edgekit"
     spec = ModelSpec(
         family="mobilenet_v2",
@@ -88,7 +88,7 @@ def bundle(model, tmp_path_factory) -> Path:
     return path
 
 
-def test_a_bundle_is_measured(bundle, clip, tmp_path):
+def test_a_bundle_is_measured(bundle: Path, clip: Path, tmp_path: Path) -> None:
     began = time.monotonic()
     done = run(bundle, "--source", clip, "--duration", 1, "-o", tmp_path / "out", "--json")
     took_s = time.monotonic() - began
@@ -131,7 +131,7 @@ def test_a_bundle_is_measured(bundle, clip, tmp_path):
     assert str(clip.parent) not in done.stdout
 
 
-def test_the_folder_gets_three_files_that_agree(model, clip, tmp_path):
+def test_the_folder_gets_three_files_that_agree(model: Path, clip: Path, tmp_path: Path) -> None:
     done = run(model, "--source", clip, "--duration", 0.3, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "Latency in ms" in done.stdout
@@ -149,7 +149,7 @@ def test_the_folder_gets_three_files_that_agree(model, clip, tmp_path):
     assert median in done.stdout
 
 
-def test_several_models_take_turns(model, bundle, clip, tmp_path):
+def test_several_models_take_turns(model: Path, bundle: Path, clip: Path, tmp_path: Path) -> None:
     done = run(bundle, model, "--source", clip, "--duration", 3, "-o", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     first, second = json.loads(done.stdout)["results"]
@@ -158,7 +158,7 @@ def test_several_models_take_turns(model, bundle, clip, tmp_path):
     assert starts[0][0] < starts[1][0] < starts[0][1] < starts[1][1]
 
 
-def test_accuracy_is_measured_in_the_same_run(tmp_path):
+def test_accuracy_is_measured_in_the_same_run(tmp_path: Path) -> None:
     demo = REPOSITORY / "calibration" / "demo"
     bundle, images = demo / "digits-pi.edgekit", demo / "test"
     done = run(bundle, "--images", images, "--duration", 0.5, "-o", tmp_path, "--json")
@@ -170,13 +170,13 @@ def test_accuracy_is_measured_in_the_same_run(tmp_path):
     assert str(REPOSITORY) not in done.stdout
 
 
-def test_labels_alone_are_refused(model, tmp_path):
+def test_labels_alone_are_refused(model: Path, tmp_path: Path) -> None:
     done = run(model, "--labels", tmp_path / "labels.csv")
     assert done.returncode == 2
     assert "give their folder with --images" in done.stderr
 
 
-def test_settings_may_name_the_model(model, clip, tmp_path):
+def test_settings_may_name_the_model(model: Path, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "edgekit.toml").write_text(
         f'[benchmark]\nbundle = "{model}"\nsource = "{clip}"\nduration = 0.3\n'
     )
@@ -200,7 +200,9 @@ def test_settings_may_name_the_model(model, clip, tmp_path):
         (["MODEL", "--source", "CLIP", "--images", "EMPTY", "--labels", "CSV"], "'file,label'"),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(model, clip, tmp_path, arguments, message):
+def test_bad_input_is_one_line_and_writes_nothing(
+    model: Path, clip: Path, tmp_path: Path, arguments, message
+) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "labels.csv").write_text("name,class\na.png,1\n")
     places = {
@@ -221,7 +223,9 @@ def test_bad_input_is_one_line_and_writes_nothing(model, clip, tmp_path, argumen
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_command_and_its_worker(model, clip, tmp_path, number):
+def test_a_signal_ends_the_command_and_its_worker(
+    model: Path, clip: Path, tmp_path: Path, number
+) -> None:
     command = [sys.executable, "-m", "edgekit", "benchmark", model, "--source", clip]
     process = subprocess.Popen(
         [*command, "-o", tmp_path / "out"], stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
@@ -237,13 +241,15 @@ def test_a_signal_ends_the_command_and_its_worker(model, clip, tmp_path, number)
 
 
 @pytest.mark.parametrize("threads", [0, 65, 5000])
-def test_threads_have_a_range(model, threads):
+def test_threads_have_a_range(model: Path, threads) -> None:
     done = run(model, "--threads", threads)
     assert done.returncode == 2
     assert "1<=x<=64" in done.stderr
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_measuring(model, clip, tmp_path):
+def test_a_folder_that_cannot_be_written_is_refused_before_measuring(
+    model: Path, clip: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     began = time.monotonic()
     done = run(model, "--source", clip, "-o", tmp_path / "file" / "out")
@@ -252,7 +258,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_measuring(model, clip
     assert time.monotonic() - began < 5
 
 
-def test_a_busy_machine_is_not_trusted(model, clip, tmp_path):
+def test_a_busy_machine_is_not_trusted(model: Path, clip: Path, tmp_path: Path) -> None:
     spin = [sys.executable, "-c", "while True: pass"]
     neighbours = [subprocess.Popen(spin) for _ in os.sched_getaffinity(0)]
     try:

@@ -24,7 +24,7 @@ def doctor(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_json_is_one_valid_document(tmp_path):
+def test_json_is_one_valid_document(tmp_path: Path) -> None:
     result = doctor("--json", folder=tmp_path)
     checks = json.loads(result.stdout)["checks"]
     assert all(list(check) == KEYS for check in checks)
@@ -38,7 +38,7 @@ def test_json_is_one_valid_document(tmp_path):
     assert found["LiteRT"]["status"] == found["delegate"]["status"] == "ok"
 
 
-def test_a_broken_package_is_told_and_fails(tmp_path):
+def test_a_broken_package_is_told_and_fails(tmp_path: Path) -> None:
     """Its mend stands below it, and neither line is broken in a log."""
     (tmp_path / "cv2.py").write_text("import os\nos.abort()\n")
     result = doctor(folder=tmp_path)

@@ -26,7 +26,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory) -> dict[str, Path]:
+def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("records")
     made = {
         "base": make_report(),
@@ -44,7 +44,7 @@ def records(tmp_path_factory) -> dict[str, Path]:
     ("form", "begins"),
     [("terminal", "digits on Raspberry"), ("md", "# digits on"), ("html", "<!doctype html>")],
 )
-def test_show_prints_the_form(records, form, begins):
+def test_show_prints_the_form(records, form, begins) -> None:
     shown = run("show", records["base"], "--format", form)
     assert shown.returncode == 0
     assert shown.stdout.startswith(begins)
@@ -52,12 +52,12 @@ def test_show_prints_the_form(records, form, begins):
 
 
 @pytest.mark.parametrize("arguments", [("--format", "json"), ("--json",)])
-def test_show_prints_the_record(records, arguments):
+def test_show_prints_the_record(records, arguments) -> None:
     shown = run("show", records["base"], *arguments)
     assert json.loads(shown.stdout) == json.loads(records["base"].read_text())
 
 
-def test_show_refuses_a_truncated_record_in_one_line(records, tmp_path):
+def test_show_refuses_a_truncated_record_in_one_line(records, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_bytes(records["base"].read_bytes()[:500])
     shown = run("show", tmp_path)
     assert shown.returncode == 1
@@ -68,7 +68,7 @@ def test_show_refuses_a_truncated_record_in_one_line(records, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["terminal", "md", "html", "json"])
-def test_show_without_standard_output_is_one_line(records, form):
+def test_show_without_standard_output_is_one_line(records, form) -> None:
     command = f"exec {sys.executable} -m edgekit report show {records['base']} --format {form} >&-"
     shown = subprocess.run(
         ["sh", "-c", command], stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, check=False
@@ -79,7 +79,7 @@ def test_show_without_standard_output_is_one_line(records, form):
 
 
 @pytest.mark.parametrize("command", ["show", "compare", "gate"])
-def test_an_impossible_record_is_one_line(records, tmp_path, command):
+def test_an_impossible_record_is_one_line(records, tmp_path: Path, command) -> None:
     document = json.loads(records["base"].read_text())
     document["results"][0]["model_ms"]["p50"] = 0
     path = tmp_path / "report.json"
@@ -90,14 +90,14 @@ def test_an_impossible_record_is_one_line(records, tmp_path, command):
     assert done.stderr.count("\n") == 1
 
 
-def test_compare_prints_both(records):
+def test_compare_prints_both(records) -> None:
     compared = run("compare", records["base"], records["slow"])
     assert compared.returncode == 0
     assert "model alone, median ms" in compared.stdout
     assert "17.88" in compared.stdout
 
 
-def test_compare_as_json(records):
+def test_compare_as_json(records) -> None:
     compared = run("compare", records["base"], records["doubtful"], "--json")
     document = json.loads(compared.stdout)
     assert document["models"][0]["figures"]["model_p50_ms"]["ratio"] == 1
@@ -105,13 +105,13 @@ def test_compare_as_json(records):
     assert "warning: the new record is not trusted: it throttled" in compared.stderr
 
 
-def test_gate_passes_an_equal_record(records):
+def test_gate_passes_an_equal_record(records) -> None:
     gated = run("gate", records["base"], records["base"], "--max-regression", "5%")
     assert gated.returncode == 0
     assert "passed" in gated.stderr
 
 
-def test_gate_fails_a_regression(records):
+def test_gate_fails_a_regression(records) -> None:
     gated = run("gate", records["base"], records["slow"], "--max-regression", "5%", "--json")
     assert gated.returncode == 1
     assert "regression: digits: model alone, median ms +1" in gated.stderr
@@ -120,7 +120,7 @@ def test_gate_fails_a_regression(records):
     assert document["regressions"][0]["figure"] == "model_p50_ms"
 
 
-def test_gate_fails_when_a_model_is_missing(records, tmp_path):
+def test_gate_fails_when_a_model_is_missing(records, tmp_path: Path) -> None:
     both = tmp_path / "both.json"
     both.write_bytes(encode_report(make_report(make_result(), make_result("other", 9.0))))
     gated = run("gate", both, records["base"])
@@ -131,11 +131,11 @@ def test_gate_fails_when_a_model_is_missing(records, tmp_path):
     assert run("gate", records["base"], both).returncode == 0
 
 
-def test_gate_allows_what_it_is_told_to(records):
+def test_gate_allows_what_it_is_told_to(records) -> None:
     assert run("gate", records["base"], records["slow"], "--max-regression", "20%").returncode == 0
 
 
-def test_gate_may_require_trust(records):
+def test_gate_may_require_trust(records) -> None:
     paths = records["base"], records["doubtful"]
     assert run("gate", *paths).returncode == 0
     gated = run("gate", *paths, "--require-trusted")
@@ -144,7 +144,7 @@ def test_gate_may_require_trust(records):
 
 
 @pytest.mark.parametrize("text", ["5", "0.05", "-5%", "five%", "nan%", "inf%", "5%%"])
-def test_gate_wants_a_percentage(records, text):
+def test_gate_wants_a_percentage(records, text) -> None:
     gated = run("gate", records["base"], records["base"], f"--max-regression={text}")
     assert gated.returncode == 2
     assert "as in 5%" in gated.stderr

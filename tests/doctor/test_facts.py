@@ -16,7 +16,7 @@ from tests.doctor.faults import PYTHON, RELEASE, THROTTLED
 from tests.doctor.machines import BOARDS, NAMES, check_by_name, copy_board, look_at
 
 
-def test_a_machine_that_tells_nothing_is_judged(tmp_path):
+def test_a_machine_that_tells_nothing_is_judged(tmp_path: Path) -> None:
     facts = gather_facts(tmp_path, lambda arguments: Answer(None, "", "no such program"))
     checks = {check.name: check for check in check_machine(facts)}
     assert facts.kind == "other"
@@ -27,7 +27,7 @@ def test_a_machine_that_tells_nothing_is_judged(tmp_path):
 
 @pytest.mark.parametrize("board", NAMES)
 @pytest.mark.parametrize("rubbish", ["", "\0\xff", "{}", "[1]", '{"version": 3}', "-1 -1 x:\n" * 9])
-def test_rubbish_from_every_file_and_program_is_judged(board, rubbish, tmp_path):
+def test_rubbish_from_every_file_and_program_is_judged(board, rubbish, tmp_path: Path) -> None:
     root = copy_board(board, tmp_path)
     for path in root.rglob("*"):
         if path.is_file() and path.name not in ("model", "commands.json"):
@@ -37,7 +37,7 @@ def test_rubbish_from_every_file_and_program_is_judged(board, rubbish, tmp_path)
         assert check_machine(facts)
 
 
-def test_kinds_are_told_apart(tmp_path):
+def test_kinds_are_told_apart(tmp_path: Path) -> None:
     kinds = {name: look_at(BOARDS / name).kind for name in NAMES}
     assert [name for name, kind in kinds.items() if kind == "jetson"] == list(NAMES[4:])
     container = {"etc/nv_tegra_release": "# R36 (release), REVISION: 4.3,\n"}
@@ -47,12 +47,12 @@ def test_kinds_are_told_apart(tmp_path):
 @pytest.mark.parametrize(
     "release, jetpack", [(28, 3), (32, 4), (35, 5), (36, 6), (38, 7), (1000, 7)]
 )
-def test_jetpack_is_known_by_its_l4t(release, jetpack, tmp_path):
+def test_jetpack_is_known_by_its_l4t(release, jetpack, tmp_path: Path) -> None:
     line = {"etc/nv_tegra_release": f"# R{release} (release), REVISION: 2.0, GCID: 1\n"}
     assert look_at(tmp_path, line).jetpack_major == jetpack
 
 
-def test_a_busy_camera_is_not_passed_over():
+def test_a_busy_camera_is_not_passed_over() -> None:
     device = {"path": "/dev/video0", "name": "USB", "captures": False}
     busy = {"devices": [{**device, "problem": "Device or resource busy"}]}
     facts = look_at(BOARDS / "pi-3", commands={f"{PROBE} devices": busy})
@@ -61,17 +61,17 @@ def test_a_busy_camera_is_not_passed_over():
     assert check.found == "/dev/video0 (USB) does not work: Device or resource busy"
 
 
-def test_image_processors_and_ribbon_cameras_are_not_opened():
+def test_image_processors_and_ribbon_cameras_are_not_opened() -> None:
     opened = [camera.path for camera in look_at(BOARDS / "pi-5").cameras if camera.size]
     assert opened == ["/dev/video8"]
 
 
-def test_an_absent_program_is_an_answer():
+def test_an_absent_program_is_an_answer() -> None:
     answer = run_command(["edgekit-no-such-program", "-q"])
     assert answer == Answer(None, "", "edgekit-no-such-program: No such file or directory")
 
 
-def test_a_hanging_program_is_left(monkeypatch):
+def test_a_hanging_program_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "_TOOL_TIMEOUT_S", 0.3)
     began = time.monotonic()
     answer = run_command([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -79,19 +79,23 @@ def test_a_hanging_program_is_left(monkeypatch):
     assert time.monotonic() - began < 5
 
 
-def test_a_crash_is_named_by_its_signal():
+def test_a_crash_is_named_by_its_signal() -> None:
     answer = run_command([sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"])
     assert explain(answer) == "crashed with SIGSEGV"
 
 
-def test_a_package_that_raises_anything_is_an_answer(tmp_path, monkeypatch):
+def test_a_package_that_raises_anything_is_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "numpy.py").write_text("raise KeyError('broken')\n")
     monkeypatch.syspath_prepend(tmp_path)
     answer = run_command([PROBE, "numpy"])
     assert (answer.code, explain(answer)) == (1, "KeyError: 'broken'")
 
 
-def test_a_package_that_prints_does_not_hide_the_answer(tmp_path, monkeypatch):
+def test_a_package_that_prints_does_not_hide_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "onnxruntime.py").write_text("print('hello', end='')\n__version__ = '9.1'\n")
     monkeypatch.syspath_prepend(tmp_path)
     facts = gather_facts(tmp_path, lambda a: run_command(a) if a[0] == PROBE else Answer(1, "", ""))
@@ -99,7 +103,7 @@ def test_a_package_that_prints_does_not_hide_the_answer(tmp_path, monkeypatch):
     assert facts.delegate.delegate == "XNNPACK"
 
 
-def test_doctor_itself_imports_nothing_that_may_be_broken():
+def test_doctor_itself_imports_nothing_that_may_be_broken() -> None:
     program = (
         "import sys; from edgekit.doctor.facts import gather_facts;"
         " from edgekit.doctor.checks import check_machine; check_machine(gather_facts());"

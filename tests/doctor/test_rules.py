@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -79,7 +80,7 @@ HEALTHY: dict[str, tuple[str, str, Files, Commands]] = {
 
 
 @pytest.mark.parametrize("key", HEALTHY)
-def test_an_ok_row_says_what_it_found(key, tmp_path):
+def test_an_ok_row_says_what_it_found(key, tmp_path: Path) -> None:
     board, says, files, commands = HEALTHY[key]
     facts = look_at(copy_board(board, tmp_path), files, commands)
     rules = {rule.key: rule for rule in choose_rules(facts)}
@@ -90,16 +91,16 @@ def test_an_ok_row_says_what_it_found(key, tmp_path):
     assert not re.search(r"\bNone\b|\{|\n", check.found), check.found
 
 
-def test_every_row_has_a_board_state():
+def test_every_row_has_a_board_state() -> None:
     assert sorted(rule.key for rule in RULES) == sorted([*HEALTHY, *FAULTS])
 
 
-def test_rows_of_a_name_stand_together():
+def test_rows_of_a_name_stand_together() -> None:
     names = [rule.name for rule in RULES]
     changes = [name for before, name in zip(["", *names], names, strict=False) if name != before]
     assert sorted(changes) == sorted(set(names))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.key)
-def test_a_row_has_a_mend_unless_it_is_ok(rule):
+def test_a_row_has_a_mend_unless_it_is_ok(rule) -> None:
     assert (rule.mend is None) == (rule.status == "ok")

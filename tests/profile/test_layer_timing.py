@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ def demo() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def mobilenet(test_data) -> bytes:
+def mobilenet(test_data: Path) -> bytes:
     return (test_data / "tflite" / "mobilenet_v2_1.0_224_quant.tflite").read_bytes()
 
 
@@ -34,7 +36,9 @@ def run(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("name", ["demo", "mobilenet"])
-def test_the_pieces_in_turn_give_the_whole_models_scores(name, request):
+def test_the_pieces_in_turn_give_the_whole_models_scores(
+    name, request: pytest.FixtureRequest
+) -> None:
     model = request.getfixturevalue(name)
     (tensor,) = open_interpreter("ai-edge-litert", model).get_input_details()
     kind = np.iinfo(tensor["dtype"])
@@ -55,7 +59,7 @@ def _crossed_once(cutter: ModelCutter, cut: int) -> bool:
     return cut == 0 or sum(cutter._last_use[t] >= cut for t in made) == 1
 
 
-def test_parts_add_up_and_hold_every_multiply_add(mobilenet):
+def test_parts_add_up_and_hold_every_multiply_add(mobilenet) -> None:
     engine = open_engine(mobilenet)
     operators = read_operators(mobilenet, engine.description)
     layers = time_layers(mobilenet, operators, engine.description, 0.5)
@@ -66,7 +70,7 @@ def test_parts_add_up_and_hold_every_multiply_add(mobilenet):
     assert layers.parts[0].name.startswith("0 CONV_2D 112×112×32")
 
 
-def test_a_fast_model_is_cut_into_few_pieces(demo):
+def test_a_fast_model_is_cut_into_few_pieces(demo) -> None:
     engine = open_engine(demo)
     operators = read_operators(demo, engine.description)
     layers = time_layers(demo, operators, engine.description, 0.2)
@@ -75,18 +79,18 @@ def test_a_fast_model_is_cut_into_few_pieces(demo):
     assert sum(op.multiply_adds for op in operators if op.delegate) == 3_331_072
 
 
-def test_reference_kernels_are_no_delegate(demo):
+def test_reference_kernels_are_no_delegate(demo) -> None:
     description = msgspec.structs.replace(open_engine(demo).description, delegate=None)
     assert not any(op.delegate for op in read_operators(demo, description))
 
 
-def test_a_surplus_is_taken_off_in_equal_parts_and_none_becomes_negative():
+def test_a_surplus_is_taken_off_in_equal_parts_and_none_becomes_negative() -> None:
     assert _take_off([10.0, 20.0, 30.0], 6.0) == pytest.approx([8, 18, 28])
     assert _take_off([1.0, 20.0, 30.0], 9.0) == pytest.approx([0, 16, 26])
     assert _take_off([10.0, 30.0], -4.0) == pytest.approx([11, 33])
 
 
-def test_peak_is_clock_times_cores_times_lanes():
+def test_peak_is_clock_times_cores_times_lanes() -> None:
     assert peak_multiply_adds("Cortex-A76", 2400, 4, "int8") == pytest.approx(307.2e9)
     assert peak_multiply_adds("Cortex-A72", 1800, 1, "fp32") == pytest.approx(7.2e9)
     assert peak_multiply_adds("AMD EPYC", 2000, 1, "int8") is None

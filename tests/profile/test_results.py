@@ -35,7 +35,7 @@ def result(series):
     )
 
 
-def test_samples_are_few_and_not_in_step_with_the_source(result, series):
+def test_samples_are_few_and_not_in_step_with_the_source(result, series) -> None:
     (chunk,) = result.model_samples
     assert len(chunk.latency_ms) <= 20_000
     assert chunk.stride == 11
@@ -43,7 +43,7 @@ def test_samples_are_few_and_not_in_step_with_the_source(result, series):
     assert slow == pytest.approx(np.mean(series > 0.04), abs=0.02)
 
 
-def test_samples_of_a_third_are_not_one_image():
+def test_samples_of_a_third_are_not_one_image() -> None:
     series = np.tile([1.0, 2.0, 3.0], 20_000)
     turn = Timed(began_ns=0, ended_ns=1_000_000_000, laps_ns={})
     (chunk,) = _keep_samples([turn], [series], 0)
@@ -53,7 +53,7 @@ def test_samples_of_a_third_are_not_one_image():
     assert min(counts) > 6000
 
 
-def test_the_longest_runs_are_kept(result, series):
+def test_the_longest_runs_are_kept(result, series) -> None:
     (chunk,) = result.model_samples
     held = {*chunk.latency_ms, *(ms for _, ms in chunk.longest)}
     assert {round(float(ms), 4) for ms in series[series > 1]} <= held
@@ -61,7 +61,7 @@ def test_the_longest_runs_are_kept(result, series):
     assert all(series[run] == pytest.approx(ms, abs=1e-4) for run, ms in chunk.longest)
 
 
-def test_bars_stand_for_all_runs(result, series):
+def test_bars_stand_for_all_runs(result, series) -> None:
     bars = [mark.findtext("title") for mark in draw_distribution(result).iter("rect")]
     counts = [int(title.split()[0].replace(",", "")) for title in bars]
     assert sum(counts) == pytest.approx(RUNS, abs=len(counts))
@@ -71,6 +71,6 @@ def test_bars_stand_for_all_runs(result, series):
     assert "from one in 11 runs" in texts
 
 
-def test_the_timeline_marks_the_longest(result):
+def test_the_timeline_marks_the_longest(result) -> None:
     titles = [mark.text for mark in draw_timeline(result, ()).iter("title")]
     assert any(f"longest {LONGEST:.2f} ms" in title for title in titles)

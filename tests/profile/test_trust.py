@@ -28,11 +28,11 @@ def during(**readings):
     return replace(conditions, during=tuple(replace(s, **readings) for s in conditions.during))
 
 
-def test_a_quiet_run_is_trusted():
+def test_a_quiet_run_is_trusted() -> None:
     assert reasons() == ()
 
 
-def test_a_machine_that_tells_nothing_is_trusted():
+def test_a_machine_that_tells_nothing_is_trusted() -> None:
     silent = during(
         temperature_c=None, clocks_mhz=(), clock_limit_mhz=None, governor=None, throttled=None
     )
@@ -57,7 +57,7 @@ def test_a_machine_that_tells_nothing_is_trusted():
         (with_cpu(waiting=0.49), r"waited for a core 49%", "fewer --threads"),
     ],
 )
-def test_a_spoilt_run_says_why_and_what_to_do(conditions, seen, remedy):
+def test_a_spoilt_run_says_why_and_what_to_do(conditions, seen, remedy) -> None:
     (reason,) = reasons(conditions)
     assert re.search(seen, reason)
     assert remedy in reason
@@ -71,7 +71,7 @@ def test_a_spoilt_run_says_why_and_what_to_do(conditions, seen, remedy):
         ("layers", "while the layers were timed"),
     ],
 )
-def test_figures_outside_the_rounds_are_judged_too(what, said):
+def test_figures_outside_the_rounds_are_judged_too(what, said) -> None:
     conditions = make_conditions()
     busy = replace(conditions.cpu, others=1.9, elapsed_s=1.2)
     (reason,) = reasons(replace(conditions, cpu_elsewhere={what: busy}))
@@ -91,25 +91,25 @@ def test_figures_outside_the_rounds_are_judged_too(what, said):
         (with_cpu(waiting=0.0503), "a core 5.03% of the time (at most 5.00% is expected)"),
     ],
 )
-def test_a_figure_just_beyond_its_limit_reads_so(conditions, said):
+def test_a_figure_just_beyond_its_limit_reads_so(conditions, said) -> None:
     assert said in reasons(conditions)[0]
 
 
-def test_swapping_is_a_reason():
+def test_swapping_is_a_reason() -> None:
     conditions = make_conditions()
     conditions = replace(conditions, after=replace(conditions.after, swapped_pages=1076))
     assert "1,000 pages went to or from swap" in reasons(conditions)[0]
 
 
 @pytest.mark.parametrize(("drift", "trusted"), [(0.049, True), (0.051, False), (-0.2, False)])
-def test_drift(drift, trusted):
+def test_drift(drift, trusted) -> None:
     found = reasons(result=replace(make_result(), model_drift=drift))
     assert (not found) == trusted
     assert trusted or f"changed by {drift:+.1%}" in found[0]
 
 
 @pytest.mark.parametrize(("factor", "trusted"), [(1.02, True), (1.05, False)])
-def test_rounds_that_differ(factor, trusted):
+def test_rounds_that_differ(factor, trusted) -> None:
     result = make_result()
     first, *others = result.model_samples
     slow = replace(first, latency_ms=tuple(ms * factor for ms in first.latency_ms))
@@ -118,13 +118,13 @@ def test_rounds_that_differ(factor, trusted):
     assert trusted or "between rounds (at most 3.0% is expected)" in found[0]
 
 
-def test_a_median_that_is_hardly_known_is_a_reason():
+def test_a_median_that_is_hardly_known_is_a_reason() -> None:
     wide = Interval(low=17.0, high=19.0)
     found = reasons(result=replace(make_result(), model_p50_interval_ms=wide))
     assert "known to ±6" in found[0] and "--duration" in found[0]
 
 
-def test_over_current_on_a_jetson_is_a_reason():
+def test_over_current_on_a_jetson_is_a_reason() -> None:
     conditions = make_conditions()
     ends = (conditions.before, conditions.after)
     before, after = (replace(s, over_current_events=n) for s, n in zip(ends, (2, 5), strict=True))
@@ -132,7 +132,7 @@ def test_over_current_on_a_jetson_is_a_reason():
     assert "slowed itself down 3 times" in reason
 
 
-def test_another_power_mode_is_a_reason():
+def test_another_power_mode_is_a_reason() -> None:
     conditions = make_conditions()
     before = replace(conditions.before, power_mode="15W")
     after = replace(conditions.after, power_mode="7W")
@@ -140,19 +140,19 @@ def test_another_power_mode_is_a_reason():
     assert "changed from 15W to 7W" in reason
 
 
-def test_warm_up_that_did_not_settle_is_a_reason():
+def test_warm_up_that_did_not_settle_is_a_reason() -> None:
     result = make_result()
     unsettled = replace(result, warmup=replace(result.warmup, stable=False))
     assert "did not settle" in reasons(result=unsettled)[0]
 
 
-def test_too_few_runs_are_a_reason():
+def test_too_few_runs_are_a_reason() -> None:
     result = make_result()
     short = replace(result, model_ms=replace(result.model_ms, count=12))
     assert "only 12 runs" in reasons(result=short)[0]
 
 
-def test_reasons_name_the_model_when_there_are_several():
+def test_reasons_name_the_model_when_there_are_several() -> None:
     drifting = replace(make_result("b"), model_drift=0.3)
     (reason,) = judge(make_conditions(), (make_result("a"), drifting), cores=4)
     assert reason.startswith("b: ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -45,7 +47,7 @@ def test_steps_beyond_rounding_are_exact() -> None:
     assert rows[2][1:4] == ("60.50 %", "83.50 %", "95.80 %")
 
 
-def test_files(tmp_path) -> None:
+def test_files(tmp_path: Path) -> None:
     report = make_report()
     write_accuracy(report, tmp_path / "deep" / "out")
     content = (tmp_path / "deep" / "out" / "accuracy.json").read_bytes()
@@ -87,7 +89,7 @@ def test_texts_are_escaped() -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
-def test_in_a_browser(tmp_path) -> None:
+def test_in_a_browser(tmp_path: Path) -> None:
     path = tmp_path / "accuracy.html"
     path.write_text(render_page(make_report()), encoding="utf-8")
     page = Page(path)

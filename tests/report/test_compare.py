@@ -12,7 +12,7 @@ from tests.report.records import DEVICE, make_report, make_result, on_gpu
 replace = msgspec.structs.replace
 
 
-def test_equal_records_have_ratio_one():
+def test_equal_records_have_ratio_one() -> None:
     comparison = compare_reports(make_report(), make_report())
     (model,) = comparison.models
     assert {change.ratio for change in model.figures.values()} == {1.0}
@@ -21,7 +21,7 @@ def test_equal_records_have_ratio_one():
     assert find_regressions(comparison, 0.0) == []
 
 
-def test_a_slower_run_has_its_ratio_and_interval():
+def test_a_slower_run_has_its_ratio_and_interval() -> None:
     slower = make_report(make_result(median_ms=20.0, seed=1))
     (model,) = compare_reports(make_report(), slower).models
     change = model.figures["model_p50_ms"]
@@ -30,7 +30,7 @@ def test_a_slower_run_has_its_ratio_and_interval():
     assert model.figures["throughput_fps"].ratio < 1
 
 
-def test_regressions_are_named():
+def test_regressions_are_named() -> None:
     comparison = compare_reports(make_report(), make_report(make_result(median_ms=20.0, seed=1)))
     found = find_regressions(comparison, 0.05)
     assert [regression.figure for regression in found] == ["model_p50_ms", "frame_p50_ms"]
@@ -39,7 +39,7 @@ def test_regressions_are_named():
     assert find_regressions(comparison, 0.2) == []
 
 
-def test_two_gpus_in_one_machine_are_unlike_boards():
+def test_two_gpus_in_one_machine_are_unlike_boards() -> None:
     first, second = (make_report(on_gpu(make_result(), f"GPU {name}")) for name in "AB")
     with pytest.raises(ReportError, match=r"GPU A and .*GPU B"):
         compare_reports(first, second)
@@ -47,7 +47,7 @@ def test_two_gpus_in_one_machine_are_unlike_boards():
     assert ("delegate", "GPU A") in [(found.what, found.new) for found in differences]
 
 
-def test_unlike_boards_are_refused_unless_allowed():
+def test_unlike_boards_are_refused_unless_allowed() -> None:
     other = make_report(device=replace(DEVICE, board="Raspberry Pi 5 Model B", cpu="Cortex-A76"))
     with pytest.raises(ReportError, match=r"different boards .*Pi 4.* and .*Pi 5.*--unlike-boards"):
         compare_reports(make_report(), other)
@@ -55,7 +55,7 @@ def test_unlike_boards_are_refused_unless_allowed():
     assert [difference.what for difference in comparison.differences] == ["board", "cpu"]
 
 
-def test_differences_are_named():
+def test_differences_are_named() -> None:
     base = make_report()
     hot = replace(base.conditions.before, temperature_c=71.0, governor="performance")
     new = make_report(
@@ -80,13 +80,13 @@ def test_differences_are_named():
     assert comparison.reasons == ("the new record is not trusted: it throttled",)
 
 
-def test_several_models_are_paired_by_name():
+def test_several_models_are_paired_by_name() -> None:
     base = make_report(make_result("a"), make_result("b", 9.0))
     new = make_report(make_result("b", 9.0), make_result("c"))
     assert [model.new for model in compare_reports(base, new).models] == ["b"]
 
 
-def test_a_missing_model_is_named():
+def test_a_missing_model_is_named() -> None:
     base = make_report(make_result("a"), make_result("b", 9.0))
     comparison = compare_reports(base, make_report(make_result("a")))
     assert comparison.missing == ("b",)
@@ -94,7 +94,7 @@ def test_a_missing_model_is_named():
     assert compare_reports(make_report(make_result("a")), base).missing == ()
 
 
-def test_models_of_one_name_are_paired_in_their_order():
+def test_models_of_one_name_are_paired_in_their_order() -> None:
     report = make_report(make_result("a"), make_result("a", 9.0), make_result("b"))
     comparison = compare_reports(report, report)
     assert [model.new for model in comparison.models] == ["a", "a (2)", "b"]
@@ -103,7 +103,7 @@ def test_models_of_one_name_are_paired_in_their_order():
     assert comparison.missing == ()
 
 
-def test_differences_of_several_models_name_theirs():
+def test_differences_of_several_models_name_theirs() -> None:
     def other(result):
         return replace(result, model=replace(result.model, sha256="0b" * 32))
 
@@ -112,7 +112,7 @@ def test_differences_of_several_models_name_theirs():
     assert [d.what for d in compare_reports(base, new).differences] == ["b: model file"]
 
 
-def test_cores_architecture_and_gpu_are_differences():
+def test_cores_architecture_and_gpu_are_differences() -> None:
     base = make_report(on_gpu(make_result(), "GPU A"))
     device = replace(DEVICE, cores=8, architecture="x86_64")
     new = make_report(on_gpu(make_result(), "GPU B"), device=device)
@@ -125,12 +125,12 @@ def test_cores_architecture_and_gpu_are_differences():
     ]
 
 
-def test_a_regression_just_beyond_the_limit_reads_so():
+def test_a_regression_just_beyond_the_limit_reads_so() -> None:
     regression = Regression(model="a", figure="model_p50_ms", ratio=1.0503, limit=1.05)
     assert "+5.03 %, at most +5.00 % is allowed" in str(regression)
 
 
-def test_the_ratio_lies_in_its_interval_where_the_samples_say_another():
+def test_the_ratio_lies_in_its_interval_where_the_samples_say_another() -> None:
     result = make_result()
     slower = replace(result.model_ms, p50=result.model_ms.p90)
     new = make_report(replace(result, model_ms=slower))
@@ -138,7 +138,7 @@ def test_the_ratio_lies_in_its_interval_where_the_samples_say_another():
     assert change.low <= change.ratio <= change.high
 
 
-def test_nothing_in_common_is_refused():
+def test_nothing_in_common_is_refused() -> None:
     base = make_report(make_result("a"), make_result("b"))
     with pytest.raises(ReportError, match=r"no model in common \(a, b; c\)"):
         compare_reports(base, make_report(make_result("c")))

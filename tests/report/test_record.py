@@ -16,7 +16,7 @@ from edgekit.report.outline import outline
 from tests.report.records import make_report, make_result, with_accuracy
 
 
-def test_round_trip(tmp_path):
+def test_round_trip(tmp_path: Path) -> None:
     report = make_report()
     path = tmp_path / "report.json"
     path.write_bytes(encode_report(report))
@@ -24,7 +24,7 @@ def test_round_trip(tmp_path):
     assert read_report(tmp_path) == report
 
 
-def test_document_has_the_stable_keys():
+def test_document_has_the_stable_keys() -> None:
     document = to_document(make_report(make_result("a"), make_result("b", 9.0)))
     assert set(document["stages_ms"]) == {
         "capture",
@@ -48,7 +48,7 @@ def test_document_has_the_stable_keys():
     assert {"device", "conditions", "schema"} <= set(document)
 
 
-def test_accuracy_has_the_stable_keys():
+def test_accuracy_has_the_stable_keys() -> None:
     measured = with_accuracy(make_result("a"), 61.0)
     figures = {"top1": 61.0, "top5": 95.0, "images": 1000, "agreement": 93.5, "sqnr_db": 24.1}
     (result,) = to_document(make_report(measured))["results"]
@@ -61,7 +61,7 @@ SCHEMA_1 = Path(__file__).with_name("schema-1.json")
 
 
 @pytest.mark.parametrize("render", [render_markdown, render_html])
-def test_a_record_of_schema_1_still_opens(render):
+def test_a_record_of_schema_1_still_opens(render) -> None:
     """The fixture is what `edgekit benchmark --duration 1` wrote then, every 88th sample kept."""
     report = read_report(SCHEMA_1)
     (result,) = report.results
@@ -74,25 +74,25 @@ def test_a_record_of_schema_1_still_opens(render):
     assert decode_report(encode_report(report), "again") == report
 
 
-def test_a_record_of_schema_1_compares_with_itself():
+def test_a_record_of_schema_1_compares_with_itself() -> None:
     report = read_report(SCHEMA_1)
     assert compare_reports(report, report).models[0].figures["model_p50_ms"].ratio == 1
 
 
-def test_keys_of_a_later_edgekit_are_ignored(tmp_path):
+def test_keys_of_a_later_edgekit_are_ignored(tmp_path: Path) -> None:
     document = to_document(make_report()) | {"weather": {"rain_mm": 4.2}}
     path = tmp_path / "report.json"
     path.write_text(json.dumps(document))
     assert read_report(path) == make_report()
 
 
-def test_missing_record(tmp_path):
+def test_missing_record(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match=r"cannot read record .*absent: No such file"):
         read_report(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_truncated_record(tmp_path, share):
+def test_truncated_record(tmp_path: Path, share) -> None:
     content = encode_report(make_report())
     path = tmp_path / "report.json"
     path.write_bytes(content[: int(len(content) * share)])
@@ -101,7 +101,7 @@ def test_truncated_record(tmp_path, share):
 
 
 @pytest.mark.parametrize("schema", [0, 99, None, "1"])
-def test_unknown_schema(tmp_path, schema):
+def test_unknown_schema(tmp_path: Path, schema) -> None:
     path = tmp_path / "report.json"
     path.write_text(json.dumps(to_document(make_report()) | {"schema": schema}))
     with pytest.raises(ReportError, match=f"record schema {schema!r}, this edgekit reads 1 to 2"):
@@ -109,7 +109,7 @@ def test_unknown_schema(tmp_path, schema):
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '"text"', "null", '{"kind": "other"}'])
-def test_other_json(tmp_path, text):
+def test_other_json(tmp_path: Path, text) -> None:
     path = tmp_path / "report.json"
     path.write_text(text)
     with pytest.raises(ReportError, match="record schema None"):
@@ -117,7 +117,7 @@ def test_other_json(tmp_path, text):
 
 
 @pytest.mark.parametrize("key", ["results", "device", "conditions", "settings"])
-def test_incomplete_record(tmp_path, key):
+def test_incomplete_record(tmp_path: Path, key) -> None:
     document = to_document(make_report())
     del document[key]
     path = tmp_path / "report.json"
@@ -126,7 +126,7 @@ def test_incomplete_record(tmp_path, key):
         read_report(path)
 
 
-def test_record_without_samples(tmp_path):
+def test_record_without_samples(tmp_path: Path) -> None:
     document = to_document(make_report())
     document["results"][0]["model_samples"] = []
     path = tmp_path / "report.json"
@@ -166,7 +166,7 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize(("place", "value"), IMPOSSIBLE)
-def test_impossible_figures_are_refused(place, value):
+def test_impossible_figures_are_refused(place, value) -> None:
     document = json.loads(encode_report(make_report()))
     *path, last = [int(key) if key.isdecimal() else key for key in place.split(".")]
     part = document
@@ -178,7 +178,7 @@ def test_impossible_figures_are_refused(place, value):
         decode_report(json.dumps(document).encode(), "report.json")
 
 
-def test_samples_that_begin_late_are_drawn():
+def test_samples_that_begin_late_are_drawn() -> None:
     document = json.loads(encode_report(make_report()))
     document["results"][0]["model_samples"][0]["start_s"] = 1e9
     render_html(outline(decode_report(json.dumps(document).encode(), "report.json")))

@@ -40,7 +40,7 @@ RENDERINGS = {
 }
 
 
-def test_a_terminal_obeys_nothing_of_a_record():
+def test_a_terminal_obeys_nothing_of_a_record() -> None:
     board = "Evil \x1b[31mRED\x1b]0;title\x07 \x1b[2J board"
     report = make_report(device=msgspec.structs.replace(DEVICE, board=board), reasons=(board,))
     text = render_terminal(report)
@@ -52,7 +52,7 @@ WORKSTATION = msgspec.structs.replace(DEVICE, board="unknown", cpu="Intel Xeon")
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-def test_a_model_on_a_gpu(form):
+def test_a_model_on_a_gpu(form) -> None:
     report = make_report(on_gpu(make_result()), device=WORKSTATION)
     text = " ".join(RENDERINGS[form](report).replace("\\", "").split())
     for said in ("digits on NVIDIA H200 (SM90)", "GPU", "3 node_conv2d_23", "0.010", "38%"):
@@ -63,7 +63,7 @@ def test_a_model_on_a_gpu(form):
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-def test_every_rendering_says_the_same(form):
+def test_every_rendering_says_the_same(form) -> None:
     text = " ".join(RENDERINGS[form](make_report()).replace("\\", "").split())
     for said in (
         "Raspberry Pi 4 Model B Rev 1.4",
@@ -90,13 +90,13 @@ def test_every_rendering_says_the_same(form):
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-def test_an_untrusted_run_says_so_and_why(form):
+def test_an_untrusted_run_says_so_and_why(form) -> None:
     text = RENDERINGS[form](make_report(reasons=(REASON,)))
     assert "Not trusted" in text
     assert REASON in " ".join(text.split())
 
 
-def test_terminal_fits_eighty_columns():
+def test_terminal_fits_eighty_columns() -> None:
     assert max(map(len, render_terminal(make_report(reasons=(REASON,))).splitlines())) <= 80
 
 
@@ -108,12 +108,12 @@ class Links(HTMLParser):
         self.tags: set[str] = set()
         self.fetched: list[str] = []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag, attrs) -> None:
         self.tags.add(tag)
         self.fetched += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
 
 
-def test_html_asks_for_nothing():
+def test_html_asks_for_nothing() -> None:
     page = render_html(outline(make_report(make_result("a"), make_result("b"))))
     links = Links()
     links.feed(page)
@@ -123,21 +123,21 @@ def test_html_asks_for_nothing():
     assert page.count("<svg") == 2 * 4
 
 
-def test_html_escapes_every_text():
+def test_html_escapes_every_text() -> None:
     report = make_report(make_result(HOSTILE), reasons=(HOSTILE,))
     page = render_html(outline(report))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_markdown_escapes_every_text():
+def test_markdown_escapes_every_text() -> None:
     page = render_markdown(outline(make_report(make_result(HOSTILE), reasons=(HOSTILE,))))
     assert "<" not in page.replace("\\<", "")
     row = next(line for line in page.splitlines() if line.startswith("| file |"))
     assert len(re.findall(r"(?<!\\)\|", row)) == 3
 
 
-def test_tables_of_markdown_keep_their_shape():
+def test_tables_of_markdown_keep_their_shape() -> None:
     lines = render_markdown(outline(make_report())).splitlines()
     rule = re.compile(r"\|( -+:? \|)+")
     for index, line in enumerate(lines):
@@ -145,7 +145,7 @@ def test_tables_of_markdown_keep_their_shape():
             assert lines[index - 1].count("|") == line.count("|")
 
 
-def test_what_the_machine_does_not_tell_is_named():
+def test_what_the_machine_does_not_tell_is_named() -> None:
     report = make_report()
     silent = Snapshot(time_s=0.0)
     conditions = msgspec.structs.replace(
@@ -158,7 +158,7 @@ def test_what_the_machine_does_not_tell_is_named():
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-def test_accuracy_is_told_with_its_pareto_line(form):
+def test_accuracy_is_told_with_its_pareto_line(form) -> None:
     report = make_report(
         with_accuracy(make_result("small", 9.0), 61.0),
         with_accuracy(make_result("middle", 14.0), 59.0),
@@ -171,23 +171,23 @@ def test_accuracy_is_told_with_its_pareto_line(form):
         assert RENDERINGS[form](report).count("<svg") == 3 * 4 + 1
 
 
-def test_accuracy_of_one_model_needs_no_plot():
+def test_accuracy_of_one_model_needs_no_plot() -> None:
     assert draw_tradeoff([with_accuracy(make_result(), 61.0)]) is None
     assert draw_tradeoff([make_result("a"), make_result("b")]) is None
 
 
-def test_wilson_interval_narrows_with_more_images():
+def test_wilson_interval_narrows_with_more_images() -> None:
     # 61 of 100: 51.2 to 70.0 % (Wilson 1927)
     assert wilson_interval(61.0, 100) == pytest.approx((51.2, 69.99), abs=0.05)
 
 
-def test_layers_outside_the_delegate_are_marked():
+def test_layers_outside_the_delegate_are_marked() -> None:
     bars = [bar.get("class") for bar in draw_layers(make_result()).iter("rect")]
     assert bars.count("bar outside") == 1
     assert len(bars) == 27
 
 
-def test_a_surplus_too_large_is_told():
+def test_a_surplus_too_large_is_told() -> None:
     result = make_result()
     layers = msgspec.structs.replace(result.layers, surplus=0.6)
     page = render_markdown(outline(make_report(msgspec.structs.replace(result, layers=layers))))
@@ -198,19 +198,19 @@ def heights(plot: ElementTree.Element, kind: str) -> list[str]:
     return [mark.findtext("title") for mark in plot.iter(kind) if mark.get("class") == "bar"]
 
 
-def test_distribution_leaves_no_run_out():
+def test_distribution_leaves_no_run_out() -> None:
     result = make_result()
     counted = [int(title.split()[0]) for title in heights(draw_distribution(result), "rect")]
     assert sum(counted) == result.model_ms.count
     assert any("beyond" in title for title in heights(draw_distribution(result), "rect"))
 
 
-def test_timeline_marks_the_longest_run():
+def test_timeline_marks_the_longest_run() -> None:
     titles = [mark.text for mark in draw_timeline(make_result(), ()).iter("title")]
     assert any("longest 55.80 ms" in title for title in titles)
 
 
-def test_plots_of_a_single_run():
+def test_plots_of_a_single_run() -> None:
     result = make_result()
     chunk = msgspec.structs.replace(result.model_samples[0], latency_ms=(18.0,))
     only = msgspec.structs.replace(
@@ -220,7 +220,7 @@ def test_plots_of_a_single_run():
     assert "nan" not in render_html(outline(make_report(result)))
 
 
-def test_sensors_without_readings_have_no_lane():
+def test_sensors_without_readings_have_no_lane() -> None:
     silent = [Snapshot(time_s=float(second)) for second in range(30)]
     told = [Snapshot(time_s=float(second), temperature_c=50.0) for second in range(30)]
     bare, lane = (draw_timeline(make_result(), snapshots) for snapshots in (silent, told))
@@ -232,12 +232,12 @@ def test_sensors_without_readings_have_no_lane():
     ("low", "high", "expected"),
     [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (17.3, 19.1, [17.5, 18, 18.5, 19]), (5, 5, [5])],
 )
-def test_ticks_are_round(low, high, expected):
+def test_ticks_are_round(low, high, expected) -> None:
     assert ticks(low, high, 5)[: len(expected)] == expected
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-def test_a_build_on_the_board_is_told(form):
+def test_a_build_on_the_board_is_told(form) -> None:
     result = make_result()
     built = msgspec.structs.replace(
         result, engine=msgspec.structs.replace(result.engine, build_s=83.25)
@@ -253,7 +253,7 @@ RAILS = {"CPU_GPU": 1.5, "VDD_IN": 4.5}
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-def test_the_main_rail_is_shown_and_named(form):
+def test_the_main_rail_is_shown_and_named(form) -> None:
     report = make_report()
     readings = tuple(
         msgspec.structs.replace(snapshot, power_w=RAILS) for snapshot in report.conditions.during
@@ -269,7 +269,7 @@ def test_the_main_rail_is_shown_and_named(form):
     assert any("4.5 W" in (mark.text or "") for mark in lane.iter("title"))
 
 
-def test_equally_accurate_models_that_cannot_be_told_apart_are_both_best():
+def test_equally_accurate_models_that_cannot_be_told_apart_are_both_best() -> None:
     first = with_accuracy(make_result("first", 18.0), 60.0)
     second = with_accuracy(make_result("second", 18.02), 60.0)
     slow = with_accuracy(make_result("slow", 20.0), 60.0)

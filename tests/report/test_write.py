@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -40,13 +41,15 @@ def full_disk(report):
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_leaves_nothing(report, full_disk, tmp_path):
+def test_a_full_disk_leaves_nothing(report, full_disk, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*report\.html.*: File too large"):
         write_report(report, tmp_path / "deep" / "out")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_leaves_the_older_report(report, tmp_path, request):
+def test_a_full_disk_leaves_the_older_report(
+    report, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     older = make_report(make_result("older"))
     write_report(older, tmp_path)
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -56,7 +59,7 @@ def test_a_full_disk_leaves_the_older_report(report, tmp_path, request):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
-def test_a_link_stays(report, tmp_path):
+def test_a_link_stays(report, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("old")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.html").symlink_to("../page.html")
@@ -65,13 +68,13 @@ def test_a_link_stays(report, tmp_path):
     assert (tmp_path / "page.html").read_text() == render(report).html()
 
 
-def test_a_folder_that_exists_or_can_be_made_is_accepted(tmp_path):
+def test_a_folder_that_exists_or_can_be_made_is_accepted(tmp_path: Path) -> None:
     check_folder(tmp_path)
     check_folder(tmp_path / "deep" / "out")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_link_to_nothing_is_refused(tmp_path):
+def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "absent")
     for folder in (tmp_path / "link", tmp_path / "link" / "out"):
         with pytest.raises(OutputError, match="link is a link to nothing: choose another with -o"):
@@ -79,13 +82,13 @@ def test_a_link_to_nothing_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["report.json", "report.md", "report.html"])
-def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path, name):
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path, name) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(OutputError, match=f"{name}: it is a folder"):
         check_folder(tmp_path)
 
 
 @pytest.mark.parametrize("deep", ["", "absent/"])
-def test_a_name_that_is_too_long_is_refused(tmp_path, deep):
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path, deep) -> None:
     with pytest.raises(OutputError, match="File name too long: choose another with -o"):
         check_folder(tmp_path / f"{deep}{'a' * 300}")
