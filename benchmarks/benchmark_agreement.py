@@ -3,11 +3,11 @@
     python benchmarks/benchmark_agreement.py [BUNDLE|FILE.tflite] [--rounds 10] [--seconds 0.5]
         [--litert-tool] [--json FILE]
 
-The benchmark's own measured process and a process with the bare loop (LiteRT's Python interpreter,
-from 8-bit pixels to scores: set_tensor, invoke, get_tensor) take turns. LiteRT's benchmark tool,
-which its wheel holds as `ai_edge_litert.tools.benchmark_litert_model`, cannot take turns and times
-`invoke` alone, so it runs once before and once behind, with --litert-tool.
-Exit 1 when the two loops' medians differ by more than 3 %.
+The worker process of `edgekit benchmark` and a process with the bare loop (LiteRT's Python
+interpreter, from 8-bit pixels to scores: set_tensor, invoke, get_tensor) take turns. LiteRT's
+benchmark tool, which its wheel holds as `ai_edge_litert.tools.benchmark_litert_model`, cannot take
+turns and times `invoke` alone, so with --litert-tool it runs once before and once after. Exit 1
+when the two loops' medians differ by more than 3 %.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ for line in sys.stdin:
         model.set_tensor(source["index"], (pixels ^ 128).view(np.int8) if signed else pixels)
         before = time.perf_counter_ns()
         model.invoke()
-        behind = time.perf_counter_ns()
+        after = time.perf_counter_ns()
         scores = model.get_tensor(target["index"])
         if scale:
             scores = (scores.astype(np.float32) - zero) * scale
         laps.append(time.perf_counter_ns() - began)
-        invokes.append(behind - before)
+        invokes.append(after - before)
     print(json.dumps([laps, invokes]), flush=True)
 """
 
 
 class BareLoop:
-    """The process with the bare loop; it answers a number of seconds with its laps in ns, and how
-    much of each was `invoke`."""
+    """The process with the bare loop. It runs for a number of seconds and returns the time of each
+    iteration in ns, and how much of it was `invoke`."""
 
     def __init__(self, model: Path) -> None:
         self._process = subprocess.Popen(
@@ -97,8 +97,36 @@ def run_litert_tool(model: Path) -> str:
         check=False,
     )
     lines = (done.stdout + done.stderr).splitlines()
-    told = [line.strip() for line in lines if re.search(r"avg|median|mean|p50", line, re.I)]
-    return "; ".join(told) or f"exit code {done.returncode}: {lines[-1] if lines else 'silent'}"
+    found = [line.strip() for line in lines if re.search(r"avg|median|mean|p50", line, re.I)]
+    return "; ".join(found) or f"exit code {done.returncode}: {lines[-1] if lines else 'no output'}"
+
+
+def measure(
+    path: Path, model: Path, rounds: int, seconds: float
+) -> tuple[list[int], list[int], list[int]]:
+    """Times in ns: of edgekit's worker, of the bare loop, and of the bare loop's `invoke`.
+
+    Args:
+        path: the bundle or the TFLite file.
+        model: the TFLite file.
+        rounds: how many turns each has.
+        seconds: how long a turn is.
+    """
+    source = str(resource("calibration/demo/digits.mp4"))
+    ours: list[int] = []
+    theirs: list[int] = []
+    invokes: list[int] = []
+    bare = BareLoop(model)
+    with MeasuredProcess(Load(model=str(path), source=source, threads=1)) as process:
+        process.ask(Settle(limit_s=5))
+        bare.time(1.0)
+        for _ in range(rounds):
+            ours += process.ask(TimeModel(seconds=seconds)).laps_ns["model"]
+            loops, within = bare.time(seconds)
+            theirs += loops
+            invokes += within
+    bare.close()
+    return ours, theirs, invokes
 
 
 def main() -> None:
@@ -114,30 +142,17 @@ def main() -> None:
         model = Path(folder) / "model.tflite"
         model.write_bytes(open_bundle(path).model if is_bundle(path) else path.read_bytes())
         tool = [run_litert_tool(model)] if options.litert_tool else []
-        source = str(resource("calibration/demo/digits.mp4"))
-        ours: list[int] = []
-        theirs: list[int] = []
-        invokes: list[int] = []
-        bare = BareLoop(model)
-        with MeasuredProcess(Load(model=str(path), source=source, threads=1)) as process:
-            process.ask(Settle(limit_s=5))
-            bare.time(1.0)
-            for _ in range(options.rounds):
-                ours += process.ask(TimeModel(seconds=options.seconds)).laps_ns["model"]
-                laps, within = bare.time(options.seconds)
-                theirs += laps
-                invokes += within
-        bare.close()
+        times = measure(path, model, options.rounds, options.seconds)
         tool += [run_litert_tool(model)] if options.litert_tool else []
-    medians = [float(np.median(laps)) / 1e6 for laps in (ours, theirs, invokes)]
+    medians = [float(np.median(series)) / 1e6 for series in times]
     difference = medians[0] / medians[1] - 1
     print("| model | edgekit p50 | bare loop p50 | difference | its invoke | runs |")
     print("|---|--:|--:|--:|--:|--:|")
     print(
         f"| {path.stem} | {medians[0]:.4f} ms | {medians[1]:.4f} ms | {difference:+.1%} |"
-        f" {medians[2]:.4f} ms | {len(ours):,} and {len(theirs):,} |"
+        f" {medians[2]:.4f} ms | {len(times[0]):,} and {len(times[1]):,} |"
     )
-    for place, line in zip(("before", "behind"), tool, strict=False):
+    for place, line in zip(("before", "after"), tool, strict=False):
         print(f"\nLiteRT's tool, {place}: {line}")
     figures = {
         "model": path.stem,
@@ -145,8 +160,8 @@ def main() -> None:
         "bare_p50_ms": medians[1],
         "bare_invoke_p50_ms": medians[2],
         "difference_percent": 100 * abs(difference),
-        "edgekit_runs": len(ours),
-        "bare_runs": len(theirs),
+        "edgekit_runs": len(times[0]),
+        "bare_runs": len(times[1]),
     }
     save_result(options.json, figures)
     sys.exit(abs(difference) > LIMIT)

@@ -4,7 +4,7 @@
 
 Both loops read, preprocess, infer, interpret and write every frame of the demo video, in blocks
 that take turns (A B B A). Prints the ratio of the block times with its 95 % interval, and what the
-clock readings alone cost by their own price. Exit 1 when the median ratio is above 1.01.
+clock readings cost by the time that one reading takes. Exit 1 when the median ratio is above 1.01.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NO_TIMES = StageTimes(capture=0, preprocess=0, inference=0, postprocess=0)
 
 
 class Loops:
-    """The measured loop and its bare twin, on one classifier and one source."""
+    """The measured loop and the same loop without clocks, on one classifier and one source."""
 
     def __init__(self, model: Path) -> None:
         self.classifier, _ = open_classifier(read_model_file(model), threads=1)
@@ -63,7 +63,7 @@ class Loops:
         return (clock() - began_ns) / 1e9
 
     def run_bare(self, frames: int) -> float:
-        """The same work without a clock; `Result` is made all the same, as its maker needs one."""
+        """The same work without a clock. It makes a `Result` too, since the sink needs one."""
         classifier, write = self.classifier, self.sink.write
         began = time.perf_counter()
         for _ in range(frames):
@@ -115,7 +115,7 @@ def main() -> None:
     overhead = float(np.median(ratios)) - 1
     frame_s = float(np.median(bare_s))
     price_s = CLOCK_READINGS * read_timer().read_ns / 1e9
-    print("| model | frame | clocks, measured | 95 % interval | clocks by their price |")
+    print("| model | frame | clocks, measured | 95 % interval | clocks, computed |")
     print("|---|--:|--:|--:|--:|")
     print(
         f"| {options.model.stem} | {frame_s * 1e3:.3f} ms | {overhead:+.2%} |"

@@ -1,11 +1,11 @@
-"""Ten runs of one benchmark: how many are trusted, and how far their medians lie apart.
+"""Ten runs of one benchmark: how many are trusted, and how far apart their medians are.
 
     python benchmarks/benchmark_repeatability.py [BUNDLE] [--runs 10] [--duration S] [--skip-busy]
         [--json FILE]
 
 Then one more run beside a busy loop on every core, which must not be trusted. Prints a Markdown
 table. Exit 1 when fewer than six in ten are trusted, their medians differ by more than 3 %, or the
-run beside busy loops is trusted. Wants a machine that does nothing else.
+run beside busy loops is trusted. It needs a machine that does nothing else.
 """
 
 from __future__ import annotations

@@ -59,12 +59,15 @@ def measure(data: Path, name: str, target: str, recipe: str) -> dict[str, Any]:
         edgekit(*convert, "--precision", "fp32", "-o", original)
         calibration = ["--calibration", str(images / "calibration"), "--recipe", recipe]
         conversion = edgekit(*convert, *calibration, "-o", quantized)
-        exact, rounded = edgekit("evaluate", original, *test), edgekit("evaluate", quantized, *test)
+        reference, int8 = (
+            edgekit("evaluate", original, *test),
+            edgekit("evaluate", quantized, *test),
+        )
     return {
-        "float_top1_percent": exact["top1"],
-        "int8_top1_percent": rounded["top1"],
-        "agreement_percent": rounded["agreement"],
-        "sqnr_db": rounded["sqnr_db"],
+        "float_top1_percent": reference["top1"],
+        "int8_top1_percent": int8["top1"],
+        "agreement_percent": int8["agreement"],
+        "sqnr_db": int8["sqnr_db"],
         "convert_s": round(conversion["seconds"], 1),
     }
 

@@ -85,7 +85,7 @@ def main() -> None:
 def timed(
     program: GraphModule, images: CalibrationImages, offset: int, names: Sequence[str]
 ) -> tuple[float, dict[str, TensorStatistics]]:
-    """Seconds to run all images, observing the activations `names`, and what was seen."""
+    """Seconds to run all images, observing the activations `names`, and their statistics."""
     began = time.monotonic()
     batches = (torch.from_numpy(batch).float() - offset for batch in images.batches())
     statistics = gather_statistics(program, names, batches)
@@ -97,8 +97,8 @@ def time_ranges(
 ) -> float:
     """Seconds to choose the ranges of all tensors."""
     began = time.monotonic()
-    for seen in statistics.values():
-        choose_range(seen, method, symmetric=symmetric)
+    for tensor in statistics.values():
+        choose_range(tensor, method, symmetric=symmetric)
     return time.monotonic() - began
 
 

@@ -281,8 +281,8 @@ def main() -> None:
     print_differences(networks)
     if options.details:
         print_details(networks)
-    exact = ("float passes, float64", "int8 passes, float64")
-    sys.exit(any(network.differences[run] > LIMIT for network in networks for run in exact))
+    compared = ("float passes, float64", "int8 passes, float64")
+    sys.exit(any(network.differences[run] > LIMIT for network in networks for run in compared))
 
 
 if __name__ == "__main__":

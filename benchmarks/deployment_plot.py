@@ -1,7 +1,7 @@
 """The plot of `deployment_graphs.py`: latency against multiply-adds, both axes logarithmic.
 
 One column a network with a point for each series, rings around dots where they meet. The names
-stand in a row above, moved apart where columns are close, each with a line down to its column.
+are in a row above, moved apart where columns are close, each with a line down to its column.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edgekit.report.wording import spell_ms
 WIDTH, HEIGHT = 960, 640
 LEFT, RIGHT, TOP, BOTTOM = 64, 110, 176, 56
 NAMES = TOP - 22
-"""Where the names' lower ends stand."""
+"""Where the lower ends of the names are."""
 NAME_DISTANCE = 17
 TILT = -55
 STYLE = """

@@ -75,7 +75,7 @@ class Written(NamedTuple):
 
 
 class ChannelsLast(nn.Module):
-    """A program behind an input `(N, H, W, 3)`."""
+    """A program with an input `(N, H, W, 3)`."""
 
     def __init__(self, program: nn.Module) -> None:
         super().__init__()
@@ -159,7 +159,8 @@ def write_variants(name: str, photographs: Path, count: int, recipe: Recipe) -> 
 
 
 def _start_worker() -> None:
-    """One thread, an end with the benchmark's own, and silence: litert-torch tells each step."""
+    """Use one thread, end when the benchmark ends, and print nothing: litert-torch reports each
+    step."""
     torch.set_num_threads(1)
     Thread(target=_end_with_parent, daemon=True).start()
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -94,12 +94,12 @@ def convert_for_pi(checkpoint: Checkpoint, output: Path, recipe: str) -> Convers
         recipe=load_recipe(recipe),
         class_names=read_class_names(DEMO / "class_names.txt"),
         keep_reference=False,
-        progress=say(checkpoint),
+        progress=report_progress(checkpoint),
     )
 
 
 def build_symmetric(checkpoint: Checkpoint, recipe: str) -> Callable[[Pixels], Logits]:
-    """The quantized program of the Jetson's road: `(H, W, 3) uint8` RGB → logits `(classes,)`."""
+    """The quantized program for the Jetson: `(H, W, 3) uint8` RGB → logits `(classes,)`."""
     spec = checkpoint.spec.input
     quantized = calibrate(
         export_program(checkpoint.module, spec),
@@ -107,7 +107,7 @@ def build_symmetric(checkpoint: Checkpoint, recipe: str) -> Callable[[Pixels], L
         CalibrationImages(DEMO / "images", spec),
         load_recipe(recipe),
         symmetric=True,
-        progress=say(checkpoint),
+        progress=report_progress(checkpoint),
     ).quantize()
 
     def infer(pixels: Pixels) -> Logits:
@@ -127,7 +127,7 @@ def name_figures(result: Accuracy) -> dict[str, float | None]:
     }
 
 
-def say(checkpoint: Checkpoint) -> Progress:
+def report_progress(checkpoint: Checkpoint) -> Progress:
     return _Lines(checkpoint.spec.family)
 
 

@@ -28,14 +28,14 @@ from results import REPOSITORY, ResultError, read_results
 from tables import PLOTS, TABLES, derive_figures
 
 UNFILLED = ("CHANGELOG.md",)
-"""Pages that tell of former results."""
+"""Pages that report former results."""
 NUMBER = r"[-+−]?\d[\d,]*(?:\.\d+)?"
 FIGURE = re.compile(rf"(?P<shown>{NUMBER})?<!--= (?P<path>\S+) (?P<format>\S+) -->")
 TABLE = re.compile(r"<!-- table (?P<name>\S+) -->\n(?P<body>.*?)<!-- end -->", re.DOTALL)
 ONCE = re.compile(r"<!-- measured once, \d{4}-\d\d-\d\d: [^>]+ -->")
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 HIDDEN = "\0!--"
-"""What stands for the beginning of a comment in a block of code meanwhile, which stays as it is."""
+"""Replaces the beginning of a comment in a block of code while a page is filled."""
 MARK = re.compile(r"<!-- (?:table |end -->)|<!--=")
 UNIT = "(?:%|dB|ms|s|µs|MB|M|×|frames/s)"
 CELL = re.compile(
@@ -46,7 +46,7 @@ CELL = re.compile(
 
 
 class Difference(NamedTuple):
-    """One place in a page that is not what the results say."""
+    """One place in a page that differs from the results."""
 
     line: int
     text: str
@@ -98,7 +98,7 @@ class Page:
         return f"{shown}<!--= {match['path']} {match['format']} -->"
 
     def _find_stray_marks(self) -> Iterator[Difference]:
-        """Comments that begin like a mark and are not one."""
+        """Comments that begin like a mark and are not complete."""
         known = {match.start() for match in re.finditer(r"<!--= \S+ \S+ -->", self.marked)}
         for table in TABLE.finditer(self.marked):
             known |= {table.start(), table.end() - len("<!-- end -->")}
@@ -158,7 +158,7 @@ def is_measured(rows: list[list[str]]) -> bool:
 
 
 def find_pages(root: Path) -> list[Path]:
-    """The Markdown files in which figures stand."""
+    """The Markdown files that have figures."""
     folders = ("docs", "deploy", "calibration", "benchmarks")
     nested = (path for folder in folders for path in (root / folder).rglob("*.md"))
     pages = {path for path in (*root.glob("*.md"), *nested) if path.name not in UNFILLED}

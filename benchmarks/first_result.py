@@ -3,8 +3,9 @@
     python benchmarks/first_result.py [--rounds 15] [--json FILE]
 
 The script imports OpenCV and LiteRT, decodes one frame of the video and prints its class. Medians;
-peak memory is VmHWM, seen from outside. edgekit's modules are compiled first, as pip compiles those
-it installs: with PYTHONDONTWRITEBYTECODE a checkout would compile them anew at each start.
+peak memory is VmHWM, read from outside the process. edgekit's modules are compiled first, as pip
+compiles those it installs: with PYTHONDONTWRITEBYTECODE a checkout would compile them again at each
+start.
 """
 
 from __future__ import annotations
@@ -71,14 +72,14 @@ def main() -> None:
         "script": [sys.executable, "-c", SCRIPT, video, model],
         "edgekit": [str(Path(sys.executable).with_name("edgekit")), *run],
     }
-    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+    runs_by_name: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     compile_all = [sys.executable, "-m", "compileall", "-q", REPOSITORY / "edgekit"]
     subprocess.run(compile_all, env=ENVIRONMENT, check=True)
     for number in range(arguments.rounds + 1):
         for name, command in contenders.items():
             result = time_first_line(command)
             if number:
-                seen[name].append(result)
+                runs_by_name[name].append(result)
     print("| | first result | x the script | peak memory |")
     print("|---|--:|--:|--:|")
     figures = {
@@ -86,7 +87,7 @@ def main() -> None:
             "first_result_ms": statistics.median(seconds for seconds, _ in runs) * 1e3,
             "peak_mb": max(memory for _, memory in runs),
         }
-        for name, runs in seen.items()
+        for name, runs in runs_by_name.items()
     }
     for name, found in figures.items():
         ratio = found["first_result_ms"] / figures["script"]["first_result_ms"]

@@ -6,10 +6,10 @@
 
 `mobilenet_v1` is the ImageNet checkpoint of --data as it is, `mobilenet_v1 ×1000` the same function
 with each channel between two layers scaled by a factor of its own, log-uniform in 1 … 1000, and its
-readers' weights by the inverse: a ReLU stands between, so float stays the same. Both are compared
-on the photographs of `images/calibration` that are held out of calibration, 100 of 500. The demo's
-own network, `digits`, and those that `calibration/demo/train_networks.py` wrote into --digits are
-calibrated on the demo's images and compared on its 360 held-out digits.
+readers' weights by the inverse: there is a ReLU between them, so the float network stays the same.
+Both are compared on the photographs of `images/calibration` that are held out of calibration, 100
+of 500. The demo's own network, `digits`, and those that `calibration/demo/train_networks.py` wrote
+into --digits are calibrated on the demo's images and compared on its 360 held-out digits.
 
 Every method is a recipe. Cells are agreement with the float network in percent / SQNR of the logits
 in dB, of the quantized program as PyTorch runs it, with the asymmetric activations of the Pi and
@@ -94,13 +94,13 @@ class Network(NamedTuple):
     checkpoint: Checkpoint
     calibration: Path
     pixels: Pixels
-    exact: Logits
+    reference: Logits
 
     def compare(self, infer: Callable[[Pixels], Logits]) -> Cell:
         """What a table's cell says; `infer` takes a batch."""
         meter = ParityMeter()
-        for batch, exact in zip(split(self.pixels), split(self.exact), strict=True):
-            meter.add(exact, infer(batch))
+        for batch, reference in zip(split(self.pixels), split(self.reference), strict=True):
+            meter.add(reference, infer(batch))
         parity = meter.result()
         return {"agreement_percent": parity.agreement, "sqnr_db": parity.sqnr_db}
 
@@ -109,7 +109,7 @@ def split(array: np.ndarray) -> list[np.ndarray]:
     return np.array_split(array, -(-len(array) // BATCH))
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -137,8 +137,8 @@ def open_network(
     name: str, checkpoint: Checkpoint, calibration: Path, files: Sequence[Path]
 ) -> Network:
     pixels = np.stack([preprocess(read_image(file), checkpoint.spec.input) for file in files])
-    exact = np.concatenate([run_float(checkpoint, batch) for batch in split(pixels)])
-    return Network(name, checkpoint, calibration, pixels, exact)
+    reference = np.concatenate([run_float(checkpoint, batch) for batch in split(pixels)])
+    return Network(name, checkpoint, calibration, pixels, reference)
 
 
 @torch.no_grad()
@@ -170,7 +170,7 @@ def measure_programs(network: Network, target: Target) -> dict[str, Cell]:
                 return run(torch.from_numpy(batch).float() - offset).numpy()
 
         cells[method] = network.compare(infer)
-        say(f"{network.name}, {target}, {method}: {spell_parity(cells[method])}")
+        log(f"{network.name}, {target}, {method}: {spell_parity(cells[method])}")
     return cells
 
 
@@ -206,7 +206,7 @@ def measure_artifacts(network: Network, target: Target, methods: Sequence[str]) 
         cells[method] = network.compare(
             lambda batch, run=engine.infer: np.stack(list(map(run, batch)))
         )
-        say(f"{network.name}, {target} artifact, {method}: {spell_parity(cells[method])}")
+        log(f"{network.name}, {target} artifact, {method}: {spell_parity(cells[method])}")
     return cells
 
 

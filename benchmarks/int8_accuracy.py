@@ -5,8 +5,8 @@
 
 Three checkpoints are quantized for a Raspberry Pi (asymmetric activations, one scale a tensor) and
 for a Jetson (symmetric ones, zero point 0), and each artifact classifies `images/val` as its
-runtime runs it: LiteRT its TFLite, ONNX Runtime its ONNX, with Q/DQ computed as they stand (its own
-int8 kernels round biases). Nothing is calibrated on `images/val`.
+runtime runs it: LiteRT its TFLite, ONNX Runtime its ONNX, with Q/DQ computed as the graph has them
+(its own int8 kernels round biases). Nothing is calibrated on `images/val`.
 
 edgekit gets the checkpoint and the folder `images/calibration`, which it splits itself. The other
 tools get what their users export, by `torch.export`, `torch.onnx.export` or `litert_torch.convert`

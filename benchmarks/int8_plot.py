@@ -16,7 +16,7 @@ from edgekit.report.plot import Plot, Scale
 WIDTH, LEFT, TOP, BOTTOM = 960, 232, 44, 34
 ROW, BAR, HEADING = 21, 13, 34
 FIGURES = 130
-"""What the figures behind the longest bar need."""
+"""The width that the figures after the longest bar need."""
 GROUPS = {
     False: "Raspberry Pi: asymmetric activations",
     True: "Jetson: symmetric activations, zero point 0",

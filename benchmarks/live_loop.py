@@ -67,7 +67,7 @@ def write_30_fps(video: Path, folder: Path) -> Path:
 
 
 def measure(model: Path, source: str, frames: int, *options: str) -> dict[str, Any]:
-    """Ages, inference times and drops of the lines behind the cold second."""
+    """Ages, inference times and drops of the lines after the cold second."""
     run = edgekit(
         *("run", model, "--source", source, "--json", "--frames", frames, "--policy", "latest"),
         *options,

@@ -44,7 +44,7 @@ while viewer.recv(1 << 16):
 
 
 def run(data: Path, *words: str, state: Path) -> tuple[float, str]:
-    """Frames/s of one run, and what it told."""
+    """Frames/s of one run, and its messages."""
     command = [sys.executable, "-m", "edgekit", "run", str(data / MODEL)]
     done = subprocess.run(
         [*command, "--source", str(data / VIDEO), "--json", *words],
@@ -62,7 +62,7 @@ def run(data: Path, *words: str, state: Path) -> tuple[float, str]:
 
 @contextmanager
 def stalled_server() -> Iterator[str]:
-    """A server that takes connections and says nothing."""
+    """A server that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/hook"
 
@@ -159,13 +159,13 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         cases = list_cases(arguments.data, Path(name))
-        seen: dict[str, list[float]] = {case: [] for case in cases}
+        rates_by_case: dict[str, list[float]] = {case: [] for case in cases}
         for number in range(arguments.rounds + 1):
             for case, measure in cases.items():
                 rate = measure()
                 if number:
-                    seen[case].append(rate)
-    medians = {case: statistics.median(rates) for case, rates in seen.items()}
+                    rates_by_case[case].append(rate)
+    medians = {case: statistics.median(rates) for case, rates in rates_by_case.items()}
     outputs = {
         case: {"frames_per_s": rate, "share_percent": 100 * rate / medians["none"]}
         for case, rate in medians.items()

@@ -53,7 +53,7 @@ class Result:
 
     `figures` nests dictionaries down to numbers and texts. A transcribed result was not measured
     by the script that its name says: its figures were copied from `document`, and date and commit
-    are those of the commit that brought them there. It knows of the machine what that page says.
+    are those of the commit that wrote them there. Its machine is what that page says of it.
     """
 
     benchmark: str
@@ -108,7 +108,7 @@ def save_result(
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Write one record; keys that say nothing of it are left out."""
+    """Write one record; keys that are None are left out."""
     document = {key: value for key, value in asdict(result).items() if value is not None}
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, ensure_ascii=False)

@@ -2,10 +2,10 @@
 
     python benchmarks/soak.py [--frames 108000] [--losses 100] [--json FILE]
 
-`edgekit run` reads an MJPEG camera over the loopback that delivers as fast as it is read and hangs
-up again and again. Its resident memory, threads and open files are read from /proc all the time;
-the first tenth of the run counts as warm-up. The delays before it reconnect are shortened, which
-is the only thing that is not as in use. Exits with 1 when something grew.
+`edgekit run` reads an MJPEG camera over the loopback that delivers as fast as it is read and closes
+the connection again and again. Its resident memory, threads and open files are read from /proc all
+the time; the first tenth of the run counts as warm-up. The delays before it reconnect are
+shortened, which is the only thing that is not as in use. Exits with 1 when something grew.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from results import REPOSITORY, make_parser, save_result
 
 MODEL = "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
-GROWTH = 0.05
+GROWTH_PERCENT = 5
+COUNTS = ("threads", "files")
 SIZE = (320, 240)
 COMMAND = """
 import sys
@@ -50,7 +51,7 @@ class Usage(NamedTuple):
 
 @contextmanager
 def serve_camera(frames: int) -> Iterator[tuple[str, list[int]]]:
-    """A camera that hangs up behind every `frames`; its URL, and how often it was connected to."""
+    """A camera that hangs up after every `frames`; its URL, and how often it was connected to."""
     generator = np.random.default_rng(0)
     small = generator.integers(0, 256, (64, SIZE[1] // 16, SIZE[0] // 16, 3), dtype=np.uint8)
     parts = []
@@ -97,24 +98,24 @@ def read_usage(pid: int, frames: int) -> Usage:
 
 
 def soak(model: Path, frames: int, losses: int) -> tuple[list[Usage], str, int, float]:
-    """Usage over the run, what was told, losses served, and seconds."""
+    """Usage over the run, its messages, losses served, and seconds."""
     options = ["--policy", "every", "--json", "--top", "1"]
     with (
         serve_camera(frames // losses) as (url, connections),
-        tempfile.TemporaryFile("w+") as told,
+        tempfile.TemporaryFile("w+") as messages,
         subprocess.Popen(
             [sys.executable, "-c", COMMAND, "run", str(model), "--source", url, *options],
             stdout=subprocess.PIPE,
-            stderr=told,
+            stderr=messages,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         ) as process,
     ):
         assert process.stdout is not None
         began = time.monotonic()
-        seen: list[Usage] = []
+        usages: list[Usage] = []
         for count, _ in enumerate(process.stdout, 1):
             if count % max(1, frames // 400) == 0 and process.poll() is None:
-                seen.append(read_usage(process.pid, count))
+                usages.append(read_usage(process.pid, count))
             if connections[0] > losses:
                 break
         seconds = time.monotonic() - began
@@ -122,8 +123,8 @@ def soak(model: Path, frames: int, losses: int) -> tuple[list[Usage], str, int, 
         process.stdout.read()
         if process.wait(10):
             raise SystemExit(f"edgekit run exited with {process.returncode}")
-        told.seek(0)
-        return seen, told.read(), connections[0] - 1, seconds
+        messages.seek(0)
+        return usages, messages.read(), connections[0] - 1, seconds
 
 
 def main() -> None:
@@ -131,46 +132,58 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=108_000, help="sent in all")
     parser.add_argument("--losses", type=int, default=100)
     arguments = parser.parse_args()
-    seen, told, losses, seconds = soak(arguments.data / MODEL, arguments.frames, arguments.losses)
-    warm = seen[len(seen) // 10 :]
-    quarter = len(warm) // 4
-    first, last = warm[:quarter], warm[-quarter:]
-    resident = [float(np.median([usage.resident_mb for usage in part])) for part in (first, last)]
-    growth = resident[1] / resident[0] - 1
-    print(f"{warm[-1].frames:,} frames classified in {seconds:.0f} s, source lost {losses} times")
-    print(
-        f"memory: {resident[0]:.1f} MB in the first quarter, {resident[1]:.1f} MB in the last",
-        end=" ",
+    usages, messages, losses, seconds = soak(
+        arguments.data / MODEL, arguments.frames, arguments.losses
     )
-    print(f"({growth:+.1%}), at most {max(usage.resident_mb for usage in warm):.1f} MB")
-    failed = abs(growth) > GROWTH
-    for name in ("threads", "files"):
-        counts = [[getattr(usage, name) for usage in part] for part in (first, last)]
-        print(
-            f"{name}: at most {max(counts[0])} in the first quarter, {max(counts[1])} in the last"
-        )
-        failed |= max(counts[1]) > max(counts[0]) + 1
-    lines = told.splitlines()
-    told_of = sum("source lost" in line for line in lines)
-    print(f"log: {len(lines)} lines, {told_of} of a loss; such as")
+    figures = summarize(usages[len(usages) // 10 :])
+    lines = messages.splitlines()
+    print(f"{figures['frames_classified']:,} frames in {seconds:.0f} s, source lost {losses} times")
+    print(
+        f"memory: {figures['first_quarter_mb']:.1f} MB in the first quarter,"
+        f" {figures['last_quarter_mb']:.1f} MB in the last ({figures['growth_percent']:+.1f} %),"
+        f" at most {figures['max_mb']:.1f} MB"
+    )
+    for name in COUNTS:
+        first, most = figures[f"{name}_first_quarter_max"], figures[f"{name}_max"]
+        print(f"{name}: at most {first} in the first quarter, {most} in all")
+    reported = sum("source lost" in line for line in lines)
+    print(f"log: {len(lines)} lines, {reported} of a loss; such as")
     for line in [line for line in lines if "source " in line][2:6]:
         print(f"  {line}")
-    figures = {
-        "frames_sent": arguments.frames,
-        "frames_classified": warm[-1].frames,
-        "losses": losses,
-        "duration_s": seconds,
-        "first_quarter_mb": resident[0],
-        "last_quarter_mb": resident[1],
-        "growth_percent": growth * 100,
-        "max_mb": max(usage.resident_mb for usage in warm),
-        "threads_max": max(usage.threads for usage in warm),
-        "files_max": max(usage.files for usage in warm),
-        "log_lines": len(lines),
-    }
-    save_result(arguments.json, figures)
-    if failed:
+    run = {"frames_sent": arguments.frames, "losses": losses, "duration_s": seconds}
+    save_result(arguments.json, run | figures | {"log_lines": len(lines)})
+    if has_grown(figures):
         sys.exit("something grew")
+
+
+def summarize(usages: Sequence[Usage]) -> dict[str, Any]:
+    """Medians of memory in the first and the last quarter, and the most of everything."""
+    quarter = len(usages) // 4
+    first, last = (
+        float(np.median([usage.resident_mb for usage in part]))
+        for part in (usages[:quarter], usages[-quarter:])
+    )
+    figures = {
+        "frames_classified": usages[-1].frames,
+        "first_quarter_mb": first,
+        "last_quarter_mb": last,
+        "growth_percent": 100 * (last / first - 1),
+        "max_mb": max(usage.resident_mb for usage in usages),
+    }
+    for name in COUNTS:
+        counts = [getattr(usage, name) for usage in usages]
+        figures[f"{name}_first_quarter_max"] = max(counts[:quarter])
+        figures[f"{name}_last_quarter_max"] = max(counts[-quarter:])
+        figures[f"{name}_max"] = max(counts)
+    return figures
+
+
+def has_grown(figures: Mapping[str, Any]) -> bool:
+    """Whether memory, threads or open files are more at the end than at the beginning."""
+    return abs(figures["growth_percent"]) > GROWTH_PERCENT or any(
+        figures[f"{name}_last_quarter_max"] > figures[f"{name}_first_quarter_max"] + 1
+        for name in COUNTS
+    )
 
 
 if __name__ == "__main__":

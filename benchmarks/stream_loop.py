@@ -137,16 +137,16 @@ class Contender(NamedTuple):
     read: Callable[[str, str], tuple[float, list[int]]]
 
 
-def read_plain(output: str, told: str) -> tuple[float, list[int]]:
+def read_plain(output: str, messages: str) -> tuple[float, list[int]]:
     document = json.loads(output)
     return document["seconds"], document["answers"]
 
 
-def read_edgekit(output: str, told: str) -> tuple[float, list[int]]:
-    rate = re.search(r"\(([\d.]+) frames/s\)", told)
+def read_edgekit(output: str, messages: str) -> tuple[float, list[int]]:
+    rate = re.search(r"\(([\d.]+) frames/s\)", messages)
     answers = [json.loads(line)["class"] for line in output.splitlines()]
     if rate is None:
-        raise SystemExit(f"edgekit run gave no summary: {told}")
+        raise SystemExit(f"edgekit run gave no summary: {messages}")
     return len(answers) / float(rate[1]), answers
 
 
@@ -167,12 +167,12 @@ def list_contenders(video: Path, model: Path, mediapipe: Path | None) -> list[Co
 
 
 def run_once(contender: Contender) -> Run:
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as told:
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as messages:
         began = time.perf_counter()
         process = subprocess.Popen(
             contender.command,
             stdout=output,
-            stderr=told,
+            stderr=messages,
             cwd=tempfile.gettempdir(),
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         )
@@ -180,10 +180,10 @@ def run_once(contender: Contender) -> Run:
         whole_s = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        told.seek(0)
+        messages.seek(0)
         if process.returncode:
-            raise SystemExit(f"{contender.name} failed: {told.read()}")
-        loop_s, answers = contender.read(output.read(), told.read())
+            raise SystemExit(f"{contender.name} failed: {messages.read()}")
+        loop_s, answers = contender.read(output.read(), messages.read())
     cpu_s = usage.ru_utime + usage.ru_stime
     return Run(loop_s, whole_s, cpu_s, usage.ru_maxrss * 1024, answers)
 

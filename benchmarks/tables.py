@@ -136,21 +136,26 @@ def tabulate_int8(found: Figures) -> str:
 
 
 def tabulate_speed(figures: Figures) -> str:
-    """The README's table of times, from several results."""
-    stream, live = figures["stream_loop"], figures["live_loop"]["test_picture_30"]
-    loops = stream["contenders"]
-    ours, plain = loops["edgekit"], (loops["plain_1_thread"], loops["plain_2_threads"])
-    mediapipe = loops["mediapipe"]
-    conversion, start = figures["conversion_time"], figures["start_up"]
-    calibration = figures["calibration_time"]
-    memory = calibration["memory_mb"].values()
-    first = figures["first_result"]
-    rows = [
+    """The table of times, from several results."""
+    rows = [*list_run_rows(figures), *list_conversion_rows(figures)]
+    table = make_table(" | edgekit | beside it, in the same run | ", rows)
+    names = ("stream_loop", "live_loop", "first_result", "start_up")
+    sources = name_sources(figures, *names, "conversion_time", "calibration_time")
+    return f"{table}\n\n{sources}"
+
+
+def list_run_rows(figures: Figures) -> list[tuple[str, str, str, str]]:
+    """How fast `edgekit run` is and starts."""
+    loops, live = figures["stream_loop"]["contenders"], figures["live_loop"]["test_picture_30"]
+    ours, mediapipe = loops["edgekit"], loops["mediapipe"]
+    one, two = loops["plain_1_thread"], loops["plain_2_threads"]
+    first, start = figures["first_result"], figures["start_up"]
+    return [
         (
             "camera loop, 768×432 video, third-party MobileNetV2 int8 (`stream_loop.py`)",
             f"{ours['frames_per_s']:.0f} frames/s, {ours['peak_mb']:.0f} MB",
-            f"plain OpenCV + LiteRT loop: {plain[0]['frames_per_s']:.0f} (1 thread),"
-            f" {plain[1]['frames_per_s']:.0f} (2 threads), {plain[1]['peak_mb']:.0f} MB;"
+            f"plain OpenCV + LiteRT loop: {one['frames_per_s']:.0f} (1 thread),"
+            f" {two['frames_per_s']:.0f} (2 threads), {one['peak_mb']:.0f} MB;"
             f" MediaPipe {mediapipe['frames_per_s']:.0f}, {mediapipe['peak_mb']:.0f} MB",
             f"{ours['ratio_to_best_plain']:.2f} × the better plain loop",
         ),
@@ -167,6 +172,20 @@ def tabulate_speed(figures: Figures) -> str:
             f"{first['ratio']:.2f} ×",
         ),
         (
+            "`edgekit --help` (`start_up.py`)",
+            f"{start['help_ms'] / 1e3:.2f} s",
+            f"`python -c pass`: {start['bare_ms'] / 1e3:.2f} s",
+            f"heavy packages imported: {', '.join(start['heavy_packages']) or 'none'}",
+        ),
+    ]
+
+
+def list_conversion_rows(figures: Figures) -> list[tuple[str, str, str, str]]:
+    """How fast `edgekit convert` is."""
+    conversion, calibration = figures["conversion_time"], figures["calibration_time"]
+    memory = calibration["memory_mb"].values()
+    return [
+        (
             "int8 conversion of MobileNetV1 0.5 with 200 images, float reference and parity"
             " included (`conversion_time.py`)",
             f"{conversion['edgekit_s']:.1f} s",
@@ -180,16 +199,7 @@ def tabulate_speed(figures: Figures) -> str:
             f"memory does not grow: {min(memory):.0f} to {max(memory):.0f} MB"
             " from 50 to 500 images",
         ),
-        (
-            "`edgekit --help` (`start_up.py`)",
-            f"{start['help_ms'] / 1e3:.2f} s",
-            f"`python -c pass`: {start['bare_ms'] / 1e3:.2f} s",
-            f"heavy packages imported: {', '.join(start['heavy_packages']) or 'none'}",
-        ),
     ]
-    names = ("stream_loop", "live_loop", "first_result", "conversion_time", "calibration_time")
-    table = make_table(" | edgekit | beside it, in the same run | ", rows)
-    return f"{table}\n\n{name_sources(figures, *names, 'start_up')}"
 
 
 def name_sources(figures: Figures, *names: str) -> str:

@@ -160,3 +160,20 @@ def test_a_result_says_where_it_is_from(path: Path) -> None:
     else:
         assert (REPOSITORY / result["document"]).is_file()
     assert not re.search(r'"/[a-z]', path.read_text("utf-8")), "a place on one machine"
+
+
+@pytest.mark.parametrize("target", ["pi", "jetson"])
+def test_two_scripts_give_the_same_accuracy(target: str) -> None:
+    """edgekit's rows of `int8_accuracy` are what `bundle_accuracy` measures by commands."""
+    alone = json.loads((RESULTS / f"bundle_accuracy_{target}.json").read_text("utf-8"))["figures"]
+    beside = json.loads((RESULTS / "int8_accuracy.json").read_text("utf-8"))["figures"]
+    assert set(alone) == set(beside)
+    for name, figures in alone.items():
+        (row,) = (
+            row
+            for row in beside[name]["rows"]
+            if row["title"] == "edgekit balanced" and row["symmetric"] == (target == "jetson")
+        )
+        assert row["agreement_percent"] == pytest.approx(figures["agreement_percent"], abs=0.011)
+        assert row["sqnr_db"] == pytest.approx(figures["sqnr_db"], abs=0.011)
+        assert row["top1_percent"] == pytest.approx(figures["int8_top1_percent"], abs=0.011)
