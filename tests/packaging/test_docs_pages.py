@@ -59,3 +59,35 @@ def test_all_places_name_the_same_pythons() -> None:
         assert boards in page and workstation in page, name
     assert workstation in (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert "PYTHON ($(PYTHON); 3.11 or newer)" in (REPOSITORY / "Makefile").read_text("utf-8")
+
+
+PROSE_COLUMNS = 100
+HOUSE_WORDS = re.compile(
+    r"\b(mends?|mended|anew|told|lies?|(?<!there )(?:is|are) no(?! longer)|of no use|the desk"
+    r"|without a word|held against|hearers|for want of|will not do)\b",
+    re.IGNORECASE,
+)
+"""What CONTRIBUTING's glossary replaces, as far as a search for words alone can find it."""
+
+
+def list_prose(text: str) -> list[str]:
+    """The lines that are neither code, table, comment, quotation of a message nor filled figure."""
+    text = re.sub(r"^<!-- table .*?^<!-- end -->$", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    return [line for line in text.splitlines() if not line.startswith(("|", "    ", "!["))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_prose_fits_a_hundred_columns_and_has_no_house_words(page: Path) -> None:
+    lines = list_prose(page.read_text(encoding="utf-8"))
+    assert [line for line in lines if len(line) > PROSE_COLUMNS] == []
+    assert [line for line in lines if HOUSE_WORDS.search(line)] == []
+
+
+def test_deployment_graphs_lists_every_rewriting_pass() -> None:
+    source = (REPOSITORY / "edgekit/rewrite/pipeline.py").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs/decisions/deployment-graphs.md").read_text(encoding="utf-8")
+    table = page.partition("## The passes")[2].partition("**The order")[0]
+    named = re.findall(r"^\| ([a-z ]+) \|", table, re.MULTILINE)
+    assert set(named) - {"pass"} == set(re.findall(r'Pass\(\s*"([a-z ]+)"', source))
