@@ -19,7 +19,8 @@ SIGNATURE_COLUMNS = 88
 HEAD = """\
 # Python
 
-What `edgekit` offers to programs. The [records](records.md) are what it takes and returns.
+What `edgekit` offers to programs: [examples](../python.md) of each, and the
+[records](records.md) that it takes and returns.
 
 """
 RECORDS_HEAD = """\
