@@ -1,9 +1,10 @@
-"""Read the `.pt2` file that `torch.export.save` wrote, without running anything in it.
+"""Reads the `.pt2` file that `torch.export.save` wrote, without running anything in it.
 
-In: a path. Out: the program as its JSON says it, and its tensors. `torch.export.load` is not used:
-it unpickles without `weights_only` (example inputs, objects, some weights), gives the text of sizes
-and guards to Python's `eval` and `exec`, and loads compiled libraries. Here JSON is only read, and
-tensors are raw numbers or `torch.load(weights_only=True)`; a file with anything else is refused.
+In: a path. Out: the program as decoded JSON, and its tensors. `torch.export.load` is not used: it
+unpickles without `weights_only` (example inputs, objects, some weights), passes the text of sizes
+and guards to Python's `eval` and `exec`, and loads compiled libraries. This module decodes JSON,
+and reads tensors as raw numbers or with `torch.load(weights_only=True)`; a file with anything else
+is refused.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from torch import Tensor
 from edgekit.errors import CheckpointError
 
 SCHEMA = 8
-"""The major version of the program's JSON since PyTorch 2.6; a change of it is a breaking one."""
+"""The major version of the program's JSON since PyTorch 2.6. Another one is not compatible."""
 
-MARK = "archive_format"
+ARCHIVE_MEMBER = "archive_format"
+"""The member that a file of PyTorch 2.8 or newer has."""
 FLAT_PROGRAM = "serialized_exported_program.json"
-"""The program in a file of PyTorch 2.6 or 2.7, which has no folders."""
+"""The member with the program in a file of PyTorch 2.6 or 2.7, which has no folders."""
 
 COMPILED = ("data/aotinductor/", "data/executorch/")
 OBJECTS = ("data/constants/custom_obj_", "data/constants/opaque_obj_")
@@ -58,7 +60,8 @@ class ProgramArchive:
     """A program as `torch.export.save` wrote it.
 
     `program` is its `graph_module`: `graph` (nodes, sizes of every tensor) and `signature` (which
-    input is a weight, which the image). `tensors` are parameters, buffers and constants by name.
+    inputs are weights and which is the image). `tensors` are parameters, buffers and constants by
+    name. `name` is the file's, for messages.
     """
 
     program: Mapping[str, Any]
@@ -67,22 +70,25 @@ class ProgramArchive:
 
 
 def is_program(members: Iterable[str]) -> bool:
-    """Whether a zip with these members (their common folder taken off) is a `.pt2` file."""
-    return any(member in (MARK, FLAT_PROGRAM) or member.startswith(COMPILED) for member in members)
+    """Whether a zip with these members, without their common folder, is a `.pt2` file."""
+    return any(
+        member in (ARCHIVE_MEMBER, FLAT_PROGRAM) or member.startswith(COMPILED)
+        for member in members
+    )
 
 
 def read_archive(path: Path) -> ProgramArchive:
-    """The program in `path`, which `is_program`.
+    """Read the program in `path`, a file for which `is_program` holds.
 
-    Raises CheckpointError when the file is compiled, damaged, of another version, or holds what
-    could run code when it is loaded.
+    Raises CheckpointError when the file is compiled, damaged or of another version, or contains
+    something that could run code when it is loaded.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             return _Reader(archive, str(path)).read()
     except CheckpointError:
         raise
-    except Exception as error:  # a damaged member fails in any way there is
+    except Exception as error:  # a damaged member can raise any exception
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise CheckpointError(
             f"{path} is a damaged torch.export program ({reason}): copy or export it again"
@@ -90,7 +96,7 @@ def read_archive(path: Path) -> ProgramArchive:
 
 
 class _Reader:
-    """One opened archive. `members` are the names without the folder that all of them lie in."""
+    """Reads one opened archive. `members` maps names without the common folder to full names."""
 
     def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
         self._archive = archive
@@ -171,19 +177,25 @@ class _Reader:
         return json.loads(self._read(member))
 
     def _unpickle(self, member: str) -> Any:
-        """What `torch.save` wrote; a file that needs more than tensors and numbers is refused."""
+        """Load a member that `torch.save` wrote.
+
+        Raises CheckpointError when it needs more than tensors, numbers and containers of them.
+        """
         content = self._read(member)
         if not content:  # nothing was saved
             return {}
         try:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged pickle fails in any way there is
+        except Exception as error:  # a damaged pickle can raise any exception
             refused = re.search(r"GLOBAL (\S+)", str(error))
             kind = refused[1] if refused else ""
             raise CheckpointError(self._explain_object(member, kind)) from error
 
     def _read_tensors(self, source: str) -> dict[str, Tensor]:
-        """Parameters and buffers, or constants: raw, or as one pickled dict until PyTorch 2.8."""
+        """Read parameters and buffers, or constants.
+
+        They are raw numbers, or in files of PyTorch before 2.9 one pickled dict.
+        """
         pickled = source if source.endswith(".pt") else f"{source}.pt"
         if pickled in self.members:
             tensors = self._unpickle(pickled)
@@ -202,7 +214,7 @@ class _Reader:
         content = self._read(member)
         if not content and prod(sizes):
             raise CheckpointError(
-                f"{self._name} holds no numbers for {key!r}: expected a program exported with its"
+                f"{self._name} holds no values for {key!r}: expected a program exported with its"
                 " weights"
             )
         if not content:

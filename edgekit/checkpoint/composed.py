@@ -1,8 +1,8 @@
-"""Layers of an exported program in one piece again.
+"""Composes the layers of an exported program from the core operators that it was decomposed into.
 
-`ExportedProgram.run_decompositions` splits them into PyTorch's core operators: a linear layer into
-a transposition and a matrix product, a batch norm into one with three outputs. The passes of the
-conversion know the layers.
+In and out: the graph of a program, changed in place. `ExportedProgram.run_decompositions` splits
+layers into PyTorch's core operators: a linear layer into a transposition and a matrix product, a
+batch norm into one with three outputs. The rewriting passes match whole layers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ aten = torch.ops.aten
 
 
 def compose_layers(program: fx.Graph) -> None:
-    """Write convolutions, batch norms, poolings and linear layers as the layers they were."""
+    """Replace the core operators of convolutions, batch norms, poolings and linear layers."""
     for node in list(program.nodes):
         if node.op != "call_function":
             continue
@@ -29,7 +29,7 @@ def compose_layers(program: fx.Graph) -> None:
 
 
 def _compose(program: fx.Graph, node: fx.Node) -> fx.Node | None:
-    """The layer that computes what `node` does, None when `node` is none or already one."""
+    """Insert the layer that computes the same as `node`; None where there is none to compose."""
     if node.target is aten.convolution.default:
         x, weight, bias, stride, padding, dilation, transposed, _, groups = _arguments(node)
         if transposed or len(stride) != 2:
@@ -58,7 +58,7 @@ def _compose_first_output(program: fx.Graph, whole: Any) -> fx.Node | None:
 
 
 def _compose_linear(program: fx.Graph, x: Any, transposed: Any, bias: Any) -> fx.Node | None:
-    """x·Wᵀ + b, where `transposed` is Wᵀ; None when nothing was transposed."""
+    """Insert x·Wᵀ + b, where `transposed` is Wᵀ; None where it is not a transposition."""
     is_transposed = transposed.target is aten.t.default or (
         transposed.target is aten.permute.default and transposed.args[1] == [1, 0]
     )

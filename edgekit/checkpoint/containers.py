@@ -1,6 +1,6 @@
-"""Find the state dict in what a training script saved, and take wrappers' prefixes off its keys.
+"""Finds the state dict in a file that a training script saved, and removes wrappers' prefixes.
 
-In: an opened file's content. Out: a `StateDict`: finite float32 tensors by key.
+In: the content of an opened file. Out: a `StateDict`: finite float32 tensors by key.
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ from edgekit.errors import CheckpointError
 PLAIN_CONTAINERS = ("state_dict", "model", "model_state_dict", "net")
 EMA_CONTAINERS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
-"""What DataParallel, torch.compile and Lightning put before every key."""
+"""The prefixes that DataParallel, torch.compile and Lightning put before every key."""
 
 BOOKKEEPING = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
-"""Last parts of keys that count batches or operations and are no weights (thop, AveragedModel)."""
+"""The last parts of keys that are not weights, but count batches or operations (thop,
+AveragedModel)."""
 
 
 @dataclass(frozen=True)
 class StateDict:
-    """Weights by key, the container they lay in (`bare` for none), and what else was noticed."""
+    """Weights by key.
+
+    `container` is the key under which the file has them, `bare` for none. `notes` are remarks for
+    the user.
+    """
 
     tensors: Mapping[str, Tensor]
     container: str
@@ -33,11 +38,11 @@ class StateDict:
 
 
 def find_state_dict(content: Any, name: str) -> StateDict:
-    """The weights in `content`; `name` is the file's, for messages.
+    """Find the weights in `content`; `name` is the file's, for messages.
 
-    Plain weights are taken before an exponential moving average (EMA) of them, because they are
-    what the script evaluated under that name; a note says when an EMA copy lies beside them.
-    Raises CheckpointError when there are none, or when one is not a finite float tensor.
+    Plain weights are preferred to their exponential moving average (EMA), because training scripts
+    report the accuracy of the plain ones under that name. A note says when the file has an EMA copy
+    too. Raises CheckpointError when there are no weights, or when one is not a finite float tensor.
     """
     if not isinstance(content, Mapping):
         raise CheckpointError(
@@ -50,7 +55,7 @@ def find_state_dict(content: Any, name: str) -> StateDict:
         container, weights = found[0], content[found[0]]
         averages = [key for key in found[1:] if key in EMA_CONTAINERS]
         if averages:
-            notes.append(f"an EMA copy of the weights lies under {averages[0]!r} and is not used")
+            notes.append(f"the EMA copy of the weights under {averages[0]!r} is not used")
     elif _is_state_dict(content):
         container, weights = "bare", content
     else:
@@ -62,7 +67,7 @@ def find_state_dict(content: Any, name: str) -> StateDict:
 
 
 def _is_state_dict(value: Any) -> bool:
-    """A non-empty dict of tensors under string keys (bookkeeping aside)."""
+    """Whether `value` is a dict of tensors, at least one a weight, apart from bookkeeping."""
     return (
         isinstance(value, Mapping)
         and any(isinstance(entry, Tensor) and entry.ndim > 1 for entry in value.values())
@@ -81,7 +86,7 @@ def _first(content: Mapping[Any, Any], count: int = 4) -> str:
 
 
 def _clean(weights: Mapping[str, Any], name: str) -> dict[str, Tensor]:
-    """Drop bookkeeping and the prefixes that all keys share; check and widen to float32."""
+    """Drop bookkeeping and the prefixes that all keys share, and convert weights to float32."""
     tensors = {key: value for key, value in weights.items() if not _is_bookkeeping(key)}
     prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in tensors)), None)
     while prefix:
@@ -91,7 +96,7 @@ def _clean(weights: Mapping[str, Any], name: str) -> dict[str, Tensor]:
 
 
 INDEX_TYPES = (torch.int64, torch.bool)
-"""What a network of the user's own keeps as buffers beside its weights: indices and masks."""
+"""The dtypes of indices and masks, which a network of the user's own may have as buffers."""
 
 
 def _check(key: str, tensor: Tensor, name: str) -> Tensor:

@@ -1,6 +1,7 @@
-"""What tensors cannot tell, per key layout: activation, padding, batch norm eps, input.
+"""Lists the values that tensors do not show: activation, padding, batch norm epsilon, input.
 
-A flag replaces any of these values; `edgekit inspect` marks the ones that are defaults.
+In: a family and a key layout. Out: the values with which the checkpoints of that layout are
+usually trained. A flag replaces any of them; `edgekit inspect` marks the ones that are defaults.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from edgekit.models import Family
 from edgekit.spec import Activation, Padding, Resize
 
 TENSORFLOW_EPS = 1e-3
-"""tf.keras' BatchNormalization default, which weights ported from TensorFlow carry."""
+"""The default epsilon of BatchNormalization in tf.keras; networks ported from it were trained with
+it."""
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """The values a checkpoint gets when no flag says otherwise. `input_size` in pixels."""
+    """The values of a checkpoint for flags that are not set. `input_size` is in pixels."""
 
     activation: Activation
     padding: Padding
@@ -29,17 +31,26 @@ class Defaults:
 def find_defaults(
     family: Family, layout: str, padding: Padding | None, width: float = 1.0
 ) -> Defaults:
-    """The defaults of one family in one layout, given the padding flag (None when absent).
+    """Find the defaults of one family in one layout.
 
-    - edgekit: the family's own; input size 224, but 256 for V4 Conv-M and 384 for Conv-L, as the
-      paper and timm's configurations of these names have it.
-    - stages, model (MobileNetV1): plain ReLU, as those training scripts define it.
-    - features (MobileNetV1): ReLU6, as in TensorFlow, whence such checkpoints come.
+    - edgekit: the family's own; input size 224, but 256 for V4 Conv-M and 384 for Conv-L, as in
+      the paper and in timm's configurations of these names.
+    - stages, model (MobileNetV1): plain ReLU, as in the training scripts with these names.
+    - features (MobileNetV1): ReLU6, as in TensorFlow, where such checkpoints come from.
     - torchvision: V2 eps 1e-5, V3 eps 1e-3, ImageNet mean and std.
     - timm: ReLU6 for V1; eps 1e-5; V1 was trained with mean and std 0.5.
-    - timm with `padding` "same" is one of its `tf_` ports: eps 1e-3, mean and std 0.5. The minimal
-      V3 networks are there as such ports only.
+    - timm with `padding` "same" is one of its `tf_` ports: eps 1e-3, mean and std 0.5. timm has the
+      minimal V3 networks only as such ports.
     - timm's V4 Conv-S narrower than width 1 was trained with mean and std 0.5.
+
+    Args:
+        family: the family.
+        layout: the name of the key layout.
+        padding: the padding that the user has set, or None.
+        width: the width multiplier.
+
+    Returns:
+        The defaults.
     """
     defaults = Defaults(
         activation=family.activation,

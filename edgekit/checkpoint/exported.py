@@ -1,7 +1,12 @@
-"""A network as `torch.export` wrote it down: `--arch` and code are not needed to run it.
+"""Builds a network from a program that `torch.export` has saved, without the network's code.
 
-In: a `ProgramArchive`. Out: a module that computes the program's graph, operator by operator. No
-source text is made of the graph, so nothing in a file can become Python.
+In: a `ProgramArchive`. Out: a module that computes the program's graph, operator by operator, and
+the settings that can be read from the graph.
+
+The file is not trusted. PyTorch's own loader generates Python source from the graph and evaluates
+expressions in it. Here each node becomes a call of a function that `operators` lists, with numbers,
+tensors and results of earlier nodes as arguments, and `torch.fx.Interpreter` makes these calls
+itself. No source text is generated, so nothing in a file can become Python code.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from edgekit.errors import CheckpointError
 from edgekit.spec import Activation, Padding
 
 FAMILY = "exported"
-"""What such a network is called where others have the name of their family."""
+"""The name of such a network in the place of a family's."""
 
 MEMORY_FORMATS = {
     1: torch.contiguous_format,
@@ -31,14 +36,15 @@ MEMORY_FORMATS = {
 """The numbers of `torch._export.serde.schema.MemoryFormat`."""
 
 FLOAT32 = 7
+"""The number of float32 in `archive.DTYPES`."""
 PLAIN = {"as_int": int, "as_float": float, "as_bool": bool, "as_string": str}
 SYMBOLIC = ("as_sym_int", "as_sym_float", "as_sym_bool")
 
 
 class Exported(NamedTuple):
-    """The network, and what its program says of itself.
+    """The network, and the settings that were read from its program.
 
-    `fixed_size`: it takes images of `defaults.input_size` and no other.
+    With `fixed_size` it takes images of `defaults.input_size` only.
     """
 
     module: nn.Module
@@ -47,10 +53,10 @@ class Exported(NamedTuple):
 
 
 class ExportedNetwork(nn.Module):
-    """Runs a graph of operators; `(N, 3, H, W) float32` in, the program's one output out.
+    """Runs a graph of operators.
 
-    A program that was exported with one image has that number written into its shapes, so its
-    images run one after the other.
+    A program that was exported with one image contains the batch size 1 in its shapes. With
+    `one_image` the images of a batch are therefore computed one after the other.
     """
 
     def __init__(self, *, one_image: bool) -> None:
@@ -59,6 +65,7 @@ class ExportedNetwork(nn.Module):
         self._program = fx.Graph()
 
     def forward(self, images: Tensor) -> Tensor:
+        """Map normalized RGB images `(N, 3, H, W) float32` to the output, `(N, classes)` logits."""
         if self._one_image and len(images) != 1:
             return torch.cat([self._run(image) for image in images.split(1)])
         return self._run(images)
@@ -71,16 +78,17 @@ class ExportedNetwork(nn.Module):
 
 
 def build_exported(archive: ProgramArchive) -> Exported:
-    """The network of `archive`.
+    """Build the network of `archive`.
 
-    Raises CheckpointError for a program that is no classifier of square RGB images, that was
-    exported in training mode or quantized, or that calls anything but PyTorch's own operators.
+    Raises CheckpointError for a program that is not a classifier of square RGB images, that was
+    exported in training mode or quantized, or that calls an operator that `operators` does not
+    list.
     """
     try:
         return _Builder(archive).build()
     except CheckpointError:
         raise
-    except Exception as error:  # a damaged graph fails in any way there is
+    except Exception as error:  # a damaged graph can raise any exception
         reason = " ".join(f"{type(error).__name__}: {error}".splitlines()[:1])
         raise CheckpointError(
             f"{archive.name} is a damaged torch.export program ({reason}): copy or export it again"
@@ -88,7 +96,11 @@ def build_exported(archive: ProgramArchive) -> Exported:
 
 
 class _Builder:
-    """Turns the JSON of a program into an `ExportedNetwork`, node by node."""
+    """Translates the JSON of a program to an `ExportedNetwork`, node by node.
+
+    `_values` maps the names of the JSON to the nodes that compute them. The JSON lists nodes in the
+    order of execution, so a name is known before it is read.
+    """
 
     def __init__(self, archive: ProgramArchive) -> None:
         self._archive = archive
@@ -112,10 +124,10 @@ class _Builder:
         compose_layers(self._program)
         return Exported(self._network, self._describe(size), fixed_size)
 
-    def _refuse(self, what: str, expected: str) -> NoReturn:
-        raise CheckpointError(f"{self._name} {what}: expected {expected}")
+    def _refuse(self, found: str, expected: str) -> NoReturn:
+        raise CheckpointError(f"{self._name} {found}: expected {expected}")
 
-    # --- What goes in and what comes out ----------------------------------------------------------
+    # --- Inputs and outputs -----------------------------------------------------------------------
 
     def _find_image(self, specs: list[dict[str, Any]]) -> str:
         inputs = [spec["user_input"]["arg"] for spec in specs if "user_input" in spec]
@@ -127,7 +139,7 @@ class _Builder:
         return name
 
     def _check_image(self, image: str) -> tuple[int, bool, bool]:
-        """The input's side, whether it is fixed, and whether the batch is."""
+        """Read the side of the input, whether it is fixed, and whether the batch size is fixed."""
         meta = self._graph["tensor_values"][image]
         sizes = meta["sizes"]
         shown = [_example(size) for size in sizes]
@@ -154,7 +166,7 @@ class _Builder:
                 f"a network in eval mode; {SAVE_ADVICE}",
             )
         if len(specs) != 1 or "as_tensor" not in specs[0]["user_output"]["arg"]:
-            self._refuse(f"gives {len(specs)} outputs", "one, the logits of a classifier")
+            self._refuse(f"returns {len(specs)} outputs", "one, the logits of a classifier")
         name: str = specs[0]["user_output"]["arg"]["as_tensor"]["name"]
         return name
 
@@ -171,13 +183,14 @@ class _Builder:
         is_parameter = kind == "parameter"
         if is_parameter and tensor.dtype != torch.float32:
             self._refuse(f"holds {path!r} as {tensor.dtype}", f"torch.float32; {SAVE_ADVICE}")
+        # Buffers and constants may be infinite on purpose, as in the mask of an attention.
         bad = int((~torch.isfinite(tensor) if is_parameter else torch.isnan(tensor)).sum())
         if bad:
             self._refuse(f"holds {bad} NaN or infinite values in {path!r}", "finite weights")
         if is_parameter:
-            place = (tensor.data_ptr(), tensor.shape, tensor.stride())
+            memory = (tensor.data_ptr(), tensor.shape, tensor.stride())
             parameter = nn.Parameter(tensor, requires_grad=False)
-            tensor = self._parameters.setdefault(place, parameter)  # tied weights are one
+            tensor = self._parameters.setdefault(memory, parameter)  # tied weights are one
         _register(self._network, path, tensor)
         self._values[content["arg"]["name"]] = self._program.get_attr(path)
 
@@ -209,21 +222,24 @@ class _Builder:
         )
 
     def _name_output(self, result: fx.Node, output: Mapping[str, Any], index: int | None) -> None:
-        """Remember what later nodes call `result`, or its part `index`."""
+        """Store `result`, or its part `index`, under the name by which later nodes read it."""
         ((kind, content),) = output.items()
         if kind == "as_none":
             return
         if index is not None:
             result = self._program.call_function(operator.getitem, (result, index))
         if kind == "as_tensors":
-            for place, tensor in enumerate(content):
-                part = self._program.call_function(operator.getitem, (result, place))
+            for position, tensor in enumerate(content):
+                part = self._program.call_function(operator.getitem, (result, position))
                 self._values[tensor["name"]] = part
         else:
             self._values[content["name" if kind == "as_tensor" else "as_name"]] = result
 
     def _decode(self, argument: Mapping[str, Any]) -> Any:
-        """A node's argument: nodes, numbers and the few words that operators take."""
+        """Decode an argument of a node: nodes, numbers, strings, and lists of these.
+
+        An argument is a JSON object with one key, which names the kind of its content.
+        """
         ((kind, content),) = argument.items()
         if kind == "as_none":
             return None
@@ -244,21 +260,21 @@ class _Builder:
         return self._decode_kind(kind, content)
 
     def _decode_kind(self, kind: str, content: Any) -> Any:
-        """What a tensor is: its numbers, the order of its axes, where it lies."""
+        """Decode a property of a tensor: its dtype, memory format, layout or device."""
         if kind == "as_scalar_type":
             return DTYPES[content]
         if kind == "as_memory_format":
             return MEMORY_FORMATS[content]
         if kind == "as_layout":
             return torch.strided
-        if kind == "as_device":  # wherever the network runs now
+        if kind == "as_device":  # the device that the network runs on now, not the exported one
             return self._program.call_function(getattr, (self._image, "device"))
         self._refuse(
             f"passes {kind.removeprefix('as_')} to an operator",
             f"tensors and numbers; {SAVE_ADVICE}",
         )
 
-    # --- What it is like --------------------------------------------------------------------------
+    # --- Settings ---------------------------------------------------------------------------------
 
     def _describe(self, size: int) -> Defaults:
         return Defaults(
@@ -271,7 +287,7 @@ class _Builder:
 
 
 def _example(size: Mapping[str, Any]) -> int | None:
-    """A size, or for a dynamic one that of the example input; None when the file has none."""
+    """A size, or for a dynamic one the example input's size; None where the file lacks it."""
     if "as_int" in size:
         return int(size["as_int"])
     hint = size["as_expr"].get("hint")
@@ -279,7 +295,7 @@ def _example(size: Mapping[str, Any]) -> int | None:
 
 
 def _register(network: nn.Module, path: str, tensor: Tensor) -> None:
-    """Put `tensor` where the exported module had it, so that its name is the same."""
+    """Register `tensor` under its path in the exported module, so that its name is the same."""
     *parents, leaf = path.split(".")
     owner = network
     for parent in parents:
@@ -293,7 +309,11 @@ def _register(network: nn.Module, path: str, tensor: Tensor) -> None:
 
 
 def _bind(function: Operator, named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments by name as PyTorch's operators take them: by place as far as they go."""
+    """Divide named arguments into positional and keyword arguments.
+
+    The operators of PyTorch are called as `torch.export` calls them, and as the rewriting passes
+    read them: by position up to the first argument that is left out or keyword-only.
+    """
     if not isinstance(function, torch._ops.OpOverload):
         return tuple(named.values()), {}
     args = []
@@ -304,11 +324,11 @@ def _bind(function: Operator, named: dict[str, Any]) -> tuple[tuple[Any, ...], d
     return tuple(args), named
 
 
-# --- Facts that the graph tells ------------------------------------------------------------------
+# --- Settings that the graph shows ---------------------------------------------------------------
 
 
 def _calls(program: fx.Graph, *names: str) -> Iterator[fx.Node]:
-    """The nodes that call PyTorch operators of these names, in place or not."""
+    """Find the nodes that call PyTorch operators of these names, in place or not."""
     for node in program.nodes:
         if not isinstance(node.target, torch._ops.OpOverload):
             continue
@@ -317,7 +337,7 @@ def _calls(program: fx.Graph, *names: str) -> Iterator[fx.Node]:
 
 
 def _find_activation(program: fx.Graph) -> Activation:
-    """The activation the network mostly uses, as far as its operators tell."""
+    """Find the activation that the network's operators show."""
     if any(_calls(program, "hardswish")):
         return "hardswish"
     bounded = any(node.args[1:] == (0, 6) for node in _calls(program, "hardtanh", "clamp"))
@@ -325,7 +345,7 @@ def _find_activation(program: fx.Graph) -> Activation:
 
 
 def _find_padding(program: fx.Graph) -> Padding:
-    """TensorFlow's padding shows as more pixels on one side than on the other."""
+    """Find the kind of padding: TensorFlow's pads more pixels on one side than on the other."""
     for node in _calls(program, "pad", "constant_pad_nd"):
         left, right, *_ = cast("list[int]", node.args[1])
         if left != right:

@@ -1,8 +1,8 @@
-"""A network of the user's own code: `--arch package.module:factory`.
+"""Builds a network with the user's own code: `--arch package.module:factory`.
 
-The factory is called without arguments and returns the float module; the checkpoint's weights must
-then fit under the module's own names, every one of them. The code is the user's and is run: the
-checkpoint itself still is not.
+In: the factory's name and the checkpoint's weights. Out: the module with the weights, and defaults.
+The factory is called without arguments and returns the float module. All weights must fit under the
+module's own names. This runs the user's code, but nothing that is in the checkpoint.
 """
 
 from __future__ import annotations
@@ -23,10 +23,19 @@ from edgekit.spec import Activation
 def build_from_factory(
     arch: str, tensors: Mapping[str, Tensor], name: str
 ) -> tuple[nn.Module, Defaults]:
-    """Call `package.module:factory` and load `tensors` into its module; `name` is the file's.
+    """Call a factory and load the weights into its module.
 
-    Modules of the working folder can be named. Raises CheckpointError when the factory cannot be
-    found, returns no module, or the weights do not fit.
+    Args:
+        arch: `package.module:factory`; the module may be in the working folder.
+        tensors: the weights by key, each of the `(…,)` shape that its layer has.
+        name: the file's name, for messages.
+
+    Returns:
+        The module with its weights, and the defaults that can be read from its layers.
+
+    Raises:
+        CheckpointError: the factory cannot be imported or fails, it does not return a module, or
+            the weights do not fit.
     """
     module = _call(arch)
     tensors = _restore_prefix(module, tensors)
@@ -73,22 +82,22 @@ def _call(arch: str) -> nn.Module:
         raise CheckpointError(f"--arch {arch} failed when called: {_describe(error)}") from error
     if not isinstance(module, nn.Module):
         raise CheckpointError(
-            f"--arch {arch} gave a {type(module).__name__}: expected a torch.nn.Module"
+            f"--arch {arch} returned a {type(module).__name__}: expected a torch.nn.Module"
         )
     return module
 
 
 def _describe(error: Exception) -> str:
-    """The error's kind and first line."""
+    """Name an error by its type and first line."""
     line = (str(error).splitlines() or [""])[0]
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 def _restore_prefix(module: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Put back what was taken for a wrapper's prefix, but is the module's own.
+    """Put back a prefix that was removed as a wrapper's but is the module's own.
 
-    `find_state_dict` takes `net.` off keys that all begin with it, as those of a class whose only
-    attribute is `self.net` do.
+    `find_state_dict` removes `net.` from keys that all begin with it. The keys of a class whose
+    only attribute is `self.net` do so, too.
     """
     own = {key for key in module.state_dict() if key.rpartition(".")[2] not in BOOKKEEPING}
     prefix, rest = "", min(own, default="")
@@ -111,7 +120,7 @@ def _check_shapes(module: nn.Module, tensors: Mapping[str, Tensor], arch: str, n
 
 
 def _find_activation(module: nn.Module) -> Activation:
-    """The activation the module mostly uses, as far as its layers tell."""
+    """Find the activation that the module's layers show."""
     kinds = {type(layer) for layer in module.modules()}
     if nn.Hardswish in kinds:
         return "hardswish"

@@ -1,8 +1,10 @@
-"""`load_checkpoint`: a file or a state dict → the float network and what it is.
+"""Loads a checkpoint: opens the file, recognises the network, and builds it with its weights.
 
-Tensors tell family, width and classes (`recognise`); flags, else the layout's defaults
-(`defaults`), tell the rest. A `torch.export` program tells nearly all itself (`exported`).
-`Checkpoint.origins` says which value came from where.
+In: a file or a state dict, and the user's flags. Out: a `Checkpoint` with the float network and its
+`ModelSpec`. Family, width and number of classes are read from the tensors (`recognise`); the other
+values come from flags, else from the layout's defaults (`defaults`). A program of `torch.export`
+contains nearly all values itself (`exported`). `Checkpoint.origins` records where each value came
+from.
 """
 
 from __future__ import annotations
@@ -32,11 +34,19 @@ SMALLEST_INPUT, LARGEST_INPUT = 32, 1024
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A float classifier, ready to run, and where it came from.
+    """A float classifier, ready to run, and its provenance.
 
-    `module` is in eval mode: normalized `(N, 3, H, W) float32` RGB in, `(N, classes)` logits out.
-    `origins` maps each value of the spec that a user may set to where it came from. `path`,
-    `sha256` (hexadecimal, of the file) are None for a state dict that was passed in memory.
+    Attributes:
+        module: the network in eval mode. It maps normalized RGB images `(N, 3, H, W) float32` to
+            `(N, classes)` logits.
+        spec: the description of the network.
+        origins: for each value of the spec that a user may set, where it came from.
+        layout: the names of the layers that were recognised.
+        container: the key of the state dict in the file, `bare` without one, or `program`.
+        file_kind: the file's format.
+        path: the file; None for a state dict in memory.
+        sha256: the file's hexadecimal digest; None for a state dict in memory.
+        notes: remarks for the user.
     """
 
     module: nn.Module
@@ -52,7 +62,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Flags:
-    """What the user said about the checkpoint; None where nothing was said."""
+    """The values that the user has set; None for the others."""
 
     input_size: int | None
     normalize: str | Normalization | None
@@ -73,10 +83,24 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Open, recognise and build a checkpoint: weights, or a program that `torch.export.save` wrote.
 
-    `arch` names a family, or `package.module:factory` whose module then takes the weights under
-    its own names. `input_size` in pixels, `normalize` as `Normalization.parse` takes it, `width`
-    the width multiplier that the tensors must have. Raises CheckpointError for a file that is not
-    safe, not a checkpoint or not a known network, SettingsError for a wrong flag.
+    Args:
+        path_or_state_dict: the file, or weights by key.
+        arch: the name of a family, or `package.module:factory` for a network of the user's own
+            code, which takes the weights under its own names. None recognises the family.
+        input_size: the side of the input, in pixels.
+        normalize: the normalization, or its text as `Normalization.parse` reads it.
+        activation: the activation.
+        padding: the padding of the convolutions.
+        width: the width multiplier that the tensors must have. None recognises it.
+        resize: how frames are fitted to the input.
+
+    Returns:
+        The network and its description. A value that is None here comes from the checkpoint or
+        from the layout's defaults.
+
+    Raises:
+        CheckpointError: the file is not safe, not a checkpoint, or not a known network.
+        SettingsError: a value is wrong, or cannot be set for this checkpoint.
     """
     flags = Flags(input_size, normalize, activation, padding, resize)
     _check_flags(flags)
@@ -92,7 +116,7 @@ def load_checkpoint(
     return Checkpoint(
         module=network.module,
         spec=_describe(network, flags),
-        origins=_find_origins(flags, network.told),
+        origins=_find_origins(flags, network.determined),
         layout=network.layout,
         container=container,
         file_kind=opened.kind,
@@ -103,7 +127,7 @@ def load_checkpoint(
 
 
 def _check_flags(flags: Flags) -> None:
-    """Refuse values that no network has before anything is opened."""
+    """Refuse values that no network has, before a file is opened."""
     size = flags.input_size
     if size is not None and not SMALLEST_INPUT <= size <= LARGEST_INPUT:
         raise SettingsError(
@@ -123,10 +147,10 @@ def _check_flags(flags: Flags) -> None:
 
 @dataclass(frozen=True)
 class _Network:
-    """The float module with its weights, and the values that flags did not give.
+    """The float module with its weights, and the values for flags that are not set.
 
-    `subject` is what messages call it. `told` names values of the spec that are no defaults,
-    because the network itself says them.
+    `subject` is its name in messages. `determined` names the values of the spec that were read from
+    the program, and are not defaults.
     """
 
     module: nn.Module
@@ -135,7 +159,7 @@ class _Network:
     layout: str
     defaults: Defaults
     subject: str
-    told: frozenset[str] = frozenset()
+    determined: frozenset[str] = frozenset()
 
 
 def _build(
@@ -164,9 +188,9 @@ def _build_family(found: Recognition, flags: Flags) -> _Network:
 def _build_from_factory(
     arch: str, weights: StateDict, name: str, flags: Flags, width: float | None
 ) -> _Network:
-    """A network of the user's own code: it fixes its width, activations and padding itself."""
+    """Build a network of the user's own code, which determines width, activation and padding."""
     _refuse_flags(
-        f"--arch {arch}: leave it out, its code says it",
+        f"--arch {arch}: leave it out, the network's code determines it",
         width=width,
         activation=flags.activation,
         padding=flags.padding,
@@ -178,9 +202,9 @@ def _build_from_factory(
 def _build_exported(
     archive: ProgramArchive, flags: Flags, arch: str | None, width: float | None
 ) -> _Network:
-    """A network as `torch.export` wrote it down, which fixes nearly everything."""
+    """Build the network of an exported program, which determines nearly all values."""
     _refuse_flags(
-        f"{archive.name}: leave it out, the exported program says it",
+        f"{archive.name}: leave it out, the exported program determines it",
         arch=arch,
         width=width,
         activation=flags.activation,
@@ -194,7 +218,7 @@ def _build_exported(
             f" for {size}x{size} pixels: leave it out, or export the network at"
             f" {flags.input_size}x{flags.input_size}"
         )
-    told = {"activation", "padding", "batch_norm_eps"}
+    determined = {"activation", "padding", "batch_norm_eps"}
     return _Network(
         _freeze(exported.module),
         FAMILY,
@@ -202,7 +226,7 @@ def _build_exported(
         layout="torch.export",
         defaults=exported.defaults,
         subject=archive.name,
-        told=frozenset(told | {"input_size"} if exported.fixed_size else told),
+        determined=frozenset(determined | {"input_size"} if exported.fixed_size else determined),
     )
 
 
@@ -217,7 +241,7 @@ def _freeze(module: nn.Module) -> nn.Module:
 
 
 def _describe(network: _Network, flags: Flags) -> ModelSpec:
-    """The spec; parameters, multiply-adds and classes are counted at the chosen input size."""
+    """Make the spec. Parameters, multiply-adds and classes are counted at the chosen input size."""
     defaults = network.defaults
     size = flags.input_size or defaults.input_size
     normalization = flags.normalize or defaults.normalize
@@ -243,7 +267,10 @@ def _describe(network: _Network, flags: Flags) -> ModelSpec:
 
 
 def _count_classifier(network: _Network, input_size: int) -> Cost:
-    """The cost; a network of the user's own may turn out not to run, or not to be a classifier."""
+    """Count the cost, which runs the network.
+
+    A network of the user's own code may fail, or turn out not to be a classifier.
+    """
     try:
         cost = count_cost(network.module, input_size)
     except Exception as error:  # whatever the user's own code raises
@@ -253,18 +280,21 @@ def _count_classifier(network: _Network, input_size: int) -> Cost:
         ) from error
     if len(cost.output_shape) != 2:
         raise CheckpointError(
-            f"{network.subject} gives an output of shape {list(cost.output_shape)}:"
+            f"{network.subject} returns an output of shape {list(cost.output_shape)}:"
             " expected the logits of a classifier, (N, classes)"
         )
     return cost
 
 
-def _find_origins(flags: Flags, told: frozenset[str]) -> Mapping[str, Origin]:
-    """Where each value came from; the batch norm eps follows layout and padding, so: default."""
+def _find_origins(flags: Flags, determined: frozenset[str]) -> Mapping[str, Origin]:
+    """Find where each value came from.
+
+    The batch norm epsilon is a default, as it follows from layout and padding.
+    """
     origins: dict[str, Origin] = dict.fromkeys(("family", "width", "classes"), "tensors")
     for name in ("input_size", "normalization", "activation", "padding", "resize"):
         value = getattr(flags, "normalize" if name == "normalization" else name)
         origins[name] = "default" if value is None else "flag"
     origins["batch_norm_eps"] = "default"
-    origins |= {name: "program" for name in told if origins[name] == "default"}
+    origins |= {name: "program" for name in determined if origins[name] == "default"}
     return MappingProxyType(origins)

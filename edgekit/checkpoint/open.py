@@ -1,10 +1,10 @@
-"""Open a checkpoint file without running anything in it.
+"""Opens a checkpoint file without running anything in it.
 
-In: a path. Out: what was saved, as dicts, lists, numbers, strings and tensors, or a
-`ProgramArchive`. Three readers and no other: `torch.load(weights_only=True)`, safetensors, and
-`archive` for what `torch.export.save` wrote. Settings that training scripts save beside
-the weights (argparse.Namespace, numpy scalars, paths) become `Discarded`: they are named, so that
-the file opens, but nothing of them is built.
+In: a path. Out: the saved content as dicts, lists, numbers, strings and tensors, or a
+`ProgramArchive`. Only three readers are used: `torch.load(weights_only=True)`, safetensors, and
+`archive` for files of `torch.export.save`. Settings that training scripts save with the weights
+(argparse.Namespace, numpy scalars, paths) become `Discarded`: their types are allowed, so that the
+file opens, but no object of them is built.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from edgekit.errors import CheckpointError, MissingPackageError
 
 
 class Discarded:
-    """Stands in for an object that is no weight: takes any arguments and state, keeps nothing."""
+    """Takes the place of an object that is not a weight. It accepts any arguments and state, and
+    keeps nothing."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Discarded:
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Accept and forget."""
+        """Discard the arguments."""
 
     def __setstate__(self, state: Any) -> None:
-        """Forget the state: no attribute of the original is ever set."""
+        """Discard the state: no attribute of the original is ever set."""
 
 
 def discard_default(*args: Any) -> dict[Any, Any]:
-    """Stands in for defaultdict: a plain dict, its default factory discarded."""
+    """Take the place of defaultdict: return a plain dict without the default factory."""
     return {}
 
 
@@ -69,10 +70,10 @@ DISCARDED_NAMES = (
         for kind in ("Bool", "Int32", "Int64", "UInt8", "Float16", "Float32", "Float64", "Str")
     ),
 )
-"""Inert types that training scripts save beside the weights."""
+"""Inert types that training scripts save with the weights."""
 
 BAD_ZIP = (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError, struct.error)
-"""What `ZipFile` raises for a damaged directory, bad UTF-8 in a name included."""
+"""The exceptions of `ZipFile` for a damaged directory, or for a name that is not UTF-8."""
 
 TORCH_PICKLE_PROTOCOL = 2
 """The pickle protocol of every file that `torch.save` writes."""
@@ -84,7 +85,10 @@ STATE_DICT_ADVICE = (
 
 @dataclass(frozen=True)
 class Opened:
-    """What was saved, and in what. `path` and `sha256` are None for a dict passed in memory."""
+    """The content of a file, and the file's format as `kind`.
+
+    `path` and `sha256` are None for a dict that was passed in memory.
+    """
 
     content: Any
     name: str
@@ -96,7 +100,7 @@ class Opened:
 def open_checkpoint(path_or_state_dict: str | Path | Mapping[str, Any]) -> Opened:
     """Read a file safely, or take a dict as it is.
 
-    Raises CheckpointError, one line, for anything that is no checkpoint.
+    Raises CheckpointError, with one line, for anything that is not a checkpoint.
     """
     if isinstance(path_or_state_dict, Mapping):
         return Opened(path_or_state_dict, name="the state dict", kind="state dict in memory")
@@ -128,7 +132,7 @@ def _digest(path: Path) -> str:
 
 
 def _read_head(path: Path) -> bytes:
-    """The first bytes of a regular, non-empty file."""
+    """Read the first bytes of a regular file that is not empty."""
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder: expected a checkpoint file such as model.pth")
     if path.exists() and not path.is_file():
@@ -150,7 +154,7 @@ def _is_safetensors(head: bytes) -> bool:
 
 
 def _name_content(head: bytes) -> str:
-    """What a file that is no checkpoint seems to be, for the error message."""
+    """Name the likely kind of a file that is not a checkpoint, for the error message."""
     text = head.lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
         return "a web page (a failed download?)"
@@ -166,9 +170,10 @@ def _name_content(head: bytes) -> str:
 
 
 def _check_zip(path: Path) -> set[str]:
-    """The members without their common folder.
+    """List the members of a zip file without their common folder.
 
-    Refuses truncated archives, TorchScript, and what is neither weights nor an exported program.
+    Raises CheckpointError for a truncated archive, a TorchScript program, and an archive that is
+    neither weights nor an exported program.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -197,7 +202,10 @@ def _check_zip(path: Path) -> set[str]:
 
 
 def _load_pickle(path: Path) -> Any:
-    """`torch.load(weights_only=True)`; every failure becomes one line."""
+    """Load a file with `torch.load(weights_only=True)`.
+
+    Raises CheckpointError, with one line, for every failure.
+    """
     stand_ins: list[Any] = [(Discarded, name) for name in DISCARDED_NAMES]
     stand_ins.append((discard_default, "collections.defaultdict"))
     try:
@@ -206,7 +214,7 @@ def _load_pickle(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_explain_refusal(path, str(error))) from error
-    except Exception as error:  # a damaged pickle fails in any way there is
+    except Exception as error:  # a damaged pickle can raise any exception
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise CheckpointError(
             f"{path} is a damaged or truncated checkpoint ({reason}): copy or download it again"

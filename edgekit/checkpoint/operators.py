@@ -1,7 +1,8 @@
-"""The operators that an exported program may call: arithmetic of images and sizes, by name.
+"""Lists the operators that an exported program may call, and finds them by name.
 
-A `.pt2` file names its operators as text. Only the names listed here are looked up; PyTorch's own
-loader takes any function that can be reached from `torch`, `math` or `operator`, and calls it.
+In: the name of an operator, as text from a `.pt2` file. Out: the function, or None. Only the names
+in this module are looked up. PyTorch's own loader calls any function that is an attribute of
+`torch`, `math` or `operator`, or of their attributes.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _SHAPES = """
     full_like new_zeros new_ones new_full sym_size
 """
 ATEN = frozenset(f"{_LAYERS} {_ACTIVATIONS} {_ARITHMETIC} {_POOLING} {_SHAPES}".split())
-"""Names of PyTorch's own operators, without namespace and overload; `relu_` counts as `relu`."""
+"""The names of PyTorch's operators, without namespace and overload; `relu_` counts as `relu`."""
 
 SIZES: Mapping[str, Operator] = {
     **{
@@ -62,7 +63,7 @@ SIZES: Mapping[str, Operator] = {
     "torch.sym_max": torch.sym_max,
     "torch.sym_min": torch.sym_min,
 }
-"""Arithmetic of sizes that are not known before the program runs."""
+"""The arithmetic of sizes that are unknown before the program runs."""
 
 CHECKS = frozenset(
     f"torch.ops.aten.{name}"
@@ -74,13 +75,13 @@ CHECKS = frozenset(
         "sym_constrain_range_for_size.default",
     )
 )
-"""Operators that compute nothing: they hold the program to the sizes it was exported with."""
+"""The operators that compute nothing, but check sizes against those of the exported program."""
 
 _ATEN_TARGET = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)", re.ASCII)
 
 
 def find_operator(target: str) -> Operator | None:
-    """The operator that a node of an exported program names, None for one not listed here."""
+    """Find the operator that a node of an exported program names; None if it is not allowed."""
     if target in SIZES:
         return SIZES[target]
     named = _ATEN_TARGET.fullmatch(target)

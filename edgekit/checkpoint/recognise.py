@@ -1,7 +1,8 @@
-"""Recognise family, key layout, width and classes from the names and shapes of tensors alone.
+"""Recognises family, key layout, width and classes from the names and shapes of tensors alone.
 
-In: tensors by key. Out: a `Recognition`: the same tensors under our names, every shape checked
-against the family's network. Nothing is guessed: keys that do not match are listed and refused.
+In: tensors by key. Out: a `Recognition`: the same tensors under edgekit's names, every shape
+checked against the family's network. Nothing is guessed: keys that do not match are listed and
+refused.
 """
 
 from __future__ import annotations
@@ -18,16 +19,20 @@ from edgekit.errors import CheckpointError
 from edgekit.models import FAMILIES, Family
 
 COMMON_WIDTHS = (1.0, 0.75, 0.5, 0.25, 1.4, 1.3, 0.35, 0.125, 1.1, 1.2, 1.25, 1.5, 2.0, 0.6, 0.8)
-"""Widths that people train; preferred where rounding gives two widths the same channels."""
+"""Widths that are commonly trained. They are tried first, because rounding gives the same channels
+to several widths."""
 
 WIDEST = 10.0
 ALIKE = 0.5
-"""A state dict that shares this part of a layout's layers is called a damaged copy of it."""
+"""The least overlap with a layout's layers for which the message says what is missing from it."""
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """What the tensors say, and the tensors under our names."""
+    """The network that the tensors belong to, and the tensors under edgekit's names.
+
+    `scaling` is the family's rule from width to channels that fits.
+    """
 
     family: Family
     layout: str
@@ -40,10 +45,19 @@ class Recognition:
 def recognise(
     tensors: Mapping[str, Tensor], name: str, arch: str | None = None, width: float | None = None
 ) -> Recognition:
-    """Find the family, layout and width that fit `tensors` exactly.
+    """Find the family, layout and width that fit the tensors exactly.
 
-    `arch` names the family and `width` the width that the tensors must have; `name` is the file's,
-    for messages. Raises CheckpointError that says what did not fit.
+    Args:
+        tensors: the weights by key, each of the `(…,)` shape that its layer has.
+        name: the file's name, for messages.
+        arch: the family that they must belong to; None tries all.
+        width: the width multiplier that they must have; None tries the likely ones.
+
+    Returns:
+        The first family, layout and width that fit.
+
+    Raises:
+        CheckpointError: nothing fits. The message says what differs from the nearest layout.
     """
     layouts = _find_layouts(tensors, name, arch)
     complaints: list[CheckpointError] = []
@@ -58,7 +72,7 @@ def recognise(
 def _fit_layout(
     layout: Layout, tensors: Mapping[str, Tensor], name: str, width: float | None
 ) -> Recognition:
-    """The recognition, now that the names of the layers fit."""
+    """Recognise the width under a layout whose names of layers fit."""
     family = FAMILIES[layout.family]
     ours = {theirs: path for path, theirs in layout.paths.items()}
     renamed = {_rename(key, ours): tensor for key, tensor in tensors.items()}
@@ -69,13 +83,13 @@ def _fit_layout(
 
 @cache
 def own_layout(family: str) -> Layout:
-    """edgekit's own names of a family, read from its module."""
+    """Read edgekit's own names of a family's layers from its module."""
     paths = {_path(key) for key in _expected_shapes(FAMILIES[family], 1.0, 1000)}
     return Layout("edgekit", family, {path: path for path in paths})
 
 
 def _path(key: str) -> str:
-    """A parameter's module path: the key without its last part."""
+    """The module path of a parameter: the key without its last part."""
     return key.rpartition(".")[0]
 
 
@@ -87,7 +101,7 @@ def _rename(key: str, ours: Mapping[str, str]) -> str:
 def _expected_shapes(
     family: Family, width: float, classes: int, scaling: str | None = None
 ) -> dict[str, tuple[int, ...]]:
-    """Key → shape of the family's network, built on the meta device."""
+    """Read the shapes of a family's network by key. It is built on the meta device."""
     with torch.device("meta"):
         module = family.build(width, classes, scaling=scaling)
     return {
@@ -101,13 +115,13 @@ def _expected_shapes(
 
 
 def _find_layouts(tensors: Mapping[str, Tensor], name: str, arch: str | None) -> list[Layout]:
-    """The layouts whose layers are exactly those of `tensors`, of the family `arch` if given.
+    """Find the layouts with exactly the layers of `tensors`, of the family `arch` if it is given.
 
-    Several families may name their layers alike; their shapes then tell which it is.
+    Several families may name their layers alike. Their shapes are compared later.
     """
     if arch is not None and arch not in FAMILIES:
         raise CheckpointError(
-            f"--arch {arch!r} is no family edgekit knows: expected one of {', '.join(FAMILIES)},"
+            f"--arch {arch!r} is not a family of edgekit: expected one of {', '.join(FAMILIES)},"
             " or package.module:factory"
         )
     seen = {_path(key) for key in tensors}
@@ -156,20 +170,20 @@ def _describe(tensors: Mapping[str, Tensor], count: int = 3) -> str:
     return ", ".join(f"{key} {list(tensors[key].shape)}" for key in list(tensors)[:count])
 
 
-def _count(names: Collection[str], what: str, noun: str = "layer", shown: int = 3) -> str:
-    """`2 layers missing (a, b)`, the first few by name."""
+def _count(names: Collection[str], state: str, noun: str = "layer", shown: int = 3) -> str:
+    """Count names and list the first few: `2 layers missing (a, b)`."""
     if not names:
-        return f"no {noun} {what}"
+        return f"no {noun} {state}"
     plural = "" if len(names) == 1 else "s"
     more = ", …" if len(names) > shown else ""
-    return f"{len(names)} {noun}{plural} {what} ({', '.join(sorted(names)[:shown])}{more})"
+    return f"{len(names)} {noun}{plural} {state} ({', '.join(sorted(names)[:shown])}{more})"
 
 
 # --- Which width ---------------------------------------------------------------------------------
 
 
 def _check_keys(family: Family, renamed: Mapping[str, Tensor], label: str) -> None:
-    """Every parameter and batch norm statistic of the family, and nothing else."""
+    """Refuse keys that are not exactly the family's parameters and batch norm statistics."""
     expected = set(_expected_shapes(family, 1.0, 1000))
     missing, unknown = expected - set(renamed), set(renamed) - expected
     if missing or unknown:
@@ -187,7 +201,7 @@ def _fit_width(
     label: str,
     width: float | None,
 ) -> Recognition:
-    """Try the likely widths until every shape agrees."""
+    """Try the likely widths until every shape fits."""
     classes = _channels(renamed["classifier.weight"]) or 1
     complaints: list[str] = []
     for candidate in [width] if width is not None else _likely_widths(family, renamed):
@@ -201,7 +215,7 @@ def _fit_width(
     advice = "a pruned network? give its own code with --arch package.module:factory"
     raise CheckpointError(
         f"{label} but not its shapes: {complaints[0] if complaints else 'no width fits'}"
-        f" ({advice if width is None else 'leave --width out: the tensors tell it'})"
+        f" ({advice if width is None else 'leave --width out: it is read from the tensors'})"
     )
 
 
@@ -210,16 +224,19 @@ def _channels(tensor: Tensor) -> int:
 
 
 def _likely_widths(family: Family, renamed: Mapping[str, Tensor]) -> list[float]:
-    """Widths near the channel ratio of one layer: common ones, hundredths, the ratio itself."""
+    """List the widths near the channel ratio of one layer, in the order in which they are tried.
+
+    First come the common ones, then multiples of 0.01, then the ratio itself. Rounding of channels
+    moves the ratio away from the width, for narrow networks most.
+    """
     if family.fixed_width:
         return [1.0]
     path, base = family.estimate
     ratio = _channels(renamed[f"{path}.weight"]) / base
-    reach = max(0.05, 0.15 * ratio)
-    common = [width for width in COMMON_WIDTHS if abs(width - ratio) <= reach]
-    hundredths = [
-        count / 100 for count in range(int(100 * (ratio - reach)), int(100 * (ratio + reach)) + 1)
-    ]
+    margin = max(0.05, 0.15 * ratio)
+    common = [width for width in COMMON_WIDTHS if abs(width - ratio) <= margin]
+    first, last = int(100 * (ratio - margin)), int(100 * (ratio + margin))
+    hundredths = [count / 100 for count in range(first, last + 1)]
     widths = [
         *sorted(common, key=lambda width: abs(width - ratio)),
         *sorted(hundredths, key=lambda width: abs(width - ratio)),
@@ -239,5 +256,5 @@ def _find_mismatch(
 
 
 def _squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A linear layer saved as a 1x1 convolution, and the other way round, is the same weights."""
+    """Drop the kernel of a 1x1 convolution: saved as a linear layer, it has the same weights."""
     return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape

@@ -1,6 +1,7 @@
-"""What a network costs: parameters and multiply-adds, layer by layer, exact for any module.
+"""Counts the parameters and multiply-adds of any module, layer by layer.
 
-Counted by running the module on the meta device: no arithmetic is done and no weight is read.
+In: a PyTorch module and the side of its input. Out: a `Cost`. The module runs on the meta device,
+which computes shapes only: no arithmetic is done and no weight is read.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ Kind = Literal["conv", "depthwise", "pointwise", "grouped", "linear"]
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One convolution or linear layer for one image. Shapes are (C, H, W), or (C,) when linear.
+    """The cost of one convolution or linear layer for one image.
 
-    `kernel_size` is (height, width), `stride` the larger of the two. `kind` is depthwise where each
-    input channel is a group, however many kernels it has. `parameters` counts weights, biases, and
-    gamma and beta of the batch norm behind it.
+    Shapes are (C, H, W), or (C,) of a linear layer. `kernel_size` is (height, width), `stride` the
+    larger of the two. `kind` is depthwise where each input channel is a group, however many kernels
+    it has. `parameters` counts weights, biases, and gamma and beta of the batch norm that follows.
     """
 
     name: str
@@ -43,7 +44,8 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Cost:
-    """Totals for one image: the module's parameters, its convs' and linears' multiply-adds."""
+    """The totals for one image: the parameters of the module, and the multiply-adds of its
+    convolutions and linear layers."""
 
     parameters: int
     multiply_adds: int
@@ -52,14 +54,23 @@ class Cost:
 
 
 def count_family(family: Family, width: float, input_size: int) -> Cost:
-    """Count a family's network of one width, built on the meta device: nothing is allocated."""
+    """Count a family's network of one width, which is built on the meta device.
+
+    Args:
+        family: the family.
+        width: the width multiplier.
+        input_size: the side of the square input, in pixels.
+
+    Returns:
+        The cost for one image.
+    """
     with torch.device("meta"):
         module = family.build(width)
     return count_cost(module, input_size)
 
 
 def count_cost(module: nn.Module, input_size: int) -> Cost:
-    """Count `module` at `(1, 3, input_size, input_size)`.
+    """Count the cost of `module` for an input `(1, 3, input_size, input_size)`.
 
     A convolution costs D_K·D_K·(M/groups)·N·D_F·D_F multiply-adds (arXiv:1704.04861, equation 2);
     with groups = M that is the depthwise D_K·D_K·M·D_F·D_F (equation 4), and a depthwise separable
@@ -87,16 +98,20 @@ def count_cost(module: nn.Module, input_size: int) -> Cost:
 
 
 def conv_multiply_adds(weight_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
-    """D_K·D_K·(M/groups) per output value: weights (N, M/groups, D_K, D_K), output (C, H, W)."""
+    """Count D_K·D_K·(M/groups) for each output value (arXiv:1704.04861, equation 2).
+
+    The weight's shape is (N, M/groups, D_K, D_K), the output's (C, H, W).
+    """
     return prod(weight_shape[1:]) * prod(output_shape)
 
 
 @dataclass(frozen=True)
 class SeparableCost:
-    """A depthwise and its pointwise layer (indices into the layers) beside a standard convolution.
+    """The cost of a depthwise and its pointwise layer, compared with a standard convolution.
 
-    `multiply_adds` are those of the two, `standard_multiply_adds` those of the one convolution with
-    the same filter size, stride, input and output; `ratio` is the first over the second.
+    `depthwise` and `pointwise` are indices of the layers. `multiply_adds` are those of both,
+    `standard_multiply_adds` those of one convolution with the same filter size, stride, input and
+    output.
     """
 
     depthwise: int
@@ -106,17 +121,18 @@ class SeparableCost:
 
     @property
     def ratio(self) -> float:
+        """`multiply_adds` divided by `standard_multiply_adds`."""
         return self.multiply_adds / self.standard_multiply_adds
 
 
 def compare_separable(layers: Sequence[LayerCost]) -> tuple[SeparableCost, ...]:
-    """The depthwise separable pairs of a network, and what standard convolutions would cost.
+    """Compare each depthwise separable pair of a network with a standard convolution.
 
-    arXiv:1704.04861, section 3.1: (D_K²·M·D_F² + M·N·D_F²) / (D_K²·M·N·D_F²) = 1/N + 1/D_K², with
-    M channels in, N out, a D_K×D_K filter and a D_F×D_F output (that of the stride, if any). Where
-    the depthwise layer has K kernels a channel, the ratio is K times that. A pair is a depthwise
-    layer with a square filter and the pointwise one that reads its output, squeeze-and-excite in
-    between or not.
+    The ratio is (D_K²·M·D_F² + M·N·D_F²) / (D_K²·M·N·D_F²) = 1/N + 1/D_K² (arXiv:1704.04861,
+    section 3.1), with M channels in, N out, a D_K×D_K filter and a D_F×D_F output. Where the
+    depthwise layer has K kernels a channel, the ratio is K times that. A pair is a depthwise layer
+    with a square filter and the pointwise layer that reads its output, with or without
+    squeeze-and-excite between them.
     """
     pairs = []
     for index, layer in enumerate(layers):
@@ -139,7 +155,7 @@ def compare_separable(layers: Sequence[LayerCost]) -> tuple[SeparableCost, ...]:
 
 
 def _find_pointwise(layers: Sequence[LayerCost], depthwise: int) -> int | None:
-    """The first pointwise layer on the very output of this one; none behind another convolution."""
+    """The pointwise layer that reads this layer's output, None if another convolution is first."""
     for index in range(depthwise + 1, len(layers)):
         layer = layers[index]
         if layer.kind in ("conv", "depthwise", "grouped"):
@@ -163,7 +179,10 @@ def _is_squeeze(layers: Sequence[LayerCost]) -> bool:
 
 
 class _Recorder(TorchDispatchMode):
-    """Writes down every convolution and matrix product that PyTorch dispatches."""
+    """Records every convolution and matrix product that PyTorch dispatches.
+
+    `calls` is the stack of the modules that are running, by path.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -246,7 +265,7 @@ _RECORDERS: dict[str, Callable[[_Recorder, tuple[Any, ...], Any], None]] = {
 
 @contextmanager
 def _named_calls(module: nn.Module, recorder: _Recorder) -> Iterator[None]:
-    """Keep the path of the module that is running on `recorder.calls`."""
+    """Push the path of each module that runs on `recorder.calls`, and pop it when it returns."""
     handles = []
     for name, child in module.named_modules():
 

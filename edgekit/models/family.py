@@ -1,4 +1,8 @@
-"""What the registry knows of a family: how to build it, its defaults, its published accuracy."""
+"""Defines the record of a network family: its constructor, defaults and published accuracy.
+
+In: what the file of each family states. Out: a `Family`, which builds networks of any width and
+number of classes.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,21 @@ from edgekit.models.layers import LayerOptions
 from edgekit.spec import Activation, Padding
 
 Constructor = Callable[[float, int, LayerOptions, str], nn.Module]
-"""(width, classes, options, scaling) → the network."""
+"""Builds the network from (width, classes, options, scaling)."""
 
 
 @dataclass(frozen=True)
 class PublishedAccuracy:
-    """ImageNet top-1 in percent as the source states it, for one width and input size (pixels).
+    """The published ImageNet top-1 of one width and input size.
 
-    `parameters_m` and `multiply_adds_m` are the millions that the source prints beside it, rounded
-    as there; the exact ones are counted (`edgekit.models.cost`).
+    Attributes:
+        width: the width multiplier.
+        input_size: the side of the input, in pixels.
+        top1: the accuracy in percent, as the source states it.
+        source: the paper and table, or the repository.
+        parameters_m: millions of parameters as the source states them, rounded as there.
+        multiply_adds_m: millions of multiply-adds as the source states them, rounded as there.
+            `edgekit.models.cost` counts the exact numbers.
     """
 
     width: float
@@ -35,9 +45,21 @@ class PublishedAccuracy:
 class Family:
     """One network family.
 
-    `scalings` names the published ways to turn a width into channel counts, the paper's first;
-    they agree at width 1. `estimate` is a layer (the path of a `ConvBN` or linear module) and its
-    channels at width 1: the ratio to a checkpoint's channels is a first guess of the width.
+    Attributes:
+        name: the name on the command line and in `FAMILIES`.
+        title: the name in texts.
+        paper: the arXiv number.
+        constructor: builds the network.
+        activation: the default activation.
+        estimate: the path of a layer and its channels at width 1. The ratio of a checkpoint's
+            channels to these is a first estimate of its width.
+        scalings: the published rules from a width to the channels, that of the paper first. They
+            agree at width 1.
+        published: the published accuracies.
+        activations: the activations that the family may have.
+        input_size: the side of the input that the paper uses, in pixels.
+        batch_norm_eps: the default epsilon of batch norms.
+        fixed_width: whether width 1 is the only one.
     """
 
     name: str
@@ -62,10 +84,22 @@ class Family:
         batch_norm_eps: float | None = None,
         scaling: str | None = None,
     ) -> nn.Module:
-        """The network, newly initialised: `(N, 3, H, W) float32` → `(N, classes)` logits.
+        """Build a newly initialised network.
 
-        None takes the family's default. Raises SettingsError for a width or an activation that
-        the family does not have.
+        Args:
+            width: the width multiplier.
+            classes: the number of classes.
+            activation: the activation; None takes the family's default.
+            padding: the padding of every convolution.
+            batch_norm_eps: the epsilon of every batch norm; None takes the family's default.
+            scaling: the rule from the width to the channels; None takes the paper's.
+
+        Returns:
+            A module that maps normalized RGB images `(N, 3, H, W) float32` to `(N, classes)`
+            logits.
+
+        Raises:
+            SettingsError: the family does not have this width, activation or padding.
         """
         options = LayerOptions(
             activation=activation or self.activation,

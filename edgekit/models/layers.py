@@ -1,6 +1,7 @@
 """The layers that the families share: convolution + batch norm + activation, squeeze-and-excite.
 
-Everything here takes and gives `(N, C, H, W) float32` tensors and exports with `torch.export`.
+All modules map `(N, C, H, W) float32` to `(N, C′, H′, W′) float32`, and `torch.export` can trace
+them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 @dataclass(frozen=True)
 class LayerOptions:
-    """What every convolution of a network shares and no tensor of a checkpoint tells.
+    """The options that all convolutions of a network share, and that no tensor shows.
 
     `activation` None is a linear layer. `padding` "symmetric" is k // 2 on every side, "same" is
     TensorFlow's SAME (stride 2 on an even size pads right and bottom only).
@@ -33,22 +34,34 @@ class LayerOptions:
     batch_norm_eps: float = 1e-5
 
     def with_activation(self, activation: Activation | None) -> LayerOptions:
-        """These options with another activation."""
+        """Copy these options with another activation."""
         return replace(self, activation=activation)
 
     def linear(self) -> LayerOptions:
-        """These options without an activation (a linear bottleneck's projection)."""
+        """Copy these options without an activation, for the projection of a linear bottleneck."""
         return replace(self, activation=None)
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
-    """Round to a multiple of `divisor`, never below 90 % of `channels` (MobileNetV2's own rule)."""
+    """Round to a multiple of `divisor`, never below 90 % of `channels`.
+
+    It is the rule of the MobileNetV2 authors' code (TensorFlow-Slim, nets/mobilenet).
+    """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded if rounded >= 0.9 * channels else rounded + divisor
 
 
 def same_padding(size: int, kernel_size: int, stride: int) -> tuple[int, int]:
-    """TensorFlow SAME padding of one axis: (before, after) in pixels; the odd one goes after."""
+    """Compute TensorFlow's SAME padding of one axis.
+
+    Args:
+        size: the input's size along the axis, in pixels.
+        kernel_size: the kernel's size along the axis.
+        stride: the stride along the axis.
+
+    Returns:
+        The pixels before and after. Of an odd total the larger part is after.
+    """
     total = max((-(size // -stride) - 1) * stride + kernel_size - size, 0)
     return total // 2, total - total // 2
 
@@ -56,11 +69,12 @@ def same_padding(size: int, kernel_size: int, stride: int) -> tuple[int, int]:
 class SameConv2d(nn.Conv2d):
     """A convolution with TensorFlow's SAME padding, which depends on the input's height and width.
 
-    The sizes are static under `torch.export`: the exported graph holds a constant pad, or none
-    where the padding is the same on both sides and the convolution does it itself.
+    `torch.export` traces one size. The exported graph holds a constant padding, or none where both
+    sides are equal and the convolution pads.
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, C, H, W) float32` to `(N, C′, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         top, bottom = same_padding(x.shape[2], self.kernel_size[0], self.stride[0])
         left, right = same_padding(x.shape[3], self.kernel_size[1], self.stride[1])
         padding = (top, left)
@@ -80,7 +94,20 @@ def build_conv(
     groups: int = 1,
     bias: bool = False,
 ) -> nn.Conv2d:
-    """A convolution with symmetric or SAME padding; sizes are (height, width) or one for both."""
+    """Build a convolution with symmetric or SAME padding.
+
+    Args:
+        in_channels: the channels of the input.
+        out_channels: the channels of the output.
+        kernel_size: (height, width), or one size for both.
+        padding: the kind of padding.
+        stride: (height, width), or one stride for both.
+        groups: the number of groups.
+        bias: whether the convolution has a bias.
+
+    Returns:
+        The convolution, newly initialised.
+    """
     kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     if padding == "same" and max(kernel) > 1:
         return SameConv2d(
@@ -98,12 +125,21 @@ def build_conv(
 
 
 def build_activation(activation: Activation | None) -> nn.Module:
-    """The activation's module; the identity for None."""
+    """Build the module of an activation; None is the identity."""
     return nn.Identity() if activation is None else ACTIVATIONS[activation]()
 
 
 class ConvBN(nn.Module):
-    """Convolution without bias, batch norm, activation: the unit of every MobileNet."""
+    """A convolution without bias, a batch norm, and an activation: the unit of every MobileNet.
+
+    Args:
+        in_channels: the channels of the input.
+        out_channels: the channels of the output.
+        kernel_size: (height, width), or one size for both.
+        options: the activation, the padding, and the epsilon of the batch norm.
+        stride: (height, width), or one stride for both.
+        groups: the number of groups of the convolution.
+    """
 
     def __init__(
         self,
@@ -128,18 +164,30 @@ class ConvBN(nn.Module):
         self.activation = build_activation(options.activation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, in_channels, H, W) float32` to `(N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         return self.activation(self.bn(self.conv(x)))
 
 
 def build_depthwise(channels: int, kernel_size: int, options: LayerOptions, stride: int) -> ConvBN:
-    """A depthwise `ConvBN`: one filter a channel."""
+    """Build a depthwise `ConvBN`, which has one filter for each channel.
+
+    Args:
+        channels: the channels of the input and output.
+        kernel_size: the side of the square filters.
+        options: the activation, the padding, and the epsilon of the batch norm.
+        stride: the stride in both directions.
+
+    Returns:
+        The layer, newly initialised.
+    """
     return ConvBN(channels, channels, kernel_size, options, stride=stride, groups=channels)
 
 
 class SqueezeExcite(nn.Module):
-    """Channel attention of MobileNetV3 (arXiv:1905.02244, 5.3): x·hardsigmoid(W₂ ReLU(W₁ mean(x))).
+    """Channel attention of MobileNetV3: x·hardsigmoid(W₂ ReLU(W₁ mean(x))).
 
-    The squeeze has a quarter of the channels, rounded to a multiple of 8.
+    The squeeze has a quarter of the channels, rounded to a multiple of 8 (arXiv:1905.02244,
+    section 5.3).
     """
 
     def __init__(self, channels: int) -> None:
@@ -151,10 +199,14 @@ class SqueezeExcite(nn.Module):
         self.gate = nn.Hardsigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scale the channels of `(N, C, H, W) float32`; the shape stays."""
         scale = self.activation(self.reduce(x.mean((2, 3), keepdim=True)))
         return x * self.gate(self.expand(scale))
 
 
 def global_average(x: Tensor) -> Tensor:
-    """`(N, C, H, W)` → `(N, C)`: the mean over the image, in the form that adds no transpose."""
+    """Average over the image: `(N, C, H, W) float32` to `(N, C)`.
+
+    Written as a mean with kept axes, because TFLite transposes before another form.
+    """
     return torch.flatten(x.mean((2, 3), keepdim=True), 1)

@@ -1,8 +1,9 @@
-"""The parts of MicroNet: factorized convolutions, channel shuffle, Dynamic Shift-Max.
+"""The layers of MicroNet: factorized convolutions, channel shuffle, Dynamic Shift-Max.
 
-From "MicroNet: Towards Image Recognition with Extremely Low FLOPs" (arXiv:2011.12289) and
-"MicroNet: Improving Image Recognition with Extremely Low FLOPs" (arXiv:2108.05894), in the form of
-the authors' released networks. Everything takes and gives `(N, C, H, W) float32`.
+They are described in "MicroNet: Towards Image Recognition with Extremely Low FLOPs"
+(arXiv:2011.12289) and "MicroNet: Improving Image Recognition with Extremely Low FLOPs"
+(arXiv:2108.05894); this is the form of the authors' released networks. All functions and modules
+map `(N, C, H, W) float32` to `(N, C′, H′, W′) float32`.
 """
 
 from __future__ import annotations
@@ -20,27 +21,34 @@ GATE_RANGE = 4.0
 
 
 def shuffle_channels(x: Tensor, groups: int) -> Tensor:
-    """Channel (i, j) of (groups, C/groups) becomes channel (j, i) of (C/groups, groups)."""
+    """Shuffle the channels of `(N, C, H, W)`; the shape stays.
+
+    Channel (i, j) of (groups, C/groups) becomes channel (j, i) of (C/groups, groups).
+    """
     batch, channels, height, width = x.shape
     grouped = x.view(batch, groups, channels // groups, height, width)
     return grouped.transpose(1, 2).reshape(batch, channels, height, width)
 
 
 def roll_channels(x: Tensor, groups: int) -> Tensor:
-    """Channel (i, j) of (groups, C/groups) reads (i + 1, j + 1), both cyclic."""
+    """Shift the channels of `(N, C, H, W)` cyclically; the shape stays.
+
+    Channel (i, j) of (groups, C/groups) becomes channel (i + 1, j + 1) of the input.
+    """
     batch, channels, height, width = x.shape
     grouped = x.view(batch, groups, channels // groups, height, width)
     return torch.roll(grouped, (-1, -1), (1, 2)).reshape(batch, channels, height, width)
 
 
 class ChannelShuffle(nn.Module):
-    """`shuffle_channels` as a layer."""
+    """Applies `shuffle_channels` as a layer."""
 
     def __init__(self, groups: int) -> None:
         super().__init__()
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
+        """Shuffle the channels of `(N, C, H, W)`; the shape stays."""
         return shuffle_channels(x, self.groups)
 
     def extra_repr(self) -> str:
@@ -48,12 +56,18 @@ class ChannelShuffle(nn.Module):
 
 
 class DynamicShiftMax(nn.Module):
-    """max over k ≤ K of Σⱼ a[k, j](x)·shift(x, j), j ≤ J = 2 (arXiv:2011.12289, section 4).
+    """An activation: max over k ≤ K of Σⱼ a[k, j](x)·shift(x, j), with j ≤ J = 2.
 
-    The shifted copy x′ is `roll_channels(x, shift_groups)`. The gates a come from the image's mean
-    through two linear layers (`reduce`, `expand`) and a hard sigmoid, and lie within ±2 of their
-    start. K is 2 when `full`: max(a₁x + b₁x′, a₂x + b₂x′); otherwise 1: a₁x + b₁x′.
-    `reduction` divides the channels for the hidden width of the gates. `start` is (a₁, b₁, a₂, b₂).
+    It is described in arXiv:2011.12289, section 4. The shifted copy x′ is
+    `roll_channels(x, shift_groups)`. The gates a are computed from the image's mean by two linear
+    layers (`reduce`, `expand`) and a hard sigmoid; they are within ±2 of their start values.
+
+    Args:
+        channels: the channels of the input and output.
+        shift_groups: the groups of the shift, a divisor of `channels`. SettingsError if it is not.
+        full: whether K is 2: max(a₁x + b₁x′, a₂x + b₂x′). Otherwise K is 1: a₁x + b₁x′.
+        reduction: the channels divided by it are the hidden width of the gates.
+        start: the start values of the gates (a₁, b₁, a₂, b₂).
     """
 
     def __init__(
@@ -80,6 +94,7 @@ class DynamicShiftMax(nn.Module):
         self.gate = nn.Hardsigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Activate `(N, channels, H, W) float32`; the shape stays."""
         hidden = self.activation(self.reduce(x.mean((2, 3), keepdim=True)))
         centred = (self.gate(self.expand(hidden)) - 0.5) * GATE_RANGE
         gates = [
@@ -96,9 +111,15 @@ class DynamicShiftMax(nn.Module):
 class MicroFactorizedDepthwise(nn.Module):
     """A k×k depthwise convolution of rank 1: k×1, batch norm, 1×k, batch norm.
 
-    arXiv:2011.12289, section 3.2.
-    Each of the two may multiply the channels: C → C·e₁ → C·e₁·e₂ with `expansion` (e₁, e₂). The
-    stride is split between them, too. Cost: D_F²·C·k per part instead of D_F²·C·k².
+    It is described in arXiv:2011.12289, section 3.2. Each part costs D_F²·C·k multiply-adds, and
+    the k×k convolution D_F²·C·k².
+
+    Args:
+        channels: the channels C of the input.
+        kernel_size: the number k of taps of each part.
+        stride: the stride; the first part has the vertical one, the second the horizontal one.
+        options: the padding and the epsilon of the batch norms.
+        expansion: (e₁, e₂): the parts multiply the channels, C → C·e₁ → C·e₁·e₂.
     """
 
     def __init__(
@@ -125,19 +146,29 @@ class MicroFactorizedDepthwise(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, C, H, W) float32` to `(N, C·e₁·e₂, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         return self.horizontal(self.vertical(x))
 
 
 class MicroFactorizedPointwise(nn.Module):
-    """W = P·Φ·Qᵀ: a grouped 1×1 convolution C → C/R, a channel shuffle, a grouped one → N.
+    """A 1×1 convolution of low rank, W = P·Φ·Qᵀ: grouped 1×1, channel shuffle, grouped 1×1.
 
-    Each output channel is reached from each input channel over one path when the number of groups
-    is G = √(C/R) (arXiv:2011.12289, equation 2), the default; `groups` sets those of Q and P, whose
-    product then plays the part of G². Cost: D_F²·(C·C/R/G + C/R·N/G). Both convolutions have a
-    batch norm, and behind it a Dynamic Shift-Max with their groups where `gate_reduction` is given.
+    With G = √(C/R) groups (arXiv:2011.12289, equation 2), which is the default, exactly one path
+    leads from each input channel to each output channel. It costs D_F²·(C·C/R/G + C/R·N/G)
+    multiply-adds. Both convolutions have a batch norm.
 
-    Raises SettingsError when R does not divide C, or √(C/R) is no whole number and no groups are
-    given, or groups do not divide the channels.
+    Args:
+        channels: the channels C of the input.
+        reduction: R; there are C/R channels between the convolutions.
+        out_channels: the channels N of the output; None for C.
+        groups: the groups of Q and of P, or one number for both; their product replaces G².
+        options: the padding and the epsilon of the batch norms.
+        gate_reduction: where it is given, a Dynamic Shift-Max follows each convolution, with its
+            groups and this reduction.
+
+    Raises:
+        SettingsError: R does not divide C, groups do not divide the channels, or no groups are
+            given and √(C/R) is not a whole number.
     """
 
     def __init__(
@@ -167,6 +198,7 @@ class MicroFactorizedPointwise(nn.Module):
         self.expand_activation = _build_shift_max(out_channels, second, gate_reduction)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, C, H, W) float32` to `(N, N_out, H, W)`."""
         x = self.permutation(self.compress_activation(self.compress(x)))
         return self.expand_activation(self.expand(x))
 
@@ -174,7 +206,20 @@ class MicroFactorizedPointwise(nn.Module):
 def build_grouped_pointwise(
     channels: int, out_channels: int, groups: int, options: LayerOptions | None = None
 ) -> ConvBN:
-    """A 1×1 convolution in groups and its batch norm; SettingsError when they do not divide it."""
+    """Build a 1×1 convolution in groups with its batch norm and without an activation.
+
+    Args:
+        channels: the channels of the input.
+        out_channels: the channels of the output.
+        groups: the number of groups, a divisor of both.
+        options: the epsilon of the batch norm.
+
+    Returns:
+        The layer, newly initialised.
+
+    Raises:
+        SettingsError: the groups do not divide the channels.
+    """
     if channels % groups or out_channels % groups:
         raise SettingsError(
             f"{groups} groups do not divide {channels} channels in and {out_channels} out:"
@@ -184,12 +229,12 @@ def build_grouped_pointwise(
 
 
 def _choose_groups(channels: int, reduction: int) -> int:
-    """G = √(C/R)."""
+    """Compute G = √(C/R) (arXiv:2011.12289, equation 2)."""
     groups = isqrt(channels // reduction)
     if groups * groups != channels // reduction:
         raise SettingsError(
             f"{channels} channels reduced by {reduction} are {channels // reduction}, which has no"
-            " whole square root: give the groups, or expected a square"
+            " whole square root: expected a square, or give the groups"
         )
     return groups
 

@@ -1,9 +1,10 @@
-"""MicroNet M0 to M3, the authors' released networks (arXiv:2108.05894, ICCV 2021).
+"""The networks MicroNet M0 to M3 in the form that their authors released (arXiv:2108.05894).
 
 The rows below are those of the released code. A lite block (the paper's Micro-Block A) is a
-factorized depthwise convolution that expands, then a grouped pointwise one; a full block
-(Micro-Blocks B and C, cut between the two halves of a factorized pointwise convolution) has the
-depthwise pair between two grouped pointwise ones; the last block is a pointwise one alone.
+factorized depthwise convolution that expands, then a grouped pointwise convolution. A full block
+has the factorized depthwise convolution between two grouped pointwise ones: the paper's
+Micro-Blocks B and C in a row, divided in the middle of their factorized pointwise convolutions. The
+last block is a grouped pointwise convolution.
 """
 
 from __future__ import annotations
@@ -26,14 +27,21 @@ GATE_REDUCTION = 8
 
 
 @dataclass(frozen=True)
-class Row:
-    """One block. `expansion` (e₁, e₂) multiplies the channels to those in the middle.
+class MicroNetRow:
+    """One block.
 
-    `first_groups` are those of the pointwise convolution that expands (0: there is none, a lite
-    block) and of the shift and shuffle behind it; `second_groups` those of the one that projects,
-    and of its own (0: there is none, the last block). `shift_max` says for each of the three
-    activations whether it is Dynamic Shift-Max with two fusions (2), one (1), or none (0).
-    `reduction` times 8 is that of the gates.
+    Attributes:
+        stride: the stride.
+        channels: the channels of the output.
+        kernel_size: the taps of the depthwise pair.
+        expansion: (e₁, e₂), by which the input's channels are multiplied inside the block.
+        first_groups: the groups of the pointwise convolution that expands, 0 in a lite block, which
+            has none; and the groups of the shift and shuffle that follow.
+        second_groups: the groups of the pointwise convolution that projects, and of the shift and
+            shuffle that follow; both are 0 in the last block, which has none.
+        shift_max: for each of the three activations the fusions of its Dynamic Shift-Max, 2 or 1;
+            0 is another activation, or none.
+        reduction: an eighth of the reduction of the gates.
     """
 
     stride: int
@@ -47,90 +55,95 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One network: the stem's channels and groups, the blocks, the width of the head's first layer.
+class MicroNetPlan:
+    """One network.
 
-    `start` are the start values of the gates (a₁, b₁, a₂, b₂).
+    Attributes:
+        stem_channels: the channels of the stem's output.
+        stem_groups: the factors of the stem's two convolutions, whose product is `stem_channels`.
+        head_channels: the outputs of the head's first linear layer.
+        rows: the blocks.
+        start: the start values of the gates (a₁, b₁, a₂, b₂).
     """
 
     stem_channels: int
     stem_groups: tuple[int, int]
     head_channels: int
-    rows: tuple[Row, ...]
+    rows: tuple[MicroNetRow, ...]
     start: tuple[float, float, float, float] = (1.0, 0.0, 1.0, 0.0)
 
 
-M0 = Plan(
+M0 = MicroNetPlan(
     4,
     (2, 2),
     640,
     (
-        Row(2, 8, 3, (2, 2), (0, 4), (2, 2), (2, 0, 1), 1),
-        Row(2, 12, 3, (2, 2), (0, 8), (4, 4), (2, 2, 1), 1),
-        Row(2, 16, 5, (2, 2), (0, 12), (4, 4), (2, 2, 1), 1),
-        Row(1, 32, 5, (1, 4), (4, 4), (4, 4), (2, 2, 1), 1),
-        Row(2, 64, 5, (1, 4), (8, 8), (8, 8), (2, 2, 1), 1),
-        Row(1, 96, 3, (1, 4), (8, 8), (8, 8), (2, 2, 1), 2),
-        Row(1, 384, 3, (1, 4), (12, 12), (0, 0), (2, 2, 1), 2),
+        MicroNetRow(2, 8, 3, (2, 2), (0, 4), (2, 2), (2, 0, 1), 1),
+        MicroNetRow(2, 12, 3, (2, 2), (0, 8), (4, 4), (2, 2, 1), 1),
+        MicroNetRow(2, 16, 5, (2, 2), (0, 12), (4, 4), (2, 2, 1), 1),
+        MicroNetRow(1, 32, 5, (1, 4), (4, 4), (4, 4), (2, 2, 1), 1),
+        MicroNetRow(2, 64, 5, (1, 4), (8, 8), (8, 8), (2, 2, 1), 1),
+        MicroNetRow(1, 96, 3, (1, 4), (8, 8), (8, 8), (2, 2, 1), 2),
+        MicroNetRow(1, 384, 3, (1, 4), (12, 12), (0, 0), (2, 2, 1), 2),
     ),
 )
 
-M1 = Plan(
+M1 = MicroNetPlan(
     6,
     (3, 2),
     960,
     (
-        Row(2, 8, 3, (2, 2), (0, 6), (2, 2), (2, 0, 1), 1),
-        Row(2, 16, 3, (2, 2), (0, 8), (4, 4), (2, 2, 1), 1),
-        Row(2, 16, 5, (2, 2), (0, 16), (4, 4), (2, 2, 1), 1),
-        Row(1, 32, 5, (1, 6), (4, 4), (4, 4), (2, 2, 1), 1),
-        Row(2, 64, 5, (1, 6), (8, 8), (8, 8), (2, 2, 1), 1),
-        Row(1, 96, 3, (1, 6), (8, 8), (8, 8), (2, 2, 1), 2),
-        Row(1, 576, 3, (1, 6), (12, 12), (0, 0), (2, 2, 1), 2),
+        MicroNetRow(2, 8, 3, (2, 2), (0, 6), (2, 2), (2, 0, 1), 1),
+        MicroNetRow(2, 16, 3, (2, 2), (0, 8), (4, 4), (2, 2, 1), 1),
+        MicroNetRow(2, 16, 5, (2, 2), (0, 16), (4, 4), (2, 2, 1), 1),
+        MicroNetRow(1, 32, 5, (1, 6), (4, 4), (4, 4), (2, 2, 1), 1),
+        MicroNetRow(2, 64, 5, (1, 6), (8, 8), (8, 8), (2, 2, 1), 1),
+        MicroNetRow(1, 96, 3, (1, 6), (8, 8), (8, 8), (2, 2, 1), 2),
+        MicroNetRow(1, 576, 3, (1, 6), (12, 12), (0, 0), (2, 2, 1), 2),
     ),
 )
 
-M2 = Plan(
+M2 = MicroNetPlan(
     8,
     (4, 2),
     1024,
     (
-        Row(2, 12, 3, (2, 2), (0, 8), (4, 4), (2, 0, 1), 1),
-        Row(2, 16, 3, (2, 2), (0, 12), (4, 4), (2, 2, 1), 1),
-        Row(1, 24, 3, (2, 2), (0, 16), (4, 4), (2, 2, 1), 1),
-        Row(2, 32, 5, (1, 6), (6, 6), (4, 4), (2, 2, 1), 1),
-        Row(1, 32, 5, (1, 6), (8, 8), (4, 4), (2, 2, 1), 2),
-        Row(1, 64, 5, (1, 6), (8, 8), (8, 8), (2, 2, 1), 2),
-        Row(2, 96, 5, (1, 6), (8, 8), (8, 8), (2, 2, 1), 2),
-        Row(1, 128, 3, (1, 6), (12, 12), (8, 8), (2, 2, 1), 2),
-        Row(1, 768, 3, (1, 6), (16, 16), (0, 0), (2, 2, 1), 2),
+        MicroNetRow(2, 12, 3, (2, 2), (0, 8), (4, 4), (2, 0, 1), 1),
+        MicroNetRow(2, 16, 3, (2, 2), (0, 12), (4, 4), (2, 2, 1), 1),
+        MicroNetRow(1, 24, 3, (2, 2), (0, 16), (4, 4), (2, 2, 1), 1),
+        MicroNetRow(2, 32, 5, (1, 6), (6, 6), (4, 4), (2, 2, 1), 1),
+        MicroNetRow(1, 32, 5, (1, 6), (8, 8), (4, 4), (2, 2, 1), 2),
+        MicroNetRow(1, 64, 5, (1, 6), (8, 8), (8, 8), (2, 2, 1), 2),
+        MicroNetRow(2, 96, 5, (1, 6), (8, 8), (8, 8), (2, 2, 1), 2),
+        MicroNetRow(1, 128, 3, (1, 6), (12, 12), (8, 8), (2, 2, 1), 2),
+        MicroNetRow(1, 768, 3, (1, 6), (16, 16), (0, 0), (2, 2, 1), 2),
     ),
 )
 
-M3 = Plan(
+M3 = MicroNetPlan(
     12,
     (4, 3),
     1024,
     (
-        Row(2, 16, 3, (2, 2), (0, 12), (4, 4), (0, 2, 0), 1),
-        Row(2, 24, 3, (2, 2), (0, 16), (4, 4), (0, 2, 0), 1),
-        Row(1, 24, 3, (2, 2), (0, 24), (4, 4), (0, 2, 0), 1),
-        Row(2, 32, 5, (1, 6), (6, 6), (4, 4), (0, 2, 0), 1),
-        Row(1, 32, 5, (1, 6), (8, 8), (4, 4), (0, 2, 0), 2),
-        Row(1, 64, 5, (1, 6), (8, 8), (8, 8), (0, 2, 0), 2),
-        Row(1, 80, 5, (1, 6), (8, 8), (8, 8), (0, 2, 0), 2),
-        Row(1, 80, 5, (1, 6), (10, 10), (8, 8), (0, 2, 0), 2),
-        Row(2, 120, 5, (1, 6), (10, 10), (10, 10), (0, 2, 0), 2),
-        Row(1, 120, 5, (1, 6), (12, 12), (10, 10), (0, 2, 0), 2),
-        Row(1, 144, 3, (1, 6), (12, 12), (12, 12), (0, 2, 0), 2),
-        Row(1, 864, 3, (1, 6), (12, 12), (0, 0), (0, 2, 0), 2),
+        MicroNetRow(2, 16, 3, (2, 2), (0, 12), (4, 4), (0, 2, 0), 1),
+        MicroNetRow(2, 24, 3, (2, 2), (0, 16), (4, 4), (0, 2, 0), 1),
+        MicroNetRow(1, 24, 3, (2, 2), (0, 24), (4, 4), (0, 2, 0), 1),
+        MicroNetRow(2, 32, 5, (1, 6), (6, 6), (4, 4), (0, 2, 0), 1),
+        MicroNetRow(1, 32, 5, (1, 6), (8, 8), (4, 4), (0, 2, 0), 2),
+        MicroNetRow(1, 64, 5, (1, 6), (8, 8), (8, 8), (0, 2, 0), 2),
+        MicroNetRow(1, 80, 5, (1, 6), (8, 8), (8, 8), (0, 2, 0), 2),
+        MicroNetRow(1, 80, 5, (1, 6), (10, 10), (8, 8), (0, 2, 0), 2),
+        MicroNetRow(2, 120, 5, (1, 6), (10, 10), (10, 10), (0, 2, 0), 2),
+        MicroNetRow(1, 120, 5, (1, 6), (12, 12), (10, 10), (0, 2, 0), 2),
+        MicroNetRow(1, 144, 3, (1, 6), (12, 12), (12, 12), (0, 2, 0), 2),
+        MicroNetRow(1, 864, 3, (1, 6), (12, 12), (0, 0), (0, 2, 0), 2),
     ),
     start=(1.0, 0.0, 0.5, 0.5),
 )
 
 
 class Stem(nn.Module):
-    """A 3×3 convolution with stride 2 of rank 1, ReLU6."""
+    """A 3×3 convolution of rank 1 with stride 2, a channel shuffle, and the activation."""
 
     def __init__(self, groups: tuple[int, int], options: LayerOptions) -> None:
         super().__init__()
@@ -143,13 +156,23 @@ class Stem(nn.Module):
         self.activation = build_activation(options.activation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, 3, H, W) float32` to `(N, C, ⌈H/2⌉, ⌈W/2⌉)`."""
         return self.activation(self.shuffle(self.horizontal(self.vertical(x))))
 
 
 class LiteBlock(nn.Module):
-    """Depthwise pair that expands, activation, grouped pointwise projection, activation."""
+    """A depthwise pair that expands, an activation, a grouped pointwise projection, an activation.
 
-    def __init__(self, in_channels: int, row: Row, plan: Plan, options: LayerOptions) -> None:
+    Args:
+        in_channels: the channels of the input.
+        row: the block's row.
+        plan: the network's plan.
+        options: activation, padding and batch norm epsilon.
+    """
+
+    def __init__(
+        self, in_channels: int, row: MicroNetRow, plan: MicroNetPlan, options: LayerOptions
+    ) -> None:
         super().__init__()
         hidden = in_channels * row.expansion[0] * row.expansion[1]
         _, second, third = row.shift_max
@@ -171,15 +194,25 @@ class LiteBlock(nn.Module):
         self.residual = row.stride == 1 and in_channels == row.channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, in_channels, H, W) float32` to `(N, row.channels, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         y = _shuffle(self.activation(self.depthwise(x)), self.shuffles)
         y = _shuffle(self.output(self.projection(y)), self.output_shuffles)
         return x + y if self.residual else y
 
 
 class FullBlock(nn.Module):
-    """Grouped pointwise expansion, depthwise pair, grouped pointwise projection, each activated."""
+    """Grouped pointwise expansion, depthwise pair, grouped pointwise projection, each activated.
 
-    def __init__(self, in_channels: int, row: Row, plan: Plan, options: LayerOptions) -> None:
+    Args:
+        in_channels: the channels of the input.
+        row: the block's row.
+        plan: the network's plan.
+        options: activation, padding and batch norm epsilon.
+    """
+
+    def __init__(
+        self, in_channels: int, row: MicroNetRow, plan: MicroNetPlan, options: LayerOptions
+    ) -> None:
         super().__init__()
         hidden = in_channels * row.expansion[0] * row.expansion[1]
         first, second, third = row.shift_max
@@ -193,7 +226,7 @@ class FullBlock(nn.Module):
         )
         self.expansion_shuffle = ChannelShuffle(groups)
         self.depthwise = MicroFactorizedDepthwise(hidden, row.kernel_size, row.stride, options)
-        # Behind the shuffle the channels lie the other way round, and so does the shift.
+        # The shuffle has transposed (groups, hidden / groups), so the shift needs the other factor.
         shift_groups = hidden // groups if groups != 1 else 1
         self.depthwise_activation = _build_activation(
             second, hidden, shift_groups, reduction, plan, options
@@ -211,6 +244,7 @@ class FullBlock(nn.Module):
         self.residual = row.stride == 1 and in_channels == row.channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, in_channels, H, W) float32` to `(N, row.channels, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         y = self.expansion_shuffle(self.expansion_activation(self.expansion(x)))
         y = _shuffle(self.depthwise_activation(self.depthwise(y)), self.depthwise_shuffles)
         y = _shuffle(self.output(self.projection(y)), self.output_shuffles)
@@ -218,9 +252,18 @@ class FullBlock(nn.Module):
 
 
 class LastBlock(nn.Module):
-    """A grouped pointwise expansion and its Dynamic Shift-Max with one fusion."""
+    """A grouped pointwise expansion and its Dynamic Shift-Max with one fusion.
 
-    def __init__(self, in_channels: int, row: Row, plan: Plan, options: LayerOptions) -> None:
+    Args:
+        in_channels: the channels of the input.
+        row: the block's row.
+        plan: the network's plan.
+        options: the epsilon of the batch norm.
+    """
+
+    def __init__(
+        self, in_channels: int, row: MicroNetRow, plan: MicroNetPlan, options: LayerOptions
+    ) -> None:
         super().__init__()
         hidden = in_channels * row.expansion[0] * row.expansion[1]
         self.expansion = ConvBN(
@@ -233,6 +276,7 @@ class LastBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, in_channels, H, W) float32` to `(N, row.channels, H, W)`."""
         return self.output(self.expansion(x))
 
 
@@ -243,28 +287,33 @@ def _shuffle(x: Tensor, all_groups: list[int]) -> Tensor:
 
 
 def _build_activation(
-    kind: int, channels: int, groups: int, reduction: int, plan: Plan, options: LayerOptions
+    kind: int, channels: int, groups: int, reduction: int, plan: MicroNetPlan, options: LayerOptions
 ) -> nn.Module:
     if kind == 0:
         return build_activation(options.activation)
     return DynamicShiftMax(channels, groups, full=kind == 2, reduction=reduction, start=plan.start)
 
 
-def _build_output(row: Row, groups: int, reduction: int, plan: Plan) -> nn.Module:
-    """The activation behind a projection: Dynamic Shift-Max with one fusion, starting at x."""
+def _build_output(row: MicroNetRow, groups: int, reduction: int, plan: MicroNetPlan) -> nn.Module:
+    """Build the activation after a projection: Dynamic Shift-Max with one fusion, at first x."""
     if row.shift_max[2] == 0:
         return nn.Identity()
     return DynamicShiftMax(row.channels, groups, full=False, reduction=reduction)
 
 
 class MicroNet(nn.Module):
-    """`(N, 3, H, W) float32` → `(N, classes)` logits, H and W multiples of 32.
+    """A MicroNet. In the released networks the logits, too, have a batch norm and a hard-swish.
 
-    As released, the logits too pass through a batch norm and a hard-swish.
+    Args:
+        width: the width multiplier; only 1 exists.
+        classes: the number of classes.
+        options: activation, padding and batch norm epsilon.
+        scaling: not used; there is one rule.
+        plan: the channels and blocks.
     """
 
     def __init__(
-        self, width: float, classes: int, options: LayerOptions, scaling: str, *, plan: Plan
+        self, width: float, classes: int, options: LayerOptions, scaling: str, *, plan: MicroNetPlan
     ) -> None:
         super().__init__()
         self.stem = Stem(plan.stem_groups, options)
@@ -286,13 +335,17 @@ class MicroNet(nn.Module):
         self.hard_swish = nn.Hardswish()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map normalized RGB images `(N, 3, H, W) float32` to `(N, classes)` logits.
+
+        H and W are multiples of 32.
+        """
         x = self.hard_swish(global_average(self.activation(self.blocks(self.stem(x)))))
         x = self.hard_swish(self.hidden_bn(self.hidden(x)))
         return self.hard_swish(self.classifier_bn(self.classifier(x)))
 
 
 def _family(
-    number: int, plan: Plan, top1: float, parameters_m: float, multiply_adds_m: float
+    number: int, plan: MicroNetPlan, top1: float, parameters_m: float, multiply_adds_m: float
 ) -> Family:
     return Family(
         name=f"micronet_m{number}",

@@ -1,11 +1,11 @@
-"""MicroNet M0 of the first preprint (arXiv:2011.12289), built of Micro-Blocks A, B and C.
+"""The network MicroNet M0 of the first preprint (arXiv:2011.12289): Micro-Blocks A, B and C.
 
-No weights of this form are public. Where its description is silent, this file takes ReLU6 (behind
-the stem and the 1×1 convolution of the head, as behind the depthwise pair of a Micro-Block C) and,
-from the released networks (`edgekit.models.micronet`), the width of the gates: an eighth of the
-channels. The authors state fewer than 6 M multiply-adds at 224 pixels; written out as described,
-the network has 60.7 M, of which 36.1 M are the head's 1×1 convolution in front of the mean, and
-18.1 M the 1×1 convolutions in the shortcuts of the three Micro-Blocks C.
+No weights of this form are public. The preprint leaves two details open. The activation after the
+stem and after the head's 1×1 convolution is ReLU6 here, as after the depthwise pair of a
+Micro-Block C. The hidden width of the gates is an eighth of the channels, as in the released
+networks (`edgekit.models.micronet`). The authors state fewer than 6 M multiply-adds at 224 pixels;
+the network as described has 60.7 M, of which 36.1 M are the head's 1×1 convolution before the mean,
+and 18.1 M the 1×1 convolutions in the shortcuts of the three Micro-Blocks C.
 """
 
 from __future__ import annotations
@@ -32,9 +32,19 @@ RELU6 = LayerOptions(activation="relu6")
 class MicroBlockA(nn.Module):
     """The lite combination: a depthwise pair that expands, then one grouped pointwise convolution.
 
-    `in_channels` → `out_channels` by the pair, → `out_channels` / `reduction` by the pointwise
-    convolution in `groups`; a Dynamic Shift-Max in the same groups behind each. Raises
-    SettingsError when the channels do not divide.
+    A Dynamic Shift-Max follows each.
+
+    Args:
+        in_channels: the channels of the input.
+        out_channels: the channels after the depthwise pair.
+        kernel_size: the taps of the depthwise pair.
+        reduction: the output has `out_channels` / `reduction` channels.
+        groups: the groups of the pointwise convolution and of both shifts.
+        stride: the stride of the depthwise pair.
+        options: padding and batch norm epsilon.
+
+    Raises:
+        SettingsError: the channels do not divide.
     """
 
     def __init__(
@@ -55,6 +65,7 @@ class MicroBlockA(nn.Module):
         self.pointwise_activation = DynamicShiftMax(hidden, groups, reduction=GATE_REDUCTION)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, C, H, W) float32` to `(N, out_channels / reduction, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         x = self.depthwise_activation(self.depthwise(x))
         return self.pointwise_activation(self.pointwise(x))
 
@@ -62,10 +73,19 @@ class MicroBlockA(nn.Module):
 class MicroBlockB(nn.Module):
     """A depthwise pair that expands, then a whole factorized pointwise convolution.
 
-    `in_channels` → `out_channels` by the pair, → `out_channels` / `reduction` → `out_channels` by
-    the factorized pointwise convolution, whose `groups` are √(`out_channels` / `reduction`) unless
-    given. A Dynamic Shift-Max behind each of the three. Raises SettingsError when the channels do
-    not divide.
+    A Dynamic Shift-Max follows the pair and both parts of the pointwise convolution.
+
+    Args:
+        in_channels: the channels of the input.
+        out_channels: the channels after the depthwise pair, and of the output.
+        kernel_size: the taps of the depthwise pair.
+        reduction: between the pointwise parts there are `out_channels` / `reduction` channels.
+        groups: the groups of the pointwise parts; None for √(`out_channels` / `reduction`).
+        stride: the stride of the depthwise pair.
+        options: padding and batch norm epsilon.
+
+    Raises:
+        SettingsError: the channels do not divide.
     """
 
     def __init__(
@@ -92,17 +112,28 @@ class MicroBlockB(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, in_channels, H, W) float32` to `(N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         return self.pointwise(self.depthwise_activation(self.depthwise(x)))
 
 
 class MicroBlockC(nn.Module):
     """The regular combination: a depthwise pair, a factorized pointwise convolution, a shortcut.
 
-    The pair keeps `in_channels`; the pointwise convolution goes → `out_channels` / `reduction` →
-    `out_channels`, in `groups` that are √(`out_channels` / `reduction`) unless given. The
-    activation of `options` follows the pair, a Dynamic Shift-Max each half of the pointwise
-    convolution. The shortcut is the input itself where the shapes match, else its 1×1 convolution
-    with the block's stride. Raises SettingsError when the channels do not divide.
+    The activation of `options` follows the pair, and a Dynamic Shift-Max follows each part of the
+    pointwise convolution. The shortcut is the input itself where the shapes match, else its 1×1
+    convolution with the block's stride.
+
+    Args:
+        in_channels: the channels of the input; the pair keeps them.
+        out_channels: the channels of the output.
+        kernel_size: the taps of the depthwise pair.
+        reduction: between the pointwise parts there are `out_channels` / `reduction` channels.
+        groups: the groups of the pointwise parts; None for √(`out_channels` / `reduction`).
+        stride: the stride of the depthwise pair.
+        options: activation, padding and batch norm epsilon.
+
+    Raises:
+        SettingsError: the channels do not divide.
     """
 
     def __init__(
@@ -132,6 +163,7 @@ class MicroBlockC(nn.Module):
             self.shortcut = ConvBN(in_channels, out_channels, 1, options.linear(), stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, in_channels, H, W) float32` to `(N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         y = self.pointwise(self.activation(self.depthwise(x)))
         return self.shortcut(x) + y
 
@@ -145,7 +177,10 @@ def _divide(channels: int, divisor: int) -> int:
 def _build_expanding(
     in_channels: int, out_channels: int, kernel_size: int, stride: int, options: LayerOptions
 ) -> MicroFactorizedDepthwise:
-    """The depthwise pair `in_channels` → `out_channels`; the larger factor on the smaller map."""
+    """Build the depthwise pair that expands `in_channels` to `out_channels`.
+
+    The part that computes the smaller image has the larger factor.
+    """
     factor = _divide(out_channels, in_channels)
     first = next(part for part in range(isqrt(factor), 0, -1) if factor % part == 0)
     expansion = (first, factor // first)
@@ -153,8 +188,11 @@ def _build_expanding(
 
 
 @dataclass(frozen=True)
-class Row:
-    """One block; its input channels are those of the block before. A has one number of groups."""
+class PreprintRow:
+    """One block. Its input channels are those of the block before it.
+
+    `groups` is one number for a Micro-Block A, and two for B and C.
+    """
 
     block: type[nn.Module]
     kernel_size: int
@@ -167,17 +205,24 @@ class Row:
 STEM_CHANNELS = 6
 HEAD_CHANNELS = 1280
 ROWS = (
-    Row(MicroBlockA, 3, 24, 3, 2, 2),
-    Row(MicroBlockA, 3, 32, 2, 4, 2),
-    Row(MicroBlockB, 5, 96, 6, (4, 4), 2),
-    Row(MicroBlockC, 5, 192, 6, (4, 8), 1),
-    Row(MicroBlockC, 5, 384, 6, (8, 8), 2),
-    Row(MicroBlockC, 5, 576, 6, (8, 12), 1),
+    PreprintRow(MicroBlockA, 3, 24, 3, 2, 2),
+    PreprintRow(MicroBlockA, 3, 32, 2, 4, 2),
+    PreprintRow(MicroBlockB, 5, 96, 6, (4, 4), 2),
+    PreprintRow(MicroBlockC, 5, 192, 6, (4, 8), 1),
+    PreprintRow(MicroBlockC, 5, 384, 6, (8, 8), 2),
+    PreprintRow(MicroBlockC, 5, 576, 6, (8, 12), 1),
 )
 
 
 class MicroNetPreprint(nn.Module):
-    """`(N, 3, H, W) float32` → `(N, classes)` logits."""
+    """The MicroNet M0 of the first preprint.
+
+    Args:
+        width: the width multiplier; only 1 exists.
+        classes: the number of classes.
+        options: activation, padding and batch norm epsilon.
+        scaling: not used; there is one rule.
+    """
 
     def __init__(self, width: float, classes: int, options: LayerOptions, scaling: str) -> None:
         super().__init__()
@@ -203,6 +248,7 @@ class MicroNetPreprint(nn.Module):
         self.classifier = nn.Linear(HEAD_CHANNELS, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map normalized RGB images `(N, 3, H, W) float32` to `(N, classes)` logits."""
         return self.classifier(global_average(self.head(self.blocks(self.stem(x)))))
 
 

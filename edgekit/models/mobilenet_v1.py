@@ -1,7 +1,8 @@
-"""MobileNetV1 and the two networks its paper compares it with (arXiv:1704.04861, tables 1, 4, 5).
+"""MobileNetV1, and the two networks that its paper compares with it.
 
-`stem` is the paper's "Conv / s2"; each of `blocks` is a "Conv dw" (`depthwise`) and the 1x1 "Conv"
-after it (`pointwise`); `classifier` is its "FC".
+They are described in arXiv:1704.04861, tables 1, 4 and 5. `stem` is the paper's "Conv / s2"; each
+of `blocks` is a "Conv dw" (`depthwise`) and the 1x1 "Conv" after it (`pointwise`); `classifier` is
+its "FC".
 """
 
 from __future__ import annotations
@@ -30,20 +31,28 @@ BLOCKS = (
     (1024, 2),
     (1024, 1),
 )
-"""(output channels at width 1, stride) of the 13 depthwise separable blocks."""
+"""The (output channels at width 1, stride) of the 13 depthwise separable blocks."""
 
 SHALLOW_BLOCKS = BLOCKS[:6] + BLOCKS[11:]
-"""Table 5's shallow network: without the five 14x14x512 blocks."""
+"""The blocks of table 5's shallow network, which lacks the five 14x14x512 blocks."""
 
 SCALINGS: dict[str, Callable[[float], int]] = {
     "tensorflow": lambda channels: max(8, int(channels)),
     "timm": make_divisible,
 }
-"""Channels of a layer: TensorFlow's cut (at least 8), or timm's multiple of 8."""
+"""The channels of a layer: cut to a whole number of at least 8 by TensorFlow, rounded to a multiple
+of 8 by timm."""
 
 
 class DepthwiseSeparable(nn.Module):
-    """A depthwise 3x3 convolution, then a pointwise 1x1, each with batch norm and activation."""
+    """A depthwise 3x3 convolution, then a pointwise 1x1, each with batch norm and activation.
+
+    Args:
+        in_channels: the channels of the input.
+        out_channels: the channels of the output.
+        stride: the stride of the depthwise convolution.
+        options: activation, padding and batch norm epsilon.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, stride: int, options: LayerOptions
@@ -53,11 +62,21 @@ class DepthwiseSeparable(nn.Module):
         self.pointwise = ConvBN(in_channels, out_channels, 1, options)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, in_channels, H, W) float32` to `(N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         return self.pointwise(self.depthwise(x))
 
 
 class MobileNetV1(nn.Module):
-    """`(N, 3, H, W) float32` → `(N, classes)` logits. `full_convolutions` is table 4's baseline."""
+    """The MobileNetV1.
+
+    Args:
+        width: the width multiplier.
+        classes: the number of classes.
+        options: activation, padding and batch norm epsilon.
+        scaling: the rule from the width to the channels, a key of `SCALINGS`.
+        blocks: the (output channels at width 1, stride) of each block.
+        full_convolutions: whether each block is one 3x3 convolution, as in table 4's baseline.
+    """
 
     def __init__(
         self,
@@ -85,6 +104,7 @@ class MobileNetV1(nn.Module):
         self.classifier = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map normalized RGB images `(N, 3, H, W) float32` to `(N, classes)` logits."""
         return self.classifier(global_average(self.blocks(self.stem(x))))
 
 
@@ -99,7 +119,10 @@ def _build_conv(width: float, classes: int, options: LayerOptions, scaling: str)
 def _published(
     table: int, *figures: tuple[float, int, float, float, float]
 ) -> tuple[PublishedAccuracy, ...]:
-    """A table's rows: width, input size, top-1, million multiply-adds, million parameters."""
+    """Record the rows of a table.
+
+    A row is width, input size, top-1, million multiply-adds, million parameters.
+    """
     source = f"arXiv:1704.04861, table {table}"
     return tuple(
         PublishedAccuracy(width, size, top1, source, parameters_m, multiply_adds_m)

@@ -26,11 +26,22 @@ BOTTLENECKS = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-"""Table 2: (expansion factor t, output channels c at width 1, repeats n, stride s of the first)."""
+"""The rows of table 2: expansion factor t, output channels c at width 1, repeats n, and stride s of
+the first repeat."""
 
 
 class Bottleneck(nn.Module):
-    """An inverted residual (figure 4): expand, filter, project; added to its input if it fits."""
+    """An inverted residual (figure 4): expansion, depthwise convolution, linear projection.
+
+    Its input is added where the shapes match.
+
+    Args:
+        in_channels: the channels of the input.
+        out_channels: the channels of the output.
+        expansion_factor: the channels of the depthwise convolution divided by those of the input.
+        stride: the stride of the depthwise convolution.
+        options: activation, padding and batch norm epsilon.
+    """
 
     def __init__(
         self,
@@ -50,12 +61,20 @@ class Bottleneck(nn.Module):
         self.residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, in_channels, H, W) float32` to `(N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         y = self.projection(self.depthwise(self.expansion(x)))
         return x + y if self.residual else y
 
 
 class MobileNetV2(nn.Module):
-    """`(N, 3, H, W) float32` → `(N, classes)` logits. `last_conv` has at least 1280 channels."""
+    """The MobileNetV2. `last_conv` has at least 1280 channels.
+
+    Args:
+        width: the width multiplier.
+        classes: the number of classes.
+        options: activation, padding and batch norm epsilon.
+        scaling: not used; there is one rule.
+    """
 
     def __init__(
         self, width: float, classes: int, options: LayerOptions, scaling: str = "multiple of 8"
@@ -76,6 +95,7 @@ class MobileNetV2(nn.Module):
         self.classifier = nn.Linear(last_channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map normalized RGB images `(N, 3, H, W) float32` to `(N, classes)` logits."""
         return self.classifier(global_average(self.last_conv(self.blocks(self.stem(x)))))
 
 

@@ -2,7 +2,7 @@
 
 `stem` is the paper's first "conv2d", each of `blocks` a "bneck", `last_conv` the "conv2d, 1x1"
 before the pool, `hidden` the "conv2d 1x1, NBN" after it, `classifier` the last "conv2d 1x1, NBN".
-The minimal variants (TensorFlow's) have neither squeeze-and-excite, hard-swish nor 5x5 filters.
+The minimal variants, which are TensorFlow's, have no squeeze-and-excite, hard-swish or 5x5 filters.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edgekit.models.layers import (
 
 @dataclass(frozen=True)
 class Bneck:
-    """One row of table 1 or 2; `expansion` and `channels` (its output) are those at width 1."""
+    """One row of table 1 or 2. `expansion` and `channels`, those of its output, are at width 1."""
 
     kernel_size: int
     expansion: int
@@ -69,15 +69,26 @@ SMALL = (
 )
 
 
-def minimal(rows: tuple[Bneck, ...]) -> tuple[Bneck, ...]:
-    """The rows of the minimal variant: 3x3 filters, no squeeze-and-excite, no hard-swish."""
+def make_minimal(rows: tuple[Bneck, ...]) -> tuple[Bneck, ...]:
+    """Change rows to the minimal variant: 3x3 filters, no squeeze-and-excite, no hard-swish."""
     return tuple(
         replace(row, kernel_size=3, squeeze_excite=False, hard_swish=False) for row in rows
     )
 
 
 class Bottleneck(nn.Module):
-    """A bneck: expansion, depthwise, squeeze-and-excite, linear projection, residual if it fits."""
+    """A "bneck": expansion, depthwise convolution, squeeze-and-excite, linear projection.
+
+    Its input is added where the shapes match.
+
+    Args:
+        in_channels: the channels of the input.
+        hidden: the channels of the depthwise convolution.
+        out_channels: the channels of the output.
+        row: the kernel size, stride, and whether there is squeeze-and-excite.
+        options: activation, padding and batch norm epsilon.
+        expands: whether there is an expansion.
+    """
 
     def __init__(
         self,
@@ -101,15 +112,23 @@ class Bottleneck(nn.Module):
         self.residual = row.stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, in_channels, H, W) float32` to `(N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         y = self.projection(self.squeeze_excite(self.depthwise(self.expansion(x))))
         return x + y if self.residual else y
 
 
 class MobileNetV3(nn.Module):
-    """`(N, 3, H, W) float32` → `(N, classes)` logits.
+    """A MobileNetV3.
 
-    Scaling "tensorflow" (the authors' code, and timm) expands each block by its table's ratio and
-    keeps the hidden layer, and below width 0.75 the stem. "torchvision" multiplies every layer.
+    Args:
+        width: the width multiplier.
+        classes: the number of classes.
+        options: activation, padding and batch norm epsilon.
+        scaling: "tensorflow" (the authors' code, and timm) expands each block by its ratio in the
+            table, and keeps the size of the hidden layer, and below width 0.75 that of the stem.
+            "torchvision" multiplies the channels of every layer.
+        rows: the blocks.
+        hidden_channels: the outputs of the hidden layer at width 1.
     """
 
     def __init__(
@@ -154,12 +173,13 @@ class MobileNetV3(nn.Module):
         self.classifier = nn.Linear(hidden_channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map normalized RGB images `(N, 3, H, W) float32` to `(N, classes)` logits."""
         x = global_average(self.last_conv(self.blocks(self.stem(x))))
         return self.classifier(self.hidden_activation(self.hidden(x)))
 
 
 def _without_hard_swish(options: LayerOptions) -> LayerOptions:
-    """The table's RE rows: ReLU where the network as a whole uses hard-swish."""
+    """Copy the options for the table's RE rows: with ReLU where the network has hard-swish."""
     return options.with_activation("relu") if options.activation == "hardswish" else options
 
 
@@ -175,7 +195,10 @@ def _family(
     *published: tuple[float, float, float, float],
     is_minimal: bool = False,
 ) -> Family:
-    """`published` figures are width, top-1, million multiply-adds and million parameters."""
+    """Make the record of a family.
+
+    `published` figures are width, top-1, million multiply-adds and million parameters.
+    """
     source = _SLIM if is_minimal else _PAPER
     return Family(
         name=name,
@@ -213,7 +236,7 @@ MOBILENET_V3_SMALL = _family(
 MOBILENET_V3_LARGE_MINIMAL = _family(
     "mobilenet_v3_large_minimal",
     "MobileNetV3-Large minimal",
-    minimal(LARGE),
+    make_minimal(LARGE),
     1280,
     (1.0, 72.3, 209, 3.9),
     is_minimal=True,
@@ -221,7 +244,7 @@ MOBILENET_V3_LARGE_MINIMAL = _family(
 MOBILENET_V3_SMALL_MINIMAL = _family(
     "mobilenet_v3_small_minimal",
     "MobileNetV3-Small minimal",
-    minimal(SMALL),
+    make_minimal(SMALL),
     1024,
     (1.0, 61.9, 65, 2.0),
     is_minimal=True,

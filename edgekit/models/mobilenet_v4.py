@@ -2,7 +2,7 @@
 
 `stem` is the paper's first "Conv2D", each of `blocks` a "FusedIB" or one of the four instances of
 the universal inverted bottleneck (figure 4), `last_conv` the "Conv2D" to 960 channels, `hidden` the
-one to 1280 channels behind the pool, `classifier` the last "Conv2D". The rows are those of the
+one to 1280 channels after the pool, `classifier` the last "Conv2D". The rows are those of the
 authors' code (TensorFlow's model garden), which the public weights follow.
 """
 
@@ -21,8 +21,8 @@ from edgekit.models.layers import ConvBN, LayerOptions, build_depthwise, make_di
 class FusedIB:
     """A "FusedIB" row: a 3x3 convolution of stride 2 to `expanded` channels, a 1x1 to `channels`.
 
-    `plain` rows are Conv-S's: a ReLU follows the 1x1 convolution too, and the width multiplier
-    scales `expanded` itself instead of its ratio to the block's input.
+    The rows of Conv-S are `plain`: a ReLU also follows the 1x1 convolution, and the width
+    multiplier scales `expanded` itself and not its ratio to the block's input.
     """
 
     expanded: int
@@ -36,8 +36,9 @@ class UIB:
     """A universal inverted bottleneck row: "DW K1", "DW K2", "Expanded Dim", "Output Dim", stride.
 
     `start_kernel` and `middle_kernel` are the sides of the depthwise filters before and after the
-    expansion, 0 where there is none. Both make it "ExtraDW", the middle one alone "IB", the
-    starting one alone "ConvNext-Like", neither "FFN". Channels are those at width 1.
+    expansion, 0 where there is none. A block with both is the paper's "ExtraDW", with the middle
+    one alone "IB", with the starting one alone "ConvNext-Like", and with neither "FFN". The
+    channels are those at width 1.
     """
 
     start_kernel: int
@@ -47,9 +48,9 @@ class UIB:
     stride: int = 1
 
 
-Row = FusedIB | UIB
+BlockRow = FusedIB | UIB
 
-CONV_SMALL: tuple[Row, ...] = (
+CONV_SMALL: tuple[BlockRow, ...] = (
     FusedIB(32, 32, plain=True),
     FusedIB(96, 64, plain=True),
     UIB(5, 5, 192, 96, 2),
@@ -62,7 +63,7 @@ CONV_SMALL: tuple[Row, ...] = (
     *[UIB(0, 3, 512, 128)] * 2,
 )
 
-CONV_MEDIUM: tuple[Row, ...] = (
+CONV_MEDIUM: tuple[BlockRow, ...] = (
     FusedIB(128, 48),
     UIB(3, 5, 192, 80, 2),
     UIB(3, 3, 160, 80),
@@ -84,7 +85,7 @@ CONV_MEDIUM: tuple[Row, ...] = (
     UIB(5, 0, 512, 256),
 )
 
-CONV_LARGE: tuple[Row, ...] = (
+CONV_LARGE: tuple[BlockRow, ...] = (
     FusedIB(96, 48),
     UIB(3, 5, 192, 96, 2),
     UIB(3, 3, 384, 96),
@@ -105,7 +106,15 @@ CONV_LARGE: tuple[Row, ...] = (
 
 
 class FusedInvertedBottleneck(nn.Module):
-    """An inverted bottleneck whose expansion and depthwise are fused into one full convolution."""
+    """An inverted bottleneck whose expansion and depthwise are fused into one full convolution.
+
+    Args:
+        in_channels: the channels of the input.
+        hidden: the channels of the full convolution.
+        out_channels: the channels of the output.
+        row: the stride, and whether an activation follows the projection.
+        options: activation, padding and batch norm epsilon.
+    """
 
     def __init__(
         self, in_channels: int, hidden: int, out_channels: int, row: FusedIB, options: LayerOptions
@@ -117,13 +126,22 @@ class FusedInvertedBottleneck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, in_channels, H, W) float32` to `(N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         return self.projection(self.expansion(x))
 
 
 class UniversalInvertedBottleneck(nn.Module):
-    """Linear depthwise, expansion, depthwise, linear projection (figure 4); residual if it fits.
+    """Linear depthwise convolution, expansion, depthwise convolution, linear projection (figure 4).
 
-    A stride of 2 is the middle depthwise's, or the starting one's where that is the only one.
+    The input is added where the shapes match. The middle depthwise convolution has the stride, or
+    the starting one where it is the only one.
+
+    Args:
+        in_channels: the channels of the input.
+        hidden: the channels of the expansion.
+        out_channels: the channels of the output.
+        row: the kernel sizes and the stride.
+        options: activation, padding and batch norm epsilon.
     """
 
     def __init__(
@@ -144,16 +162,23 @@ class UniversalInvertedBottleneck(nn.Module):
         self.residual = row.stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, in_channels, H, W) float32` to `(N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         y = self.middle_depthwise(self.expansion(self.start_depthwise(x)))
         y = self.projection(y)
         return x + y if self.residual else y
 
 
 class MobileNetV4(nn.Module):
-    """`(N, 3, H, W) float32` → `(N, classes)` logits.
+    """A MobileNetV4.
 
-    Scaling "timm": the stem is never narrower than the table's, and `hidden` has 1280 channels at
-    every width. The paper has width 1 alone.
+    Args:
+        width: the width multiplier; the paper has width 1 only.
+        classes: the number of classes.
+        options: activation, padding and batch norm epsilon.
+        scaling: not used; the only rule is timm's: the stem is never narrower than the table's,
+            and `hidden` has 1280 channels at every width.
+        rows: the blocks.
+        stem_channels: the channels of the stem at width 1.
     """
 
     def __init__(
@@ -163,7 +188,7 @@ class MobileNetV4(nn.Module):
         options: LayerOptions,
         scaling: str = "timm",
         *,
-        rows: tuple[Row, ...],
+        rows: tuple[BlockRow, ...],
         stem_channels: int,
     ) -> None:
         super().__init__()
@@ -190,12 +215,13 @@ class MobileNetV4(nn.Module):
         self.classifier = nn.Linear(1280, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map normalized RGB images `(N, 3, H, W) float32` to `(N, classes)` logits."""
         x = self.last_conv(self.blocks(self.stem(x)))
         return self.classifier(self.hidden(x.mean((2, 3), keepdim=True)).flatten(1))
 
 
 def _family(
-    size: str, rows: tuple[Row, ...], stem_channels: int, published: PublishedAccuracy
+    size: str, rows: tuple[BlockRow, ...], stem_channels: int, published: PublishedAccuracy
 ) -> Family:
     return Family(
         name=f"mobilenet_v4_conv_{size}",

@@ -1,8 +1,8 @@
 """Depthwise separable convolution (arXiv:1704.04861, section 3.1) as plain modules.
 
-For networks of one's own: convolutions alone, without batch norm or activation. The families' own
-blocks are `ConvBN` pairs. B is the batch, M and N are channels in and out, D_K is the side of the
-kernel, D_F that of the output.
+They are offered for own networks, and have no batch norm or activation; the blocks of the families
+are pairs of `ConvBN`. In the formulas B is the batch, M and N are channels in and out, D_K is the
+side of the kernel, and D_F that of the output.
 """
 
 from __future__ import annotations
@@ -15,9 +15,19 @@ from edgekit.errors import SettingsError
 class DepthwiseConv(nn.Conv2d):
     """Filters each channel on its own: `(B, M, H, W)` → `(B, M·K, ⌈H/stride⌉, ⌈W/stride⌉)`.
 
-    K is `kernels_per_layer`, the kernels for each input channel; output channel m·K + k is that of
-    input channel m and its kernel k. `kernel_size` is odd, the padding `kernel_size // 2`.
-    Costs D_K²·M·K·D_F² multiply-adds, equation 4 for K = 1, and D_K²·M·K weights (+ M·K with bias).
+    It costs D_K²·M·K·D_F² multiply-adds (equation 4 for K = 1) and has D_K²·M·K weights (+ M·K with
+    bias).
+
+    Args:
+        channels: the channels M of the input.
+        kernel_size: the side D_K of the kernel, odd; the padding is `kernel_size // 2`.
+        stride: the stride in both directions.
+        kernels_per_layer: the kernels K for each input channel. Output channel m·K + k is computed
+            by kernel k of input channel m.
+        bias: whether there is a bias.
+
+    Raises:
+        SettingsError: `kernel_size` is even, or `kernels_per_layer` is below 1.
     """
 
     def __init__(
@@ -47,7 +57,13 @@ class DepthwiseConv(nn.Conv2d):
 class PointwiseConv(nn.Conv2d):
     """Combines the channels, pixel by pixel: `(B, M, H, W)` → `(B, N, H, W)`, a 1×1 convolution.
 
-    Costs M·N·D_F² multiply-adds (the second term of equation 5) and M·N weights (+ N with bias).
+    It costs M·N·D_F² multiply-adds (the second term of equation 5) and has M·N weights (+ N with
+    bias).
+
+    Args:
+        in_channels: the channels M of the input.
+        out_channels: the channels N of the output.
+        bias: whether there is a bias.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
@@ -57,8 +73,16 @@ class PointwiseConv(nn.Conv2d):
 class SeparableConv(nn.Module):
     """A depthwise, then a pointwise convolution: `(B, M, H, W)` → `(B, N, ⌈H/stride⌉, ⌈W/stride⌉)`.
 
-    Costs D_K²·M·K·D_F² + M·K·N·D_F² multiply-adds (equation 5 for K = `kernels_per_layer` = 1),
-    which is 1/N + 1/D_K² of a standard convolution's D_K²·M·N·D_F², times K.
+    It costs D_K²·M·K·D_F² + M·K·N·D_F² multiply-adds (equation 5 for K = 1). That is K·(1/N +
+    1/D_K²) of the D_K²·M·N·D_F² of a standard convolution.
+
+    Args:
+        in_channels: the channels M of the input.
+        out_channels: the channels N of the output.
+        kernel_size: the side D_K of the depthwise kernel, odd.
+        stride: the stride in both directions.
+        kernels_per_layer: the depthwise kernels K for each input channel.
+        bias: whether both convolutions have a bias.
     """
 
     def __init__(
@@ -82,4 +106,5 @@ class SeparableConv(nn.Module):
         self.pointwise = PointwiseConv(in_channels * kernels_per_layer, out_channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `(B, M, H, W) float32` to `(B, N, ⌈H/stride⌉, ⌈W/stride⌉)`."""
         return self.pointwise(self.depthwise(x))

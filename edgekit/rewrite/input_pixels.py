@@ -1,4 +1,8 @@
-"""Pixels as the program's input: normalization moves into the graph."""
+"""Makes a program take pixels in place of a normalized image.
+
+In: a program with the input `(N, 3, H, W)`, normalized. Out: the same program with the input
+`(N, H, W, 3)`, pixel values minus a constant; the normalization is part of the graph.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +28,24 @@ from edgekit.spec import Normalization
 def take_pixels(
     program: GraphModule, normalization: Normalization, offset: int, *, fold_mean: bool
 ) -> None:
-    """Make the program take p − `offset` for pixels p, `(N, H, W, 3)`, in place of `(N, 3, H, W)`.
+    """Change the input of a program to pixels minus `offset`, in place.
 
     The division by the standard deviation is folded into the first convolution. With `fold_mean`
-    so is the mean, and nothing is left to compute per pixel; zero padding then stands for a pixel
-    of value `offset` instead of the mean, which `border_offset` keeps near. Without, the graph
-    subtracts the mean first, which is exact at the border too.
+    the mean is folded too, and nothing remains to be computed per pixel. Then the convolution's
+    zero padding is a pixel of value `offset` in place of the mean, which changes the outputs near
+    the border; `border_offset` finds the value that changes them least. Without `fold_mean` the
+    graph subtracts the mean first, which is exact at the border too.
 
-    Raises ConversionError when the input does not go straight into one convolution.
+    Args:
+        program: takes a normalized `(N, 3, H, W)` image; afterwards it takes `(N, H, W, 3)` values
+            p − `offset` for RGB pixels p, 0-255, in the same float dtype.
+        normalization: the mean and standard deviation that the network expects.
+        offset: the constant that is subtracted from pixels, 0-255.
+        fold_mean: whether the mean is folded into the bias of the first convolution.
+
+    Raises:
+        ConversionError: something other than one convolution, with or without a padding, reads the
+            input.
     """
     graph = program.graph
     placeholder, convolution = _entrance(program)
@@ -48,7 +62,8 @@ def take_pixels(
         shift = (weight * (offset - mean)).sum((1, 2, 3))
         set_bias(program, convolution, read_bias(program, convolution) + shift)
     else:
-        # As wide as the image: runtimes subtract row by row, and three values are a short row.
+        # The constant is as wide as the image, because runtimes subtract row by row: with a row of
+        # three values it takes 15 times as long (docs/decisions/deployment-graphs.md).
         width = fake.shape[3]
         centre = (mean - offset).to(fake.dtype).permute(0, 2, 3, 1).repeat(1, 1, width, 1)
         constant = add_constant(program, "pixel_mean", centre, users[0])
@@ -64,9 +79,10 @@ def take_pixels(
 
 
 def border_offset(program: GraphModule, normalization: Normalization) -> int:
-    """The pixel value 0-255 whose use as padding changes the first convolution's output least.
+    """Find the pixel value, 0-255, that as padding changes the first convolution's output least.
 
-    The mean of the channel means, weighted by the energy of the weights on each channel.
+    It is the mean of the three channels' means, weighted by the sum of the squared weights on each
+    channel.
     """
     weight = read_weight(program, _entrance(program)[1])
     std = torch.tensor(normalization.std).reshape(1, 3, 1, 1)
@@ -76,7 +92,7 @@ def border_offset(program: GraphModule, normalization: Normalization) -> int:
 
 
 def _entrance(program: GraphModule) -> tuple[Node, Node]:
-    """The program's input and the one convolution that it goes into, perhaps through a padding."""
+    """Find the program's input and the one convolution that reads it, directly or padded."""
     (placeholder,) = (node for node in program.graph.nodes if node.op == "placeholder")
     node = sole_user(placeholder)
     while node is not None and is_call(node, aten.pad.default, aten.constant_pad_nd.default):
@@ -90,12 +106,13 @@ def _entrance(program: GraphModule) -> tuple[Node, Node]:
 
 
 class CastPixels(torch.nn.Module):
-    """A float program behind an input of int8 codes."""
+    """Converts int8 codes to float32 and runs a float program on them."""
 
     def __init__(self, program: torch.nn.Module) -> None:
         super().__init__()
         self.program = program
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """Compute `(N, classes) float32` logits of `(N, H, W, 3) int8` codes: pixels − offset."""
         logits: torch.Tensor = self.program(codes.to(torch.float32))
         return logits

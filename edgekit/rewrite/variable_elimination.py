@@ -1,8 +1,10 @@
-"""The best combination of choices when each cost depends on few of them: variable elimination.
+"""Minimizes a sum of costs that each depend on few discrete variables, by variable elimination.
 
-Choices are taken out one by one, each at its best for every setting of those it shares a cost with
-(Bertelè and Brioschi, "Nonserial Dynamic Programming", 1972). Exact, and quick where the choices
-hang together like a chain, as the layers of a network do.
+In: cost tables. Out: the setting of each variable with the least total cost. Variables are
+eliminated one by one: a variable is replaced by its best setting for every combination of settings
+of the variables that it shares a cost with (Bertelè and Brioschi, "Nonserial Dynamic Programming",
+1972). The result is an exact minimum. It is fast where the variables form a chain, as the layers of
+a network do; the tables grow exponentially with the number of variables that share costs.
 """
 
 from __future__ import annotations
@@ -15,56 +17,65 @@ import numpy.typing as npt
 
 
 class Cost(NamedTuple):
-    """A cost for every combination of some choices; axis i is that of choice `of[i]`."""
+    """The cost of every combination of settings of some variables.
 
-    of: tuple[int, ...]
+    `table` has one axis for each of `variables`, in that order; an index is a setting.
+    """
+
+    variables: tuple[int, ...]
     table: npt.NDArray[np.float64]
 
 
-class _Decision(NamedTuple):
-    """The best setting of one choice, for every setting of those that were left."""
+class _Elimination(NamedTuple):
+    """The best setting of an eliminated variable, for every combination of settings of `given`."""
 
-    choice: int
+    variable: int
     given: tuple[int, ...]
     best: npt.NDArray[np.intp]
 
 
 def minimize(costs: Sequence[Cost]) -> dict[int, int]:
-    """The setting of each choice that makes the sum of all costs least."""
-    waiting = list(costs)
-    decisions: list[_Decision] = []
-    while waiting:
-        choice = _least_entangled(waiting)
-        touching = [cost for cost in waiting if choice in cost.of]
-        waiting = [cost for cost in waiting if choice not in cost.of]
-        others = tuple(sorted({other for cost in touching for other in cost.of} - {choice}))
-        total = sum(_spread(cost, (*others, choice)) for cost in touching)
+    """Find the setting of each variable that makes the sum of all costs least.
+
+    Of equally good settings of a variable the first is taken.
+    """
+    remaining = list(costs)
+    eliminated: list[_Elimination] = []
+    while remaining:
+        variable = _choose_variable(remaining)
+        involved = [cost for cost in remaining if variable in cost.variables]
+        remaining = [cost for cost in remaining if variable not in cost.variables]
+        others = tuple(sorted({v for cost in involved for v in cost.variables} - {variable}))
+        total = sum(_align(cost, (*others, variable)) for cost in involved)
         assert isinstance(total, np.ndarray)
-        decisions.append(_Decision(choice, others, np.argmin(total, axis=-1)))
+        eliminated.append(_Elimination(variable, others, np.argmin(total, axis=-1)))
         if others:
-            waiting.append(Cost(others, np.min(total, axis=-1)))
-    chosen: dict[int, int] = {}
-    for decision in reversed(decisions):
-        chosen[decision.choice] = int(decision.best[tuple(chosen[i] for i in decision.given)])
-    return chosen
+            remaining.append(Cost(others, np.min(total, axis=-1)))
+    # A variable's best setting depends only on variables that were eliminated after it.
+    settings: dict[int, int] = {}
+    for variable, given, best in reversed(eliminated):
+        settings[variable] = int(best[tuple(settings[other] for other in given)])
+    return settings
 
 
-def _least_entangled(costs: Sequence[Cost]) -> int:
-    """The choice that shares costs with the fewest others."""
+def _choose_variable(costs: Sequence[Cost]) -> int:
+    """Choose the variable that shares costs with the fewest others: its table is the smallest."""
     neighbours: dict[int, set[int]] = {}
     for cost in costs:
-        for choice in cost.of:
-            neighbours.setdefault(choice, set()).update(cost.of)
-    return min(neighbours, key=lambda choice: (len(neighbours[choice]), choice))
+        for variable in cost.variables:
+            neighbours.setdefault(variable, set()).update(cost.variables)
+    return min(neighbours, key=lambda variable: (len(neighbours[variable]), variable))
 
 
-def _spread(cost: Cost, axes: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """The table with one axis for each of `axes`, in that order."""
-    order = sorted(range(len(cost.of)), key=lambda index: axes.index(cost.of[index]))
-    moved = cost.table.transpose(order)
-    wanted = [cost.of[index] for index in order]
-    sizes = iter(moved.shape)
-    spread: npt.NDArray[np.float64] = moved.reshape(
-        [next(sizes) if axis in wanted else 1 for axis in axes]
+def _align(cost: Cost, axes: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Reorder a cost's table so that it has one axis for each variable of `axes`, in that order.
+
+    Axes of variables that the cost does not depend on have length 1 and broadcast.
+    """
+    order = sorted(range(len(cost.variables)), key=lambda i: axes.index(cost.variables[i]))
+    transposed = cost.table.transpose(order)
+    sizes = iter(transposed.shape)
+    aligned: npt.NDArray[np.float64] = transposed.reshape(
+        [next(sizes) if axis in cost.variables else 1 for axis in axes]
     )
-    return spread
+    return aligned

@@ -39,9 +39,7 @@ def test_plain_weights_go_before_their_average(weights: dict[str, torch.Tensor])
     average = {key: value * 0 for key, value in weights.items()}
     checkpoint = load_checkpoint({"state_dict_ema": average, "state_dict": weights})
     assert checkpoint.container == "state_dict"
-    assert checkpoint.notes == (
-        "an EMA copy of the weights lies under 'state_dict_ema' and is not used",
-    )
+    assert checkpoint.notes == ("the EMA copy of the weights under 'state_dict_ema' is not used",)
     assert checkpoint.module.state_dict()["classifier.weight"].abs().sum() > 0
 
 

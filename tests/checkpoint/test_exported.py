@@ -409,8 +409,8 @@ def logits(network: Any, images: Tensor, *others: Tensor) -> Tensor:
         ((torch.zeros(1, 3, 32, 48),), logits, "takes images of 32x48 pixels: expected square"),
         ((torch.zeros(4, 3, 32, 32),), logits, "exported for batches of 4 images: expected one"),
         ((*ONE_IMAGE, *ONE_IMAGE), logits, "takes 2 inputs: expected a classifier"),
-        (ONE_IMAGE, lambda n, x: (logits(n, x), x), "gives 2 outputs: expected one, the logits"),
-        (ONE_IMAGE, lambda n, x: n.conv(x), r"net\.pt2 gives an output of shape \[1, 4, 30, 30\]"),
+        (ONE_IMAGE, lambda n, x: (logits(n, x), x), "returns 2 outputs: expected one, the logits"),
+        (ONE_IMAGE, lambda n, x: n.conv(x), r"pt2 returns an output of shape \[1, 4, 30, 30\]"),
         (
             ONE_IMAGE,
             lambda n, x: torch.fft.fft2(n.conv(x)).real.mean((2, 3)),
@@ -501,7 +501,7 @@ def test_missing_members(exported: Path, tmp_path: Path, member: str, message: s
 
 def test_weights_left_out(exported: Path, tmp_path: Path) -> None:
     path = change(exported, tmp_path / "net.pt2", {"data/weights/weight_0": b""})
-    assert_refused(path, r"holds no numbers for 'conv\.weight': expected a program exported with")
+    assert_refused(path, r"holds no values for 'conv\.weight': expected a program exported with")
     path = change(exported, tmp_path / "short.pt2", {"data/weights/weight_0": b"\0" * 40})
     assert_refused(path, "is a damaged torch.export program")
 

@@ -165,7 +165,7 @@ def test_a_prefix_of_the_modules_own(own_code: Path) -> None:
         ("build", "no_such_module:build", "cannot be imported.*No module named 'no_such_module'"),
         ("build", "own_network:build_failing", "when called: RuntimeError: no weights here$"),
         ("build", "own_syntax:build", "cannot be imported: SyntaxError: "),
-        ("build", "own_network:build_text", "gave a str: expected a torch.nn.Module"),
+        ("build", "own_network:build_text", "returned a str: expected a torch.nn.Module"),
         ("build", "own_network:build_features", r"4 unknown|[0-9]+ unknown \(1\.weight"),
         ("build_features", "own_network:build", r"[0-9]+ keys missing \(1\.weight"),
         ("build_features", "own_network:build_features", r"output of shape \[1, 4, 222, 222\]"),

@@ -182,7 +182,7 @@ def test_arch_must_agree_with_the_tensors() -> None:
 
 def test_unknown_arch() -> None:
     with pytest.raises(
-        CheckpointError, match=r"--arch 'resnet' is no family.*package\.module:factory"
+        CheckpointError, match=r"--arch 'resnet' is not a family.*package\.module:factory"
     ):
         load_checkpoint(torchvision_v2(), arch="resnet")
 

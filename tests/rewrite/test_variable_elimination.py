@@ -11,7 +11,9 @@ from edgekit.rewrite.variable_elimination import Cost, minimize
 
 
 def total(costs: list[Cost], chosen: dict[int, int]) -> float:
-    return float(sum(cost.table[tuple(chosen[choice] for choice in cost.of)] for cost in costs))
+    return float(
+        sum(cost.table[tuple(chosen[choice] for choice in cost.variables)] for cost in costs)
+    )
 
 
 def try_all(costs: list[Cost]) -> float:
@@ -19,7 +21,7 @@ def try_all(costs: list[Cost]) -> float:
     sizes = {
         choice: size
         for cost in costs
-        for choice, size in zip(cost.of, cost.table.shape, strict=True)
+        for choice, size in zip(cost.variables, cost.table.shape, strict=True)
     }
     combinations = product(*(range(size) for size in sizes.values()))
     return min(total(costs, dict(zip(sizes, settings, strict=True))) for settings in combinations)
@@ -93,7 +95,7 @@ def test_a_long_chain_is_quick() -> None:
     shared = [(index, index + 1) for index in range(1999)]
     costs = random_costs(0, [8] * 2000, shared)
     best = costs[0].table
-    tables = {cost.of: cost.table for cost in costs}
+    tables = {cost.variables: cost.table for cost in costs}
     for index in range(1999):
         best = (best[:, None] + tables[index, index + 1]).min(0) + tables[index + 1,]
     assert total(costs, minimize(costs)) == best.min()

@@ -1,7 +1,7 @@
-"""One way to write each activation, dropout and pooling.
+"""Writes each activation, dropout, padding and pooling in its canonical form.
 
-Later passes and annotators match operators by name: a ReLU written LeakyReLU(0) would be quantized
-before its activation and break the graph apart.
+Later passes and the quantizer match operators by name: a ReLU that is written as LeakyReLU(0) would
+not be fused with the layer before it, whose output would be quantized before the activation.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from edgekit.rewrite.graph import (
 )
 
 Rewriter = Callable[[GraphModule, Node], Node | None]
-"""Gives the node to read instead, or None where there is nothing to change."""
+"""Returns the node that replaces the given one, or None where nothing is to be replaced."""
 
 
 def canonicalize(program: GraphModule) -> None:
-    """Write every operator that `REWRITERS` knows in its one form."""
+    """Write every operator that `REWRITERS` lists in its canonical form."""
     fold_constants(program)
     write_out_of_place(program)
     for node in list(program.graph.nodes):
@@ -41,7 +41,7 @@ def canonicalize(program: GraphModule) -> None:
 
 
 def fold_constants(program: GraphModule) -> None:
-    """Compute what does not depend on the input."""
+    """Replace every value that does not depend on the input by a constant."""
     for node in list(program.graph.nodes):
         sources = node.all_input_nodes
         if node.op != "call_function" or not sources or is_in_place(node):
@@ -56,7 +56,11 @@ def fold_constants(program: GraphModule) -> None:
 
 
 def write_out_of_place(program: GraphModule) -> None:
-    """Write x += y as x + y, and so on: whoever reads x behind it reads the result already."""
+    """Replace in-place operators by ordinary ones: x += y by x + y.
+
+    It is exact for readers of the result. Readers of an alias of x that was made before, such as a
+    slice, are not followed; `check_rewriting` refuses such a network.
+    """
     for node in list(program.graph.nodes):
         if is_in_place(node) and node.target.namespace == "aten" and not node.kwargs:
             packet = getattr(aten, node.target._opname.removesuffix("_"), None)
@@ -72,7 +76,7 @@ def is_in_place(node: Node) -> bool:
 
 
 def find_uncanonical(program: GraphModule) -> Iterator[Node]:
-    """Operators that `canonicalize` should have replaced."""
+    """Find operators that `canonicalize` should have replaced."""
     return (node for node in program.graph.nodes if is_call(node, *ALWAYS_REPLACED))
 
 
@@ -148,7 +152,11 @@ def _clamp_max(program: GraphModule, node: Node) -> Node:
 
 
 def _named_padding(program: GraphModule, node: Node) -> Node:
-    """Padding "same" with an odd sum has the larger half behind, "valid" is none."""
+    """Write the paddings "same" and "valid" of a convolution as numbers.
+
+    "same" pads dilation·(taps − 1) in total on each axis; of an odd total the larger part is on the
+    right and at the bottom, as PyTorch documents it.
+    """
     weight = cast(Node, node.args[1])
     steps = cast("list[int]", argument(node, 5, [1, 1]))
     dilation = [steps[0], steps[-1]]

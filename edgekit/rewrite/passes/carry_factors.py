@@ -1,8 +1,9 @@
-"""A product with a number is carried forward until a layer takes it into its weights.
+"""Moves products with a positive number forward into the weights of the layers that follow.
 
-Every operator that scales with its input passes the factor on: s·x + s·y = s·(x + y),
-ReLU(s·x) = s·ReLU(x), max(s·x, s·y) = s·max(x, y), mean(s·x) = s·mean(x), (s·x)·y = s·(x·y). Where
-a factor would have to be multiplied in after all, it stays where it was.
+Operators that scale with their input pass the factor on: s·x + s·y = s·(x + y),
+ReLU(s·x) = s·ReLU(x), max(s·x, s·y) = s·max(x, y), mean(s·x) = s·mean(x), (s·x)·y = s·(x·y). A
+product stays where it is when its factor meets an operator that does not scale with its input, or
+meets another factor.
 """
 
 from __future__ import annotations
@@ -36,14 +37,21 @@ PROPORTIONAL = (
 
 
 class _Factor(NamedTuple):
-    """The value of a node is `value` times what it will compute; from these products."""
+    """The factor that is missing at a node once `products` are removed.
+
+    The node's original value is `value` times the one that it will compute then.
+    """
 
     value: float = 1.0
     products: frozenset[Node] = frozenset()
 
 
 def carry_factors(program: GraphModule) -> None:
-    """Carry every positive factor that a layer, or layers, can take in full."""
+    """Carry every positive factor that the layers after it can take in full.
+
+    A product that cannot be carried has to stay, and that may free or block others; so the factors
+    are followed again, with a growing set of products that stay, until nothing changes.
+    """
     staying: set[Node] = set()
     while True:
         carrier = _Carrier(staying)
@@ -56,7 +64,10 @@ def carry_factors(program: GraphModule) -> None:
 
 
 class _Carrier:
-    """Follows the factors through a graph and notes the products that cannot be carried."""
+    """Follows the factors through a graph in its order.
+
+    `stuck` collects the products whose factor cannot be passed on.
+    """
 
     def __init__(self, staying: set[Node]) -> None:
         self._staying = staying
@@ -65,6 +76,7 @@ class _Carrier:
         self.stuck: set[Node] = set()
 
     def visit(self, node: Node) -> None:
+        """Compute the factor that is missing at `node` from those at its inputs."""
         sources = [self._factors[source] for source in node.all_input_nodes]
         self._read[node] = sources[0].value if sources else 1.0
         self._factors[node] = self._pass_on(node, sources)
@@ -92,7 +104,8 @@ class _Carrier:
         return step.shift == 0 and step.slope > 0 and node not in self._staying
 
     def write(self, program: GraphModule) -> None:
-        """Put the factors into shifts and weights, and drop the products."""
+        """Multiply the factors into weights, divide numbers that are added by them, and remove the
+        products."""
         for node in list(program.graph.nodes):
             step, read = read_affine(node), self._read[node]
             if is_call(node, *WEIGHTED) and read != 1:

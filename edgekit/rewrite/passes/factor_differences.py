@@ -1,6 +1,7 @@
-"""x·p + y·q − (x·r + y·s) becomes x·(p − r) + y·(q − s) where the factors are the smaller tensors.
+"""Writes x·p + y·q − (x·r + y·s) as x·(p − r) + y·(q − s), for p, q, r, s smaller than x and y.
 
-The difference inside a maximum is then taken of the gates, one value a channel, in place of images.
+`canonicalize` writes a maximum with a difference. In Dynamic Shift-Max the difference is then one
+of gates, which have one value a channel, and no longer of images.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from edgekit.rewrite.graph import aten, insert_call, is_call, replace, shape
 
 
 def factor_differences(program: GraphModule) -> None:
-    """Rewrite every such difference."""
+    """Factor every such difference."""
     for node in list(program.graph.nodes):
         if is_call(node, aten.sub.Tensor):
             factored = _factor(program, node)
@@ -33,7 +34,7 @@ def _factor(program: GraphModule, node: Node) -> Node | None:
 
 
 def _read_sum(node: object) -> dict[Node, Node] | None:
-    """{image: factor} of a sum of two products, each of an image and a smaller factor."""
+    """Read a sum of two products, each of an image and a smaller factor, as {image: factor}."""
     if not is_call(node, aten.add.Tensor) or node.kwargs:
         return None
     terms: dict[Node, Node] = {}

@@ -1,4 +1,4 @@
-"""Batch norm becomes part of the convolution or linear layer before it."""
+"""Folds batch norms into the weights and bias of the convolution or linear layer before them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fold_batch_norm(program: GraphModule) -> None:
 
 
 def find_batch_norm(program: GraphModule) -> Iterator[Node]:
-    """Batch norms behind a layer that nothing else reads."""
+    """Find the batch norms that directly follow a layer that nothing else reads."""
     for node in program.graph.nodes:
         if is_call(node, aten.batch_norm.default):
             layer = cast(Node, node.args[0])

@@ -1,6 +1,6 @@
-"""Arithmetic with numbers moves into weights: x·c + d behind a layer is a layer.
+"""Folds arithmetic with numbers, such as y·c + d, into the layer that computes y.
 
-An affine step behind a clamp moves before it first, and takes the bounds along:
+Arithmetic after a clamp is first moved before the clamp, with other bounds:
 s·clamp(x, l, h) + d = clamp(s·x + d, s·l + d, s·h + d) for s > 0.
 """
 
@@ -26,14 +26,14 @@ from edgekit.rewrite.graph import (
 
 
 class Affine(NamedTuple):
-    """x → slope·x + shift."""
+    """The function x → slope·x + shift."""
 
     slope: float
     shift: float
 
 
 def fold_scalars(program: GraphModule) -> None:
-    """Fold every affine step that stands behind a layer, perhaps with a clamp between."""
+    """Fold every affine step that directly follows a layer, or a clamp after a layer."""
     changed = True
     while changed:
         changed = False
@@ -53,7 +53,7 @@ def fold_scalars(program: GraphModule) -> None:
 
 
 def find_scalars(program: GraphModule) -> Iterator[Node]:
-    """Affine steps right behind a layer that nothing else reads."""
+    """Find the affine steps that directly follow a layer that nothing else reads."""
     for node in program.graph.nodes:
         if read_affine(node) is not None:
             source = cast(Node, node.args[0])
@@ -62,7 +62,7 @@ def find_scalars(program: GraphModule) -> Iterator[Node]:
 
 
 def read_affine(node: Node) -> Affine | None:
-    """What a sum, difference, product or quotient with one number does; None for others."""
+    """Read a sum, difference, product or quotient with one number; None for other operators."""
     if not is_call(node, aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor):
         return None
     source, number = node.args[0], node.args[1]
@@ -78,14 +78,21 @@ def read_affine(node: Node) -> Affine | None:
 
 
 def scale_layer(program: GraphModule, layer: Node, step: Affine) -> None:
-    """Let a layer compute slope·y + shift in place of y."""
+    """Change a layer's weight and bias so that it computes slope·y + shift in place of y.
+
+    Args:
+        program: the graph.
+        layer: a convolution or linear layer; all its readers get the new value.
+        step: the slope and shift.
+    """
     bias = read_bias(program, layer) * step.slope + step.shift
     set_weight(program, layer, read_weight(program, layer).double() * step.slope)
     set_bias(program, layer, bias)
 
 
 def _moves_before(clamp: Node, step: Affine) -> bool:
-    """Whether the operator is a clamp that takes its bounds along, right behind a layer or step."""
+    """Whether `clamp` is a clamp directly after a layer or an affine step, and `step` may move
+    before it."""
     if not is_call(clamp, aten.hardtanh.default) or step.slope <= 0:
         return False
     source = cast(Node, clamp.args[0])

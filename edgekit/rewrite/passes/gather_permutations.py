@@ -1,7 +1,8 @@
-"""Channel shuffles, rolls, flips, splits: whatever only moves channels becomes one `index_select`.
+"""Replaces chains of operators that only move channels by one `index_select` each.
 
-A chain of views, transposes, slices and concatenations is not parsed but run, on the numbers of its
-source's channels: what comes out says where each channel of the result comes from.
+Channel shuffles, rolls, flips and splits are written in many ways, as views, transposes, slices and
+concatenations. A chain of them is not parsed. It is run on a tensor whose values are the numbers of
+its elements, and the result shows which channel of the source each channel comes from.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ MOVEMENTS = (
 def gather_permutations(program: GraphModule) -> None:
     """Replace each chain of movements between two `(N, C, H, W)` tensors by one `index_select`.
 
-    Only where every pixel keeps its place. The longest chains are replaced first.
+    Chains that also move pixels stay. The longest chains are replaced first, so that a chain
+    becomes one selection and not several.
     """
     for node in reversed(list(program.graph.nodes)):
         if not node.users or is_call(node, SELECT) or not _is_image(node):
@@ -75,13 +77,6 @@ def _select(program: GraphModule, source: Node, channels: list[int], before: Nod
     return insert_call(program, SELECT, source, 1, index, before=before)
 
 
-def find_movements(program: GraphModule) -> Iterator[Node]:
-    """Five-dimensional values, which no runtime of ours has a fast form for."""
-    for node in program.graph.nodes:
-        if is_call(node, *MOVEMENTS) and len(getattr(node.meta["val"], "shape", ())) > 4:
-            yield node
-
-
 def _is_image(node: Node) -> bool:
     value = node.meta.get("val")
     return isinstance(value, torch.Tensor) and value.dim() == 4
@@ -97,12 +92,15 @@ def _inputs(node: Node) -> list[Node]:
 
 
 def _find_sources(node: Node) -> Iterator[Node]:
-    """Images that a chain of movements may be taken to begin with, the farthest first."""
+    """Find the images at which the chain of movements that ends in `node` may begin.
+
+    The first image of the chain comes first, and gives the longest chain.
+    """
     passed = []
-    behind = node
-    while is_call(behind, *MOVEMENTS) and len(_inputs(behind)) == 1:
-        (behind,) = _inputs(behind)
-        passed.append(behind)
+    previous = node
+    while is_call(previous, *MOVEMENTS) and len(_inputs(previous)) == 1:
+        (previous,) = _inputs(previous)
+        passed.append(previous)
     origin = _find_origin(node)
     for source in dict.fromkeys([origin, *reversed(passed)]):
         if source is None or source is node or not _is_image(source):
@@ -112,7 +110,7 @@ def _find_sources(node: Node) -> Iterator[Node]:
 
 
 def _find_origin(node: Node) -> Node | None:
-    """The image that all movements up to `node` begin with; itself where it joins several."""
+    """The image at which all movements up to `node` begin; `node` itself if there are several."""
     if not is_call(node, *MOVEMENTS):
         return node
     origins = {_find_origin(source) for source in _inputs(node)}
@@ -122,7 +120,7 @@ def _find_origin(node: Node) -> Node | None:
 
 
 def _trace_channels(program: GraphModule, node: Node, source: Node) -> list[int] | None:
-    """For each channel of `node`, the channel of `source` that it is; None when pixels move."""
+    """Find the channel of `source` that each channel of `node` is; None when pixels move too."""
     _, channels, height, width = source.meta["val"].shape
     pixels = height * width
     numbers = torch.arange(channels * pixels).view(1, channels, height, width)
@@ -133,18 +131,21 @@ def _trace_channels(program: GraphModule, node: Node, source: Node) -> list[int]
 
 
 class _Mover:
-    """Runs movements on numbers in place of values."""
+    """Runs movements on the numbers of elements in place of their values.
 
-    def __init__(self, program: GraphModule, known: dict[Node, Any]) -> None:
+    `values` holds the numbers of the source, and collects those of the nodes that were run.
+    """
+
+    def __init__(self, program: GraphModule, values: dict[Node, Any]) -> None:
         self._program = program
-        self._known = known
+        self._values = values
 
     def value(self, node: Node) -> Any:
-        if node not in self._known:
+        if node not in self._values:
             if node.op == "get_attr":
-                self._known[node] = read_constant(self._program, node)
+                self._values[node] = read_constant(self._program, node)
             else:
                 args = torch.fx.map_arg(node.args, self.value)
                 kwargs = torch.fx.map_arg(node.kwargs, self.value)
-                self._known[node] = node.target(*args, **kwargs)
-        return self._known[node]
+                self._values[node] = node.target(*args, **kwargs)
+        return self._values[node]

@@ -1,9 +1,9 @@
-"""A k×1 convolution and the 1×k one behind it become one k×k convolution.
+"""Merges a k×1 convolution and the 1×k convolution after it to one k×k convolution.
 
-On few channels and large maps the number of operators is the cost, not the multiply-adds. Exact:
-the first one's bias b reaches the second one from inside the image only, so at two borders the sum
-misses the taps that lie outside. That difference is one value a channel and column (or row), and
-is added.
+With few channels and large images the time depends on the number of operators and not on the
+multiply-adds. The result is exact. The first convolution's bias reaches the second one only from
+inside the image, so near two borders the sum lacks the taps that are outside. This difference is
+one value for each channel and column (or row), and is added as a constant.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ from edgekit.rewrite.graph import (
 )
 
 FEW_CHANNELS = 4
-"""A first convolution that is not depthwise is merged when it reads at most so many channels a
-group: a stem."""
+"""The most input channels a group that a first convolution may have: a stem, or a depthwise one."""
 
 
 class _Convolution(NamedTuple):
@@ -57,11 +56,11 @@ def find_separable_pairs(program: GraphModule) -> Iterator[Node]:
 
 
 def _find_first(program: GraphModule, second: Node) -> Node | None:
-    """The convolution before `second` that it can be merged with.
+    """The convolution before `second` that it can be merged with, or None.
 
-    Each group of the second must read one channel of the first, their kernels lie across each
-    other, and nothing else may read what is between. A pair that does not change the number of
-    channels stays as it is.
+    Each group of the second must read one channel of the first, one kernel must be k×1 and the
+    other 1×k, and nothing else may read the value between them. A pair that keeps the number of
+    channels is not merged: it is faster than the k×k convolution.
     """
     if not is_call(second, CONVOLUTION) or not is_call(second.args[0], CONVOLUTION):
         return None
@@ -82,12 +81,13 @@ def _find_first(program: GraphModule, second: Node) -> Node | None:
 
 
 def _is_plain_depthwise(node: Node) -> bool:
-    """One filter a channel. Two of these take less time than their k×k product."""
+    """Whether `node` has one filter a channel. Two of these are faster than their k×k product."""
     outputs, inputs = shape(node)[1], shape(cast(Node, node.args[0]))[1]
     return _read(node).groups == outputs == inputs
 
 
 def _merge(program: GraphModule, first: Node, second: Node) -> None:
+    """Replace both by one convolution, and where a border needs it by the sum with a constant."""
     one, two = _read(first), _read(second)
     weight1, weight2 = read_weight(program, first).double(), read_weight(program, second).double()
     multiplier = weight2.shape[0] // weight1.shape[0]
@@ -115,9 +115,10 @@ def _merge(program: GraphModule, first: Node, second: Node) -> None:
 
 
 def _bias(program: GraphModule, first: Node, second: Node) -> tuple[torch.Tensor, torch.Tensor]:
-    """The bias inside the image, `(C,)`, and what it differs by near two borders.
+    """The merged bias inside the image, `(C,)`, and its difference from that near two borders.
 
-    The difference is `(1, C, 1, W)` or `(1, C, H, 1)`, in the precision of the weights.
+    The difference is `(1, C, 1, W)` or `(1, C, H, 1)`, in the dtype of the weights. Both are found
+    by running the second convolution on an image of the first one's bias.
     """
     weight = read_weight(program, second)
     two = _read(second)
@@ -148,10 +149,12 @@ def _dilation(node: Node) -> tuple[int, int]:
 
 
 def _keep_apart(program: GraphModule, first: Node, second: Node) -> bool:
-    """Whether each convolution steps and pads along its own kernel alone, as far as it matters.
+    """Whether each convolution strides and pads only along its own kernel, where that matters.
 
-    The second may stride along the first's kernel. A padded row of the first would hold its bias,
-    one of the second zeros, and a stride of the first across would spread the second's taps.
+    The first must not pad across its kernel: its padded rows would hold its bias, and the merged
+    convolution's hold zeros. The second must not pad along the first's kernel for the same reason.
+    The first must not stride across its kernel, as that spreads the taps of the second. A stride of
+    the second along the first's kernel is only a stride of the merged one.
     """
     one, two = _read(first), _read(second)
     along = 0 if read_weight(program, first).shape[2] > 1 else 1

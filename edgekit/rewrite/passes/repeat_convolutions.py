@@ -1,6 +1,7 @@
-"""A roll of a small convolution's output is computed again instead of copied.
+"""Computes a permutation of a small convolution's output by a second convolution, not by a copy.
 
-Copies cost by the pixel, and more for few channels than a 1×1 convolution that has little to sum.
+The second convolution has the same weights; "arrange channels" then permutes them. A copy takes a
+time for each pixel, which for few channels is more than a convolution with few inputs takes.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from torch.fx import GraphModule, Node
 from edgekit.rewrite.graph import CONVOLUTION, SELECT, insert_call, is_call, read_weight, shape
 
 COPIED_VALUE, COPIED_PIXEL = 16, 600
-"""What copying costs in multiply-adds: for each value, and for each pixel besides."""
+"""The cost of a copy in multiply-adds: for each value, and for each pixel in addition."""
 
 
 def repeat_convolutions(program: GraphModule) -> None:
-    """Give a permutation of a convolution that others read, too, a convolution of its own."""
+    """Give each permutation of a cheap convolution with other readers a convolution of its own."""
     for node in list(program.graph.nodes):
         if not is_call(node, SELECT) or not is_call(node.args[0], CONVOLUTION):
             continue
@@ -27,7 +28,7 @@ def repeat_convolutions(program: GraphModule) -> None:
 
 
 def _is_cheap(program: GraphModule, convolution: Node) -> bool:
-    """Whether computing all channels from all, groups aside, costs less than a copy."""
+    """Whether the convolution, computed without groups, costs less than a copy of its output."""
     outputs, _, *kernel = read_weight(program, convolution).shape
     inputs = shape(cast(Node, convolution.args[0]))[1]
     taps = inputs * kernel[0] * kernel[1]

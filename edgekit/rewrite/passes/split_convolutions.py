@@ -1,7 +1,7 @@
-"""A convolution whose channels are read in parts becomes one convolution a part.
+"""Replaces a convolution whose output channels are read in parts by one convolution a part.
 
-The gates of Dynamic Shift-Max come out of one layer and are cut apart; a cut is a copy, and keeps
-what stands before it from being folded away.
+The gates of Dynamic Shift-Max are computed by one layer and then split. A split is a copy, and it
+keeps the arithmetic before it from being folded into the layer after it.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ ELEMENTWISE = (
 
 
 def split_convolutions(program: GraphModule) -> None:
-    """Compute the parts of ungrouped convolutions apart where together they are the whole."""
+    """Split ungrouped convolutions whose parts have no more channels than the whole."""
     for node in list(program.graph.nodes):
         if is_call(node, CONVOLUTION) and (len(node.args) < 7 or node.args[6] == 1):
-            chain = _follow(node)
+            chain = _follow_to_split(node)
             if chain is not None:
                 for part in list(chain[-1].users):
                     replace(part, _compute_part(program, chain, part))
 
 
-def _follow(convolution: Node) -> list[Node] | None:
-    """The convolution and the element-wise operators behind it, up to where it is cut."""
+def _follow_to_split(convolution: Node) -> list[Node] | None:
+    """The convolution and the element-wise operators after it, up to where the output is split."""
     chain = [convolution]
     while len(chain[-1].users) == 1:
         (user,) = chain[-1].users
@@ -66,7 +66,7 @@ def _follow(convolution: Node) -> list[Node] | None:
 
 
 def _compute_part(program: GraphModule, chain: list[Node], part: Node) -> Node:
-    """The same chain for the channels of `part` alone."""
+    """Insert the same chain for the channels that `part` selects, before it."""
     channels = read_constant(program, cast(Node, part.args[2]))
     whole, *others = chain
     node = insert_call(program, whole.target, *whole.args, before=part)
