@@ -38,7 +38,12 @@ def write_api_pages(generated: str) -> dict[str, str]:
     that the function does not have.
     """
     with _Complaints() as complaints:
-        package = griffe.load("edgekit", search_paths=[REPOSITORY], docstring_parser="google")
+        package = griffe.load(
+            "edgekit",
+            search_paths=[REPOSITORY],
+            docstring_parser="google",
+            docstring_options={"returns_multiple_items": False},
+        )
         assert isinstance(package, griffe.Module)
         doors = _list_front_door(package)
         records = _list_records(package, doors)
