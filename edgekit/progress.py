@@ -1,6 +1,8 @@
-"""How long work reports its progress."""
+"""How long work reports its progress: one interface, which a caller subclasses to show it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 
 class Progress:
@@ -12,11 +14,24 @@ class Progress:
     def step(self, text: str) -> None:
         """The step `text` begins now; the step before it is done."""
 
-    def update(self, done: int, total: int) -> None:
-        """`done` of `total` equal parts of the current step are done."""
+    def update(self, done: int, total: int, phase: str = "") -> None:
+        """`done` of `total` equal parts of the current step are done, or of a `phase` of it."""
 
     def note(self, text: str) -> None:
         """Report something that is not a step, such as a warning or a result."""
+
+
+class Lines(Progress):
+    """Calls `write` with each step and each note as a line of text."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def step(self, text: str) -> None:
+        self._write(text)
+
+    def note(self, text: str) -> None:
+        self._write(text)
 
 
 SILENT = Progress()

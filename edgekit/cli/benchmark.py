@@ -131,7 +131,7 @@ def command(
     names = ", ".join(path.name for path in models)
     say(f"model: {names} ({origin(ctx, 'bundle') if bundle else 'built-in demo'})")
     say(f"frames: {source or demo_video().name} ({origin(ctx, 'source')})")
-    with Steps(quiet=as_json) as tell, interrupt_on_sigterm():
+    with Steps(quiet=as_json) as steps, interrupt_on_sigterm():
         report = Benchmark(
             models,
             source=source or str(demo_video()),
@@ -140,7 +140,7 @@ def command(
             half_width=None if asked else DEFAULT_HALF_WIDTH,
             limit_s=None if asked else DEFAULT_LIMIT_S,
             images=folder,
-            tell=tell.step,
+            progress=steps,
         ).run()
         write_report(report, output)
     if as_json:

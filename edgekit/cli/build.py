@@ -77,9 +77,7 @@ def _choose(machine: Machine, bundle: Bundle, steps: Steps, *, force: bool) -> C
     if machine.gpu is None:
         steps.note("precision best: int8 for now, the board chooses once there is a GPU")
         return int8
-    return choose(
-        machine, int8, bundle.half, bundle.golden(), str(bundle.path), steps.note, force=force
-    )
+    return choose(machine, int8, bundle.half, bundle.golden(), str(bundle.path), steps, force=force)
 
 
 def _provide(machine: Machine, candidate: Candidate, steps: Steps, *, force: bool) -> Provided:
@@ -88,8 +86,7 @@ def _provide(machine: Machine, candidate: Candidate, steps: Steps, *, force: boo
     return provide_engine(
         machine,
         candidate,
-        say=steps.step,
-        progress=lambda phase, share: steps.show(f"{phase} {share:.0%}"),
+        progress=steps,
         force=force,
         must_store=True,
     )

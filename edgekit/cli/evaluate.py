@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 
 from edgekit.cli.checkpoint_options import checkpoint_options, load
 from edgekit.cli.options import json_option, print_json, say
+from edgekit.progress import Lines
 
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle
@@ -68,6 +68,7 @@ LAYER_IMAGES = 16
 def command(bundle: Path, as_json: bool, **options: Any) -> None:
     """Accuracy of BUNDLE on images, and its float agreement."""
     from edgekit.bundle import open_bundle
+    from edgekit.cli.progress import Steps
     from edgekit.engines.open_engine import open_bundle_engine
     from edgekit.evaluation.accuracy import Evaluation, evaluate, evaluate_steps
     from edgekit.images import find_labelled_images
@@ -81,7 +82,7 @@ def command(bundle: Path, as_json: bool, **options: Any) -> None:
     opened = open_bundle(bundle)
     spec = opened.manifest.model.input
     images = find_labelled_images(options["images"], options["labels"], opened.class_names)
-    engine = open_bundle_engine(opened, threads=options["threads"], say=say)
+    engine = open_bundle_engine(opened, threads=options["threads"], progress=Lines(say))
     if not as_json and engine.description.note:
         say(
             f"on {engine.description.runtime} {engine.description.version}: "
@@ -89,12 +90,13 @@ def command(bundle: Path, as_json: bool, **options: Any) -> None:
         )
     steps: dict[str, Accuracy] = {}
     references = _steps(opened, engine, options, quiet=as_json) if options["steps"] else {}
-    with _progress(len(images), quiet=as_json) as see:
+    with Steps(quiet=as_json) as progress:
+        progress.step(f"classifying {len(images)} images")
         if references:
-            steps = evaluate_steps(references, images, spec, see)
+            steps = evaluate_steps(references, images, spec, progress)
             result = steps[next(reversed(steps))]
         else:
-            result = evaluate(engine, images, spec, _reference(opened, options), see)
+            result = evaluate(engine, images, spec, _reference(opened, options), progress)
     layers = _layers(opened, images, spec) if options["layers"] else []
     evaluation = Evaluation(
         bundle=opened.manifest.name,
@@ -118,20 +120,6 @@ def command(bundle: Path, as_json: bool, **options: Any) -> None:
         _print_layers(evaluation)
     if options["output"] is not None:
         say(f"wrote {options['output'] / PAGE_NAME} and {JSON_NAME} beside it")
-
-
-@contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda done: None
-        return
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("classifying", total=total)
-        yield lambda done: progress.update(task, completed=done)
 
 
 def _check_calibration(options: Mapping[str, Any]) -> None:
@@ -243,7 +231,7 @@ def _float_original(bundle: Bundle) -> Reference | None:
     if bundle.reference is None:
         return None
     name = f"{bundle.path} (float original)"
-    return open_engine(bundle.reference, name=name, precision="fp32", say=say).infer
+    return open_engine(bundle.reference, name=name, precision="fp32", progress=Lines(say)).infer
 
 
 def _described(bundle: Bundle, options: Mapping[str, Any]) -> dict[str, Any]:

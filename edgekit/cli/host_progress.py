@@ -12,6 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from edgekit.progress import Lines, Progress
 from edgekit.text import one_line
 
 
@@ -26,9 +27,9 @@ class _State:
 
 
 class HostProgress:
-    """Call it with a host and what begins there; `end` says how it went. For any thread.
+    """Shows the current step of each host; `end` says how it went. Any thread may call it.
 
-    Writes to standard error. A context manager: the lines stand when it ends.
+    Writes to standard error. A context manager: the last lines stay on the screen when it ends.
     """
 
     def __init__(self, hosts: tuple[str, ...], *, quiet: bool = False) -> None:
@@ -38,7 +39,12 @@ class HostProgress:
         self._live: Live | None = None
         self._spinner = Spinner("dots")
 
-    def __call__(self, host: str, text: str) -> None:
+    def of_host(self, host: str) -> Progress:
+        """What receives the steps of `host`."""
+        return Lines(lambda text: self.show(host, text))
+
+    def show(self, host: str, text: str) -> None:
+        """`text` is what begins on `host`."""
         text = one_line(text)  # a board's words may be in it
         with self._lock:
             self._states[host].text = text

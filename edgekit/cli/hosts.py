@@ -63,7 +63,7 @@ def measure_hosts(hosts: tuple[str, ...], given: HostOptions) -> int:
             trusted = "trusted" if entry.report.trusted else "not trusted"
             progress.end(entry.host, f"{trusted}, {spell_board(entry.report)}", good=True)
 
-        entries = measure_boards(hosts, wanted, progress, keep_entry)
+        entries = measure_boards(hosts, wanted, progress.of_host, keep_entry)
     _tell_entries(entries, also_errors=given.as_json)
     if any(entry.report for entry in entries):
         _print_report(entries, given)

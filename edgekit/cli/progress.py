@@ -31,19 +31,20 @@ class Steps(Progress):
             self._status = self._console.status(f"{escape(text)} …")
             self._status.start()
 
-    def update(self, done: int, total: int) -> None:
-        """How far the step is and how long it will take, on a terminal."""
-        if done:
-            left = (time.monotonic() - self._began) / done * (total - done)
-            self.show(f"{done} of {total}, about {left:.0f} s left")
-
-    def show(self, detail: str) -> None:
-        """Add a detail to the step, on a terminal."""
-        if self._status is not None:
-            self._status.update(f"{escape(self._text)} … {escape(detail)}")
+    def update(self, done: int, total: int, phase: str = "") -> None:
+        """Show how far the step is and how long it will take, on a terminal."""
+        if self._status is None:
+            return
+        if phase:
+            detail = f"{phase} {done / total:.0%}"
+        elif done:
+            left_s = (time.monotonic() - self._began) / done * (total - done)
+            detail = f"{done} of {total}, about {left_s:.0f} s left"
+        else:
+            return
+        self._status.update(f"{escape(self._text)} … {escape(detail)}")
 
     def note(self, text: str) -> None:
-        """Say something that is no step."""
         self._console.print(f"  {text}", soft_wrap=True, markup=False)
 
     def _end(self, *, done: bool) -> None:

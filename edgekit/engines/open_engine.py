@@ -1,18 +1,20 @@
-"""Which runtime opens which model file."""
+"""Opens a model file or a bundle with the runtime that runs it here.
+
+In: the content of a model file. Out: an `Engine`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgekit.engines.base import Engine, Kernels, ModelFormat
 from edgekit.errors import MissingPackageError, ModelFileError
+from edgekit.progress import SILENT, Progress
 from edgekit.spec import Normalization, Precision
 
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle, Golden
-
-Say = Callable[[str], None]
 
 
 def open_engine(
@@ -23,18 +25,32 @@ def open_engine(
     normalization: Normalization | None = None,
     name: str = "model",
     precision: Precision | None = None,
-    say: Say = lambda text: None,
+    progress: Progress = SILENT,
 ) -> Engine:
     """Load a model file by its content: a TFLite flatbuffer, or ONNX as edgekit writes it.
 
-    `kernels="reference"` runs the runtime's plain kernels without a delegate; `normalization` is
-    what the host does for a TFLite model with a float input, `tf` unless given. ONNX runs on
-    TensorRT where there is one and a GPU, else on ONNX Runtime; `precision` tells TensorRT what it
-    may compute in, and `say` hears what building takes. Raises ModelFileError when `model` is none
-    of the known formats.
+    ONNX runs on TensorRT where there is one and a GPU, else on ONNX Runtime.
+
+    Args:
+        model: The content of the file.
+        threads: How many cores one inference uses; a GPU does not take it.
+        kernels: `"reference"` runs the runtime's plain kernels without a delegate.
+        normalization: How the pixels of a TFLite model with a float input are normalized; `tf`
+            unless given.
+        name: What the model is called in errors.
+        precision: What TensorRT may compute in; read from the file unless given.
+        progress: Receives what TensorRT does where it has to build the engine first.
+
+    Returns:
+        The engine, ready to run.
+
+    Raises:
+        ModelFileError: `model` is in none of the known formats, or cannot be loaded.
+        MissingPackageError: the runtime that it needs is not installed.
+        EngineError: TensorRT cannot build or load its engine.
     """
     if find_format(model, name) == "onnx":
-        return _open_onnx(model, threads, kernels, name, precision, say=say)
+        return _open_onnx(model, threads, kernels, name, precision, progress=progress)
     from edgekit.engines.litert import LiteRTEngine
 
     return LiteRTEngine(
@@ -47,9 +63,24 @@ def open_bundle_engine(
     *,
     threads: int = 1,
     kernels: Kernels = "default",
-    say: Say = lambda text: None,
+    progress: Progress = SILENT,
 ) -> Engine:
-    """Load a bundle's artifact. Of a `best` bundle on a GPU, the precision that wins there."""
+    """Load a bundle's artifact. Of a `best` bundle on a GPU, the precision that wins there.
+
+    Args:
+        bundle: The opened bundle.
+        threads: How many cores one inference uses; a GPU does not take it.
+        kernels: `"reference"` runs the runtime's plain kernels without a delegate.
+        progress: Receives what TensorRT does where it has to build the engine first.
+
+    Returns:
+        The engine, ready to run.
+
+    Raises:
+        ModelFileError: the artifact cannot be loaded.
+        MissingPackageError: the runtime that it needs is not installed.
+        EngineError: TensorRT cannot build or load its engine.
+    """
     name = str(bundle.path)
     if find_format(bundle.model, name) != "onnx":
         return open_engine(bundle.model, threads=threads, kernels=kernels, name=name)
@@ -61,7 +92,7 @@ def open_bundle_engine(
         bundle.manifest.precision,
         half=bundle.half,
         golden=bundle.golden(),
-        say=say,
+        progress=progress,
     )
 
 
@@ -99,7 +130,7 @@ def _open_onnx(
     *,
     half: bytes | None = None,
     golden: Sequence[Golden] = (),
-    say: Say,
+    progress: Progress,
 ) -> Engine:
     from edgekit.engines.tensorrt.engine_provider import why_unavailable
 
@@ -109,7 +140,7 @@ def _open_onnx(
 
         known = precision or ("int8" if b"QuantizeLinear" in model else "fp32")
         return open_tensorrt_engine(
-            model, precision=known, half=half, golden=golden, name=name, say=say
+            model, precision=known, half=half, golden=golden, name=name, progress=progress
         )
     from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
 

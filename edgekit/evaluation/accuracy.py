@@ -17,6 +17,7 @@ from edgekit.evaluation.layer_sqnr import LayerSqnr
 from edgekit.images import LabelledImage, read_image
 from edgekit.metrics import ParityMeter
 from edgekit.preprocess import preprocess
+from edgekit.progress import SILENT, Progress
 from edgekit.spec import Accuracy, InputSpec, Record
 
 Reference = Callable[[Pixels], Logits]
@@ -59,17 +60,28 @@ def evaluate(
     images: Sequence[LabelledImage],
     spec: InputSpec,
     reference: Reference | None,
-    see: Callable[[int], None] = lambda done: None,
+    progress: Progress = SILENT,
 ) -> Accuracy:
-    """Classify every image once. `see` is told how many are done.
+    """Classify every image once.
 
-    Raises ImageError for an image that cannot be read.
+    Args:
+        engine: The model, ready to run.
+        images: Labelled image files.
+        spec: How an image becomes the model's input.
+        reference: The float original to compare with; None for none.
+        progress: Receives how many images are done.
+
+    Returns:
+        Top-1 and top-5 over all images, and with a `reference` agreement and SQNR.
+
+    Raises:
+        ImageError: an image cannot be read.
     """
     tally = _Tally()
     for done, (label, pixels) in enumerate(stream(images, spec), start=1):
         exact = reference(pixels) if reference is not None else None
         tally.add(label, engine.infer(pixels), exact)
-        see(done)
+        progress.update(done, len(images))
     return tally.result()
 
 
@@ -77,9 +89,22 @@ def evaluate_steps(
     steps: Mapping[str, Reference],
     images: Sequence[LabelledImage],
     spec: InputSpec,
-    see: Callable[[int], None] = lambda done: None,
+    progress: Progress = SILENT,
 ) -> dict[str, Accuracy]:
-    """The same for several stages of one conversion, each compared with the first."""
+    """Classify every image once with each of several stages of one conversion.
+
+    Args:
+        steps: The stages by name, in order: pixels → logits.
+        images: Labelled image files.
+        spec: How an image becomes the model's input.
+        progress: Receives how many images are done.
+
+    Returns:
+        The accuracy of each stage by name; agreement and SQNR are with the first.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
     tallies = {name: _Tally() for name in steps}
     for done, (label, pixels) in enumerate(stream(images, spec), start=1):
         first = None
@@ -87,7 +112,7 @@ def evaluate_steps(
             logits = infer(pixels)
             first = logits if first is None else first
             tallies[name].add(label, logits, first)
-        see(done)
+        progress.update(done, len(images))
     return {name: tally.result() for name, tally in tallies.items()}
 
 

@@ -10,7 +10,7 @@ import contextlib
 import datetime
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +60,7 @@ from edgekit.profile.worker_protocol import (
     TimeLoop,
     TimeModel,
 )
+from edgekit.progress import SILENT, Progress
 
 DEFAULT_DURATION_S = 8.0
 DEFAULT_HALF_WIDTH = 0.005
@@ -80,8 +81,6 @@ _THREADS_LIMIT_S = 1.0
 _LAYERS_SHARE = 0.25
 _LAYERS_LIMIT_S = 2.0
 _KEPT_SNAPSHOTS = 240
-
-Tell = Callable[[str], None]
 
 
 class LabelledFolder(NamedTuple):
@@ -107,7 +106,6 @@ class Benchmark:
     within `half_width` of it (None: never). `limit_s` is how long the run should take a model: a
     slow one gets three rounds, then fewer thread counts and no layers. `images` are classified at
     the end.
-    `tell` hears what is being done, one line a step.
     """
 
     def __init__(
@@ -120,7 +118,7 @@ class Benchmark:
         half_width: float | None = None,
         limit_s: float | None = None,
         images: LabelledFolder | None = None,
-        tell: Tell = lambda line: None,
+        progress: Progress = SILENT,
         sensors: Sensors | None = None,
     ) -> None:
         _check_names(models, source, images)
@@ -133,7 +131,7 @@ class Benchmark:
         self._source = source
         self._duration_s = duration_s
         self._threads = threads
-        self._tell = tell
+        self._progress = progress
         self._sensors = sensors or Sensors()
         self._rounds = max(1, round(duration_s / _ROUND_S))
         self._shares: list[CpuShare] = []
@@ -195,7 +193,7 @@ class Benchmark:
 
     def _start(self, model: Path, processes: contextlib.ExitStack) -> Turns:
         """Start the process several times for its cold start; the last one stays."""
-        self._tell(f"{model.name}: cold start")
+        self._progress.step(f"{model.name}: cold start")
         load = Load(model=str(model), source=self._source, threads=self._threads)
         starts: dict[float, ColdStart] = {}
         while True:
@@ -212,7 +210,7 @@ class Benchmark:
 
     def _measure(self, subjects: Sequence[Turns]) -> None:
         for subject in subjects:
-            self._tell(f"{subject.name}: warm-up")
+            self._progress.step(f"{subject.name}: warm-up")
             limit_s = min(_WARMUP_LIMIT_S, max(1.0, self._duration_s))
             settled = subject.process.ask(Settle(limit_s=limit_s))
             assert isinstance(settled, Settled)
@@ -220,7 +218,7 @@ class Benchmark:
         seconds = self._duration_s / self._rounds
         for number in range(1, self._rounds + 1):
             for subject in subjects:
-                self._tell(f"{subject.name}: round {number} of {self._rounds}")
+                self._progress.step(f"{subject.name}: round {number} of {self._rounds}")
                 subject.model.append(self._time(subject, TimeModel(seconds=seconds)))
                 subject.loop.append(self._time(subject, TimeLoop(seconds=seconds)))
             self._pauses.append(self._sensors.read())
@@ -280,7 +278,7 @@ class Benchmark:
             if self._is_late(_THREADS_END):
                 subject.threads_unknown = _LEFT_OUT
                 break
-            self._tell(f"{subject.name}: {threads} thread{'s' if threads > 1 else ''}")
+            self._progress.step(f"{subject.name}: {threads} thread{'s' if threads > 1 else ''}")
             request = TimeModel(seconds=seconds, threads=threads)
             timed = self._ask_watched("threads", subject, request)
             assert isinstance(timed, Timed)
@@ -289,7 +287,7 @@ class Benchmark:
         if self._is_late(1.0):
             subject.layered = Layered(unknown=_LEFT_OUT)
             return
-        self._tell(f"{subject.name}: layers")
+        self._progress.step(f"{subject.name}: layers")
         seconds = min(_LAYERS_LIMIT_S, self._duration_s * _LAYERS_SHARE)
         layered = self._ask_watched("layers", subject, TimeLayers(seconds=seconds))
         assert isinstance(layered, Layered)
@@ -306,7 +304,7 @@ class Benchmark:
     def _evaluate(self, subject: Turns) -> None:
         folder = self._images
         assert folder is not None
-        self._tell(f"{subject.name}: accuracy on {folder.images.name}")
+        self._progress.step(f"{subject.name}: accuracy on {folder.images.name}")
         labels = str(folder.labels) if folder.labels else None
         evaluated = subject.process.ask(Evaluate(images=str(folder.images), labels=labels))
         assert isinstance(evaluated, Evaluated)

@@ -8,29 +8,36 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from edgekit.errors import EdgekitError
 from edgekit.profile.record import BoardEntry
+from edgekit.progress import SILENT, Progress
 from edgekit.remote.one_board import Wanted, measure_board
 from edgekit.text import one_line
 
 _AT_ONCE = 32
 _LOOK_UP_S = 0.2
 
-Tell = Callable[[str, str], None]
-
 
 def measure_boards(
     hosts: Sequence[str],
     wanted: Wanted,
-    tell: Tell = lambda host, text: None,
+    progress: Callable[[str], Progress] = lambda host: SILENT,
     keep: Callable[[BoardEntry], None] = lambda entry: None,
 ) -> list[BoardEntry]:
-    """Measure on every host, side by side; one entry each, in their order.
+    """Run one benchmark on every host, all at the same time.
 
-    `tell` hears each step of each host, and `keep` each entry as soon as it is there, both from
-    the caller's thread or others. An interrupt ends all connections, and then comes through.
+    An interrupt ends all connections, and is then raised.
+
+    Args:
+        hosts: The boards' names for ssh.
+        wanted: What is measured on each.
+        progress: What receives a host's steps, from any thread.
+        keep: Is called with each entry as soon as it is complete, from the caller's thread.
+
+    Returns:
+        One entry a host, in their order; that of a host that failed says why.
     """
     cancelled = threading.Event()
     with ThreadPoolExecutor(min(len(hosts), _AT_ONCE), "board") as pool:
-        futures = [pool.submit(_measure, host, wanted, tell, cancelled) for host in hosts]
+        futures = [pool.submit(_measure, host, wanted, progress(host), cancelled) for host in hosts]
         try:
             _follow(futures, keep)
         except BaseException:
@@ -49,9 +56,11 @@ def _follow(futures: list[Future[BoardEntry]], keep: Callable[[BoardEntry], None
             keep(future.result())
 
 
-def _measure(host: str, wanted: Wanted, tell: Tell, cancelled: threading.Event) -> BoardEntry:
+def _measure(
+    host: str, wanted: Wanted, progress: Progress, cancelled: threading.Event
+) -> BoardEntry:
     try:
-        measured = measure_board(host, wanted, lambda text: tell(host, text), cancelled)
+        measured = measure_board(host, wanted, progress, cancelled)
     except EdgekitError as error:
         return BoardEntry(host=host, report=None, error=one_line(str(error)))
     except Exception as error:  # noqa: BLE001 - the other boards go on, whatever it is

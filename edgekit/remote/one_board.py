@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +15,10 @@ import msgspec
 from edgekit._version import __version__
 from edgekit.errors import BoardError
 from edgekit.profile.record import RECORD_NAME, Report, decode_report
+from edgekit.progress import Progress
 from edgekit.remote.connection import Connection, Finished
 from edgekit.remote.wheel import NAME as WHEEL_NAME
 from edgekit.resources import resource
-
-Tell = Callable[[str], None]
 
 _INSTALL_BYTES = 200_000_000
 """What the device half takes beside the system's own packages, with room for pip's work."""
@@ -70,23 +69,35 @@ class _Checks(msgspec.Struct):
     checks: list[_Check]
 
 
-def measure_board(host: str, wanted: Wanted, tell: Tell, cancelled: threading.Event) -> Measured:
-    """Measure on `host`, as ssh spells it. `tell` hears each step as it begins; once `cancelled`
-    is set, the connection ends.
+def measure_board(
+    host: str, wanted: Wanted, progress: Progress, cancelled: threading.Event
+) -> Measured:
+    """Run one benchmark on another board. The board is left as it was, except for what is kept.
 
-    Raises BoardError, or ReportError for a record that is none; the board is left as it was, but
-    with `keep` for the environment and what its programs cached.
+    Args:
+        host: The board's name for ssh.
+        wanted: What is measured; with its `keep`, the environment and what the programs cached
+            stay on the board.
+        progress: Receives each step as it begins.
+        cancelled: Once it is set, the connection ends.
+
+    Returns:
+        The board's record, and the warnings of its doctor.
+
+    Raises:
+        BoardError: the board cannot be reached, lacks something, or fails.
+        ReportError: what it sent is not a record.
     """
-    tell("connecting")
+    progress.step("connecting")
     with Connection(host, cancelled) as board:
-        return _Session(board, wanted, tell).run()
+        return _Session(board, wanted, progress).run()
 
 
 class _Session:
     """The steps on a board that is connected."""
 
-    def __init__(self, board: Connection, wanted: Wanted, tell: Tell) -> None:
-        self._board, self._wanted, self._tell = board, wanted, tell
+    def __init__(self, board: Connection, wanted: Wanted, progress: Progress) -> None:
+        self._board, self._wanted, self._progress = board, wanted, progress
         digest = hashlib.sha256(wanted.wheel).hexdigest()[:16]
         self._facts, _ = board.ask("open", environment=f"edgekit-{digest}")
         folder = self._facts["folder"]
@@ -104,7 +115,7 @@ class _Session:
         python = self._find_python() or self._install()
         notes = self._check(python)
         arguments = self._send_inputs()
-        self._tell("measuring")
+        self._progress.step("measuring")
         done = self._board.run(
             [python, "-m", "edgekit", "benchmark", *arguments, "-o", "report"],
             self._variables,
@@ -116,7 +127,7 @@ class _Session:
         if done.code != 0:
             raise BoardError(f"edgekit benchmark failed there: {_last_words(done)}")
         report = decode_report(self._board.get(f"report/{RECORD_NAME}"), "its record")
-        self._tell("clearing up")
+        self._progress.step("clearing up")
         with contextlib.suppress(BoardError):  # the record is here, and the board clears up alone
             self._board.ask("end")
         return Measured(report, notes)
@@ -135,7 +146,7 @@ class _Session:
 
     def _install(self) -> str:
         """Install edgekit with the board's own install script."""
-        self._tell("installing edgekit")
+        self._progress.step("installing edgekit")
         self._need(_INSTALL_BYTES)
         kind = "jetson" if self._facts["jetson"] else "raspberry-pi"
         script = resource(f"deploy/{kind}/install.sh").read_bytes()
@@ -164,7 +175,7 @@ class _Session:
 
     def _check(self, python: str) -> tuple[str, ...]:
         """Ask the doctor there: a failure ends it, warnings are returned."""
-        self._tell("checking the board")
+        self._progress.step("checking the board")
         command = [python, "-m", "edgekit", "doctor", "--json"]
         done = self._board.run(
             command, self._variables, limit_s=_DOCTOR_LIMIT_S, longest_s=_DOCTOR_LIMIT_S
@@ -193,7 +204,7 @@ class _Session:
         wanted = self._wanted
         arguments: list[str] = []
         for index, path in enumerate(wanted.models):
-            self._tell(f"sending {path.name}")
+            self._progress.step(f"sending {path.name}")
             name = f"model-{index}/{path.name}"  # two may be called alike
             self._board.put_file(name, path)
             arguments.append(name)
@@ -202,7 +213,7 @@ class _Session:
             arguments += ["--duration", str(wanted.duration_s)]
         local = self._local_source()
         if local is not None:
-            self._tell(f"sending {local.name}")
+            self._progress.step(f"sending {local.name}")
             self._board.put_file(f"source/{local.name}", local)
             arguments += ["--source", f"source/{local.name}"]
         elif wanted.source is not None:
@@ -219,7 +230,7 @@ class _Session:
     def _hear(self, stream: str, text: str) -> None:
         step = _STEP.match(text) if stream == "err" else None
         if step is not None:
-            self._tell(f"done: {step[1]}")
+            self._progress.step(f"done: {step[1]}")
 
 
 def _last_words(done: Finished) -> str:

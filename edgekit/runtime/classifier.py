@@ -10,9 +10,10 @@ import numpy as np
 
 from edgekit.arrays import Pixels, Scores
 from edgekit.engines.base import Engine, Kernels
-from edgekit.engines.open_engine import Say, open_bundle_engine, open_engine
+from edgekit.engines.open_engine import open_bundle_engine, open_engine
 from edgekit.errors import ModelFileError
 from edgekit.preprocess import preprocess
+from edgekit.progress import SILENT, Progress
 from edgekit.spec import ClassScore, InputSpec, Normalization, Prediction, Resize
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Classifier:
         *,
         threads: int = 1,
         kernels: Kernels = "default",
-        say: Say = lambda text: None,
+        progress: Progress = SILENT,
     ) -> Classifier:
         """Open a bundle's engine, and the bundle first where its path is given.
 
@@ -52,7 +53,7 @@ class Classifier:
             bundle: a bundle, or its path.
             threads: how many cores one inference uses.
             kernels: `reference` runs the runtime's plain kernels without a delegate.
-            say: is called with a line of text when TensorRT has to build the engine first.
+            progress: receives what TensorRT does where it has to build the engine first.
 
         Returns:
             A classifier that is fed and names its classes as the bundle says.
@@ -66,7 +67,7 @@ class Classifier:
 
         if not isinstance(bundle, Bundle):
             bundle = open_bundle(bundle)
-        engine = open_bundle_engine(bundle, threads=threads, kernels=kernels, say=say)
+        engine = open_bundle_engine(bundle, threads=threads, kernels=kernels, progress=progress)
         return cls(engine, bundle.manifest.model.input, bundle.class_names)
 
     @classmethod

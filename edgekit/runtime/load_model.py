@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgekit.bundle import Bundle, is_bundle, open_bundle
-from edgekit.engines.open_engine import Say
 from edgekit.errors import ModelFileError, SettingsError
 from edgekit.images import read_class_names
+from edgekit.progress import SILENT, Progress
 from edgekit.resources import demo_bundle, demo_jetson_bundle
 from edgekit.runtime.classifier import Classifier
 from edgekit.spec import NORMALIZATIONS, Normalization, Resize
@@ -68,7 +68,7 @@ def read_model_file(path: Path) -> ModelFile:
 
 
 def load_model(
-    choice: ModelChoice, *, workers: int = 1, threads: int = 1, say: Say = lambda text: None
+    choice: ModelChoice, *, workers: int = 1, threads: int = 1, progress: Progress = SILENT
 ) -> LoadedModel:
     """Open a model for workers that classify side by side, and run a bundle's golden images.
 
@@ -76,7 +76,7 @@ def load_model(
         choice: the model's path; and how it is fed, for a plain model file alone.
         workers: how many classifiers; on a GPU no more than two.
         threads: how many cores one inference uses.
-        say: is called with a line of text when TensorRT has to build the engine first.
+        progress: receives what TensorRT does where it has to build the engine first.
 
     Returns:
         The first classifier, open; what opens the others; and what the check warned of.
@@ -89,12 +89,12 @@ def load_model(
     """
     file = read_model_file(choice.path)
     if file.bundle is not None:
-        return _load_bundle(file.bundle, choice, workers, threads, say)
+        return _load_bundle(file.bundle, choice, workers, threads, progress)
     return _load_plain(file.model, choice, workers, threads)
 
 
 def _load_bundle(
-    bundle: Bundle, choice: ModelChoice, workers: int, threads: int, say: Say
+    bundle: Bundle, choice: ModelChoice, workers: int, threads: int, progress: Progress
 ) -> LoadedModel:
     from edgekit.runtime.golden_check import check_golden
 
@@ -105,7 +105,7 @@ def _load_bundle(
                 f"{option} is for plain .tflite files, but {choice.path} is a bundle and says that"
                 " itself: leave it out, or convert again with it"
             )
-    classifier = Classifier.from_bundle(bundle, threads=threads, say=say)
+    classifier = Classifier.from_bundle(bundle, threads=threads, progress=progress)
     check = check_golden(bundle, classifier)
     if classifier.engine.description.gpu is not None:
         workers = min(workers, GPU_WORKERS)

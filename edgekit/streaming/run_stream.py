@@ -14,6 +14,7 @@ import cv2
 from edgekit.background_thread import LEAVE_S, Background
 from edgekit.engines.base import EngineDescription
 from edgekit.errors import SettingsError
+from edgekit.progress import Lines
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.classify_frame import Result, ResultOptions
 from edgekit.runtime.load_model import LoadedModel, ModelChoice, find_demo_bundle, load_model
@@ -304,9 +305,9 @@ def _load_model(
     cores = len(os.sched_getaffinity(0))
     if live:
         threads = options.threads or min(cores, MOST_THREADS)
-        return load_model(choice, threads=threads, say=on_message)
+        return load_model(choice, threads=threads, progress=Lines(on_message))
     workers = options.threads or min(cores, MOST_WORKERS)
-    return load_model(choice, workers=workers, say=on_message)
+    return load_model(choice, workers=workers, progress=Lines(on_message))
 
 
 def _choose_path(options: RunOptions) -> Path:

@@ -13,6 +13,7 @@ from edgekit.engines.base import Engine
 from edgekit.errors import ImageError
 from edgekit.evaluation.accuracy import READ_AHEAD, evaluate
 from edgekit.images import LabelledImage
+from edgekit.progress import Progress
 from edgekit.spec import InputSpec
 
 SPEC = InputSpec(height=32, width=32)
@@ -46,11 +47,16 @@ def write_steps(folder: Path, shift: int, count: int = 40) -> list[LabelledImage
 
 @pytest.mark.parametrize(("shift", "top1", "top5"), [(0, 100, 100), (4, 0, 100), (5, 0, 0)])
 def test_top1_and_top5(tmp_path: Path, shift: int, top1: float, top5: float) -> None:
-    seen: list[int] = []
-    result = evaluate(BrightnessEngine(), write_steps(tmp_path, shift), SPEC, None, seen.append)
+    seen: list[tuple[int, int]] = []
+
+    class Seen(Progress):
+        def update(self, done: int, total: int, phase: str = "") -> None:
+            seen.append((done, total))
+
+    result = evaluate(BrightnessEngine(), write_steps(tmp_path, shift), SPEC, None, Seen())
     assert (result.top1, result.top5, result.images) == (top1, top5, 40)
     assert (result.agreement, result.sqnr_db) == (None, None)
-    assert seen == list(range(1, 41))
+    assert seen == [(done, 40) for done in range(1, 41)]
 
 
 def test_comparison_with_the_float_original(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from edgekit.background_thread import Background
@@ -16,10 +15,8 @@ from edgekit.engines.tensorrt.build_log import BuildLog, EngineLayer, listen
 from edgekit.engines.tensorrt.cuda import Gpu
 from edgekit.engines.tensorrt.library import Library
 from edgekit.errors import ConversionError, EngineError
+from edgekit.progress import SILENT, Progress
 from edgekit.spec import Precision
-
-Progress = Callable[[str, float], None]
-"""A phase of the build and the share of it that is done."""
 
 RULES = 1
 """Raise it when flags, workspace or anything else below comes to make other engines."""
@@ -85,7 +82,7 @@ def build_engine(
     capabilities: tuple[str, ...] = (),
     free_bytes: int | None = None,
     timing_cache: bytes | None = None,
-    progress: Progress = lambda phase, share: None,
+    progress: Progress = SILENT,
 ) -> Built:
     """Parse `model`, an ONNX file, and build its engine plan.
 
@@ -191,11 +188,12 @@ def _make_monitor(trt: Any, progress: Progress, cancelled: threading.Event) -> A
             self._steps[phase] = max(1, steps)
 
         def step_complete(self, phase: str, step: int) -> bool:
-            progress(phase, min(1.0, (step + 1) / self._steps.get(phase, 1)))
+            steps = self._steps.get(phase, 1)
+            progress.update(min(step + 1, steps), steps, phase)
             return not cancelled.is_set()
 
         def phase_finish(self, phase: str) -> None:
-            progress(phase, 1.0)
+            progress.update(1, 1, phase)
 
     return Monitor()
 

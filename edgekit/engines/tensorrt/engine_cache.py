@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import msgspec
 
 from edgekit.errors import OutputError
 from edgekit.files import check_destination, make_folder, write_atomic
+from edgekit.progress import Progress
 from edgekit.spec import Precision, Record
 
 KEPT_ENGINES = 8
@@ -111,10 +112,10 @@ class EngineCache:
         write_atomic(make_folder(self.folder) / name, content)
 
     @contextmanager
-    def lock(self, key: EngineKey, tell_waiting: Callable[[], None]) -> Iterator[None]:
+    def lock(self, key: EngineKey, progress: Progress) -> Iterator[None]:
         """Hold `key` against other processes that build the same; a killed one lets go of it.
 
-        Where no lock can be made, each builds for itself. `tell_waiting` is called before a wait.
+        Where no lock can be made, each builds for itself. A wait is reported as a step.
         """
         try:
             stream = (make_folder(self.folder) / f"{key.digest()}.lock").open("w")
@@ -125,7 +126,7 @@ class EngineCache:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                tell_waiting()
+                progress.step("another process builds the same engine: waiting for it")
                 fcntl.flock(stream, fcntl.LOCK_EX)
             except OSError:
                 pass  # a file system without locks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,6 @@ from edgekit.bundle import Golden
 from edgekit.engines.base import Engine
 from edgekit.engines.tensorrt.build import (
     RULES,
-    Progress,
     build_engine,
     choose_capabilities,
     explain_unserved,
@@ -32,9 +31,9 @@ from edgekit.engines.tensorrt.library import Library, find_library
 from edgekit.engines.tensorrt.precision_choice import choose_precision
 from edgekit.engines.tensorrt.supported_gpus import check_board, has_int8
 from edgekit.errors import EngineError, MissingPackageError, OutputError
+from edgekit.progress import SILENT, Progress
 from edgekit.spec import Precision
 
-Say = Callable[[str], None]
 _SYSTEM_TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -102,7 +101,7 @@ def open_tensorrt_engine(
     half: bytes | None = None,
     golden: Sequence[Golden] = (),
     name: str = "model",
-    say: Say = lambda text: None,
+    progress: Progress = SILENT,
 ) -> Engine:
     """Load the engine of an ONNX file, building it first where the cache has none.
 
@@ -113,8 +112,8 @@ def open_tensorrt_engine(
     cuda, gpu = machine.runs()
     candidate = Candidate(model, precision)
     if precision == "best":
-        candidate = choose(machine, Candidate(model, "int8"), half, golden, name, say)
-    provided = provide_engine(machine, candidate, say=say)
+        candidate = choose(machine, Candidate(model, "int8"), half, golden, name, progress)
+    provided = provide_engine(machine, candidate, progress=progress)
     engine = TensorRTEngine(provided.plan, library=machine.library, cuda=cuda, gpu=gpu, name=name)
     engine.description = replace(engine.description, build_s=provided.stored.build_s)
     return engine
@@ -124,16 +123,15 @@ def provide_engine(
     machine: Machine,
     candidate: Candidate,
     *,
-    say: Say = lambda text: None,
-    progress: Progress = lambda phase, share: None,
+    progress: Progress = SILENT,
     force: bool = False,
     must_store: bool = False,
     cache: EngineCache | None = None,
 ) -> Provided:
     """The engine of `candidate` for this machine, from the cache unless `force`, else built.
 
-    A cache that cannot be written is told and gone without, or with `must_store` raises
-    OutputError.
+    Where the cache cannot be written, a note says so and the engine is used all the same; with
+    `must_store` OutputError is raised instead.
     """
     cache = cache or EngineCache()
     if candidate.precision == "int8" and machine.gpu is not None and not has_int8(machine.gpu):
@@ -142,21 +140,22 @@ def provide_engine(
             " no int8 instructions: convert again with --precision fp16"
         )
     key = make_key(machine, candidate)
-    waiting = "another process builds the same engine: waiting for it"
-    with cache.lock(key, lambda: say(waiting)):
+    with cache.lock(key, progress):
         found = None if force else cache.read(key)
         if found is not None:
             return Provided(*found, cache.path(key), cached=True)
         if must_store:
             cache.check_writable()  # before minutes are spent on a board
-        plan, stored = _build(machine, candidate, key, cache, say, progress)
+        plan, stored = _build(machine, candidate, key, cache, progress)
         try:
             path: Path | None = cache.write(plan, stored)
         except OutputError as error:
             if must_store:
                 raise
-            say(f"warning: the engine is used but not kept, so the next start builds it again:"
-                f" {error}")  # fmt: skip
+            progress.note(
+                "warning: the engine is used but not kept, so the next start builds it again:"
+                f" {error}"
+            )
             path = None
     return Provided(plan, stored, path, cached=False)
 
@@ -182,12 +181,11 @@ def _build(
     candidate: Candidate,
     key: EngineKey,
     cache: EngineCache,
-    say: Say,
     progress: Progress,
 ) -> tuple[bytes, StoredEngine]:
     library, gpu = machine.library, machine.gpu
     where = gpu.name if gpu else f"{', '.join(key.capabilities)}, since there is no GPU here"
-    say(
+    progress.step(
         f"building the {candidate.precision} engine with {library.name} {library.version}"
         f" for {where}"
     )
@@ -227,7 +225,7 @@ def choose(
     half: bytes | None,
     golden: Sequence[Golden],
     name: str,
-    say: Say,
+    progress: Progress,
     *,
     force: bool = False,
     cache: EngineCache | None = None,
@@ -253,14 +251,14 @@ def choose(
     with contextlib.ExitStack() as opened:
         engines = {}
         for kind, candidate in candidates.items():
-            plan = provide_engine(machine, candidate, say=say, cache=cache).plan
+            plan = provide_engine(machine, candidate, progress=progress, cache=cache).plan
             engine = TensorRTEngine(plan, library=machine.library, cuda=cuda, gpu=gpu, name=name)
             opened.callback(engine.close)
             engines[kind] = engine
         choice = choose_precision(engines, golden)
-    say(choice.reason)
+    progress.note(choice.reason)
     try:
         cache.write_note(note, choice.winner.encode())
     except OutputError as error:
-        say(f"warning: the choice is not kept, so the next start measures again: {error}")
+        progress.note(f"warning: the choice is not kept, so the next start measures again: {error}")
     return candidates[choice.winner]

@@ -16,6 +16,7 @@ from edgekit.engines.tensorrt.cuda import Gpu
 from edgekit.engines.tensorrt.engine_provider import find_machine
 from edgekit.engines.tensorrt.library import Library
 from edgekit.errors import ConversionError, EngineError
+from edgekit.progress import Progress
 from tests.engines.tensorrt.networks import builder, make_network
 from tests.environments import REPOSITORY
 
@@ -34,16 +35,21 @@ def test_an_int8_network_is_built_in_int8() -> None:
     assert len(built.layers) > len(weighted)
 
 
-def test_the_progress_monitor_tells_phases() -> None:
+def test_the_progress_of_a_build_names_its_phases() -> None:
     seen: list[tuple[str, float]] = []
+
+    class Seen(Progress):
+        def update(self, done: int, total: int, phase: str = "") -> None:
+            seen.append((phase, done / total))
+
     build_engine(
         make_network(),
         library=builder(),
         precision="int8",
         capabilities=("SM86",),
-        progress=lambda phase, share: seen.append((phase, share)),
+        progress=Seen(),
     )
-    assert seen
+    assert seen and all(phase for phase, _ in seen)
     assert all(0 <= share <= 1 for _, share in seen)
     assert seen[-1][1] == 1
 
@@ -197,17 +203,20 @@ import sys
 sys.path.insert(0, {repository!r})
 from edgekit.engines.tensorrt.build import build_engine
 from edgekit.engines.tensorrt.library import find_library
+from edgekit.progress import Progress
 from tests.engines.tensorrt.networks import make_network
 import threading, _thread
-def see(phase, share):
-    if not told:
-        told.append(phase)
-        _thread.interrupt_main()
-told = []
+class InterruptOnce(Progress):
+    interrupted = False
+    def update(self, done, total, phase=""):
+        if not self.interrupted:
+            self.interrupted = True
+            _thread.interrupt_main()
+progress = InterruptOnce()
 try:
     while True:
         build_engine(make_network(channels=256), library=find_library(), precision="int8",
-                     capabilities=("SM86",), progress=see)
+                     capabilities=("SM86",), progress=progress)
 except KeyboardInterrupt:
     print("interrupted", [t.name for t in threading.enumerate() if t.name == "edgekit-build"])
 """

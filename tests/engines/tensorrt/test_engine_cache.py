@@ -30,6 +30,7 @@ from edgekit.engines.tensorrt.engine_provider import (
     provide_engine,
 )
 from edgekit.errors import EngineError, OutputError
+from edgekit.progress import SILENT, Lines
 from tests.engines.tensorrt.networks import builder, make_network
 from tests.environments import REPOSITORY
 
@@ -180,7 +181,7 @@ def test_a_cache_that_cannot_be_made_is_gone_without(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path / "file")
     said: list[str] = []
     candidate = Candidate(make_network(), "int8")
-    provided = provide_engine(machine(), candidate, cache=cache, say=said.append)
+    provided = provide_engine(machine(), candidate, cache=cache, progress=Lines(said.append))
     assert provided.path is None
     assert provided.plan
     assert any("warning: the engine is used but not kept" in line for line in said)
@@ -228,9 +229,11 @@ def test_a_waiting_build_says_so(cache: EngineCache) -> None:
     said: list[str] = []
     candidate = Candidate(make_network(), "int8")
     wanted = make_key(machine(), candidate)
-    with cache.lock(wanted, lambda: None):
+    with cache.lock(wanted, SILENT):
         thread = threading.Thread(
-            target=lambda: provide_engine(machine(), candidate, cache=cache, say=said.append)
+            target=lambda: provide_engine(
+                machine(), candidate, cache=cache, progress=Lines(said.append)
+            )
         )
         thread.start()
         deadline = time.monotonic() + 30
