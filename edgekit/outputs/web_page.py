@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edgekit.arrays import Pixels
 from edgekit.background_thread import Background
@@ -29,7 +30,7 @@ from edgekit.board.sensors import Sensors
 from edgekit.errors import MissingPackageError, OutputError
 from edgekit.outputs.delivery import Delivery
 from edgekit.outputs.prometheus import Metrics, import_prometheus
-from edgekit.outputs.result_json import make_line
+from edgekit.outputs.result_json import ResultLine, make_line
 from edgekit.runtime.classify_frame import Result
 from edgekit.runtime.stage_clock import StageTimes
 from edgekit.runtime.stream import StreamSummary
@@ -51,6 +52,8 @@ FRAME_S = 0.1
 WIDTH = 640
 """Wider pictures are scaled down to this width."""
 QUALITY = 75
+MOST_CLASSES = 20
+"""The page shows at most so many classes of a frame, however many `--top` asks for."""
 RECENT = 12
 """The page lists this many changes of the answer."""
 START_S = 5.0
@@ -139,7 +142,7 @@ class PageSink:
             "at": time.time(),
             "source": self._source,
             "state": {"name": self._state.name, "reason": self._state.reason},
-            "line": msgspec.to_builtins(make_line(result)) if result is not None else None,
+            "line": _make_short_line(result) if result is not None else None,
             "frames": summary.frames,
             "fps": round(rate, 1),
             "left_out": {
@@ -177,7 +180,12 @@ def _encode_event(result: Result) -> bytes:
     if result.pixels is not None:
         jpeg = base64.b64encode(encode_picture(result.pixels))
         picture = f"data:image/jpeg;base64,{jpeg.decode()}"
-    return _make_event({"line": make_line(result), "picture": picture})
+    return _make_event({"line": _make_short_line(result), "picture": picture})
+
+
+def _make_short_line(result: Result) -> ResultLine:
+    line = make_line(result)
+    return replace(line, top=line.top[:MOST_CLASSES])
 
 
 def _make_event(message: dict[str, Any]) -> bytes:

@@ -91,9 +91,13 @@ class Board:
         connection.close()
         return answer.status, answer.headers["Content-Type"], body
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """End the loop; the page stays served."""
         self._stop.set()
         self._thread.join()
+
+    def close(self) -> None:
+        self.stop()
         self.served.close()
 
 
@@ -207,6 +211,18 @@ def test_a_slow_viewer_sees_fewer_frames_not_old_ones(monkeypatch: pytest.Monkey
         assert viewer.frames[-1][3] < 150
 
 
+def test_a_page_shows_twenty_classes_of_a_thousand() -> None:
+    with running(Board()) as board:
+        top = tuple(ClassScore(label=f"{i}", class_index=i, score=0.5**i) for i in range(1000))
+        result = replace(make_result(0), prediction=Prediction(top=top))
+        board.stop()
+        board.sink.write(result)
+        event = board.sink.frame_event()
+        assert event is not None
+        line = json.loads(event.encoded.removeprefix(b"data: "))["line"]
+        assert [place["label"] for place in line["top"]] == [str(i) for i in range(20)]
+
+
 def test_large_pictures_are_made_smaller() -> None:
     jpeg = encode_picture(np.zeros((1080, 1920, 3), np.uint8))
     assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1).shape == (360, 640, 3)
@@ -258,6 +274,27 @@ def test_the_page_in_a_browser(board: Board) -> None:
         assert page.complaints() == []
         hosts = {urlsplit(url).netloc for url in page.requests() if not url.startswith("data:")}
         assert hosts == {f"127.0.0.1:{board.port}"}
+    finally:
+        page.close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
+def test_the_page_says_why_nothing_new_comes(board: Board) -> None:
+    page = Page(board.served.url)
+    notice = "document.querySelector('#notice:not([hidden])')?.textContent ?? ''"
+    state = "document.getElementById('state').textContent"
+    try:
+        wait_until(lambda: page.evaluate(state) == "live")
+        assert page.evaluate(notice) == ""
+        board.sink.see_state(SourceState("lost", "the camera was unplugged", 1.0))
+        wait_until(lambda: page.evaluate(state) == "lost")
+        assert page.evaluate(notice).startswith("the camera was unplugged. It is opened again")
+        assert page.evaluate("getComputedStyle(document.querySelector('img')).opacity") == "0.35"
+        board.sink.see_state(SourceState("live", "it delivers again", 1.0))
+        wait_until(lambda: page.evaluate(notice) == "")
+        board.served.close()
+        wait_until(lambda: page.evaluate(state) == "no connection")
+        assert page.evaluate(notice).startswith("edgekit has ended, or the network is interrupted")
     finally:
         page.close()
 
