@@ -1,4 +1,4 @@
-"""Work in a thread that may hang inside a driver, without hanging the program."""
+"""A thread for work that may hang inside a driver, which must not hang the program."""
 
 from __future__ import annotations
 

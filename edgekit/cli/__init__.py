@@ -1,29 +1,26 @@
-"""The command line: one thin module a verb, loaded when it is called.
+"""The command line: one thin module for each command, imported when the command is called.
 
-`main` is the console script, `run_command_line` all of it but the process's end. An `EdgekitError`
-becomes one line on standard error and exit code 1; usage errors are 2 (click's own); any other
-exception is a bug of ours and keeps its traceback.
+`main` is the console script; `run_command_line` is the same without the end of the process. An
+`EdgekitError` becomes one line on standard error and exit code 1; usage errors are 2 (click's own);
+any other exception is a bug of ours and keeps its traceback.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
+import io
+import os
+import sys
+import threading
+from contextlib import suppress
+from importlib import import_module
+from typing import NoReturn
 
-gc.disable()  # until a command works: imports make no garbage, and looking for it costs 5 % of them
+import click
 
-import errno  # noqa: E402
-import io  # noqa: E402
-import os  # noqa: E402
-import sys  # noqa: E402
-import threading  # noqa: E402
-from contextlib import suppress  # noqa: E402
-from importlib import import_module  # noqa: E402
-from typing import NoReturn  # noqa: E402
-
-import click  # noqa: E402
-
-from edgekit._version import __version__  # noqa: E402
-from edgekit.errors import EdgekitError  # noqa: E402
+from edgekit._version import __version__
+from edgekit.errors import EdgekitError
 
 COMMANDS = {
     "models": "edgekit.cli.models",
@@ -71,7 +68,12 @@ def cli(ctx: click.Context) -> None:
 
 
 def main() -> NoReturn:
-    """The console script: run the command line, and end the process with its exit code."""
+    """The console script: run the command line, and end the process with its exit code.
+
+    Until a command is loaded, garbage is not collected: imports make none, and searching for it
+    takes 5 % of their time.
+    """
+    gc.disable()
     _open_standard_streams()
     code = run_command_line()
     if "edgekit.background_thread" in sys.modules:
@@ -80,7 +82,8 @@ def main() -> NoReturn:
 
 
 def _open_standard_streams() -> None:
-    """Let nothing that is opened later take the place of one that is closed (`2>&-`)."""
+    """Open the null device for standard streams that are closed (`2>&-`), else a file that is
+    opened later takes their number."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -89,21 +92,21 @@ def _open_standard_streams() -> None:
 
 
 def run_command_line() -> int:
-    """Do what `sys.argv` asks for; 0 done, 1 could not, 2 usage, 130 interrupted."""
+    """Do what `sys.argv` asks for; returns 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
         from edgekit.text import hide_in_text
 
-        told = io.StringIO()
-        error.show(told)
-        click.echo(hide_in_text(told.getvalue()), err=True, nl=False)
+        message = io.StringIO()
+        error.show(message)
+        click.echo(hide_in_text(message.getvalue()), err=True, nl=False)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("edgekit: interrupted", err=True)
         return 130
     except EdgekitError as error:
-        click.echo(f"edgekit: {_make_fit(str(error))}", err=True)
+        click.echo(f"edgekit: {_clean_message(str(error))}", err=True)
         return 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE):
@@ -115,26 +118,26 @@ def run_command_line() -> int:
     return code if isinstance(code, int) else 0
 
 
-def _make_fit(message: str) -> str:
-    """On one line, and without the passwords of addresses, wherever it came from."""
+def _clean_message(message: str) -> str:
+    """The message on one line, without the passwords of addresses."""
     from edgekit.text import hide_in_text, one_line
 
     return hide_in_text(one_line(message))
 
 
 def _leave_hanging_threads(code: int) -> None:
-    """Exit here where a thread is still in native code (a video that opens, a stuck driver): it
+    """Exit at once when a thread is still in native code (a video that opens, a stuck driver): it
     would wake while Python ends, which aborts the process."""
     from edgekit.background_thread import Background
 
     if any(isinstance(thread, Background) for thread in threading.enumerate()):
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
-                with suppress(OSError):  # nobody reads it any more
+                with suppress(OSError):  # the reader has gone
                     stream.flush()
         os._exit(code)
 
 
 def _leave_output() -> None:
-    """Nothing can be written to standard output any more: let Python's own exit not try again."""
+    """Keep Python's exit from writing to a standard output that cannot be written any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -120,7 +120,7 @@ def _record(options: Mapping[str, Any], *, as_json: bool) -> None:
             every_s=options["every"] or EVERY_S,
             limit_s=options["limit"] or LIMIT_S,
             stop=stop,
-            see=see,
+            on_progress=see,
         )
     if as_json:
         print_json(recording)

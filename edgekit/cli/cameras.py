@@ -1,4 +1,4 @@
-"""`edgekit cameras`: what cameras this machine has."""
+"""`edgekit cameras`: the cameras of this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("cameras")
 @json_option
 def command(as_json: bool) -> None:
-    """List the video devices, and which of them give frames. No camera is started."""
+    """List the video devices, and which of them deliver frames. No camera is started."""
     from edgekit.sources.v4l2_devices import list_devices
 
     devices = list_devices()

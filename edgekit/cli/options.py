@@ -1,4 +1,4 @@
-"""What the commands share: the `--json` flag, where a value came from, printing a document."""
+"""What the commands share: the `--json` flag, the origin of a value, printing a document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgekit.errors import OutputError
 
 
 class FiniteRange(click.FloatRange):
-    """A float in a range, and neither `inf` nor `nan`, which lies in every range."""
+    """A finite float in a range: click accepts `nan` in every range."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -45,12 +45,12 @@ def print_json(document: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Tell a person something: standard error, so that standard output stays a document."""
+    """Print a line for a person on standard error: standard output is for documents."""
     click.echo(text, err=True)
 
 
 def origin(ctx: click.Context, parameter: str) -> str:
-    """Where a value came from, in words: the command line, edgekit.toml, or the demo."""
+    """Where a value came from: the command line, edgekit.toml, or the demo."""
     source = ctx.get_parameter_source(parameter)
     if source is ParameterSource.DEFAULT_MAP:
         return SETTINGS_FILE
@@ -61,7 +61,7 @@ def origin(ctx: click.Context, parameter: str) -> str:
 
 @contextmanager
 def interrupt_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does: what it began is cleaned up."""
+    """Let SIGTERM end the command as Ctrl-C does, which cleans up."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""`edgekit run`: classify a stream and print what is seen."""
+"""`edgekit run`: options come in, the results of a stream are printed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "--class-names",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="What the classes of a plain .tflite are called, one name a line.",
+    help="The class names of a plain .tflite, one name a line.",
 )
 @click.option(
     "--resize",
@@ -84,7 +84,7 @@ def _is_given(ctx: click.Context, parameter: str) -> bool:
 
 
 def _choose_source(ctx: click.Context, camera: str | None, source: str | None) -> str:
-    """What the command line says wins over edgekit.toml, else camera 0."""
+    """The source: the command line overrides edgekit.toml; by default camera 0."""
     if source is None or (camera is not None and _is_given(ctx, "camera")):
         return camera if camera is not None else "0"
     return source
@@ -99,7 +99,7 @@ def _run(ctx: click.Context, options: RunOptions, stop: threading.Event, *, as_j
     if options.source.lower().startswith("csi://"):
         keep_output_apart()
     with run_stream(options, stop=stop, on_message=say, on_state_change=_print_state) as run:
-        gc.freeze()  # what is there stays to the end: the loop need not look through it repeatedly
+        gc.freeze()  # all that is loaded stays to the end and need not be searched
         gc.enable()
         if not run.open():
             say(f"stopped before it was open: {run.source}")

@@ -1,4 +1,4 @@
-"""`edgekit service`: `edgekit run` from the board's start on, kept alive by systemd."""
+"""`edgekit service`: `edgekit run` from the board's start on, restarted by systemd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgekit.toml`: what a command takes when the command line does not say.
+"""`edgekit.toml`: the values of options that the command line does not give.
 
 One table a command, its keys the option names: `[run]`, below it `bundle = "digits.edgekit"`.
 """
@@ -28,7 +28,7 @@ def load_settings(
         path = (folder or _settings_folder()) / SETTINGS_FILE
         if not path.is_file():
             return {}
-    except OSError:  # the working folder is gone, or may not be read
+    except OSError:  # the working folder was deleted, or may not be read
         return {}
     from edgekit.toml import TOMLDecodeError, read_toml
 
@@ -56,7 +56,7 @@ def _settings_folder() -> Path:
 def fit_settings(name: str, command: click.Command, table: Mapping[str, Any]) -> dict[str, Any]:
     """The values of one table as that command's defaults, spelled as on a command line.
 
-    Raises SettingsError for a key that is no option of the command, or a value that is a table.
+    Raises SettingsError for a key that is not an option of the command, or a table as a value.
     """
     parameters = {
         spelling: parameter for parameter in command.params for spelling in _spellings(parameter)
@@ -88,6 +88,6 @@ def _check_kind(place: str, parameter: click.Parameter, item: Any, *, takes_seve
 
 
 def _spellings(parameter: click.Parameter) -> set[str]:
-    """What a parameter may be called in the file: its long option, `_` for `-`."""
+    """The names of a parameter in the file: its long option, with `_` for `-`."""
     names = {name.lstrip("-").replace("-", "_") for name in parameter.opts}
     return {name for name in names if len(name) > 1}

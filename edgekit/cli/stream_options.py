@@ -125,7 +125,7 @@ def read_run_options(
     metrics: str | None,
     **same: Any,
 ) -> RunOptions:
-    """The record of what the command line and edgekit.toml say.
+    """The options as a record.
 
     The parameters are the options as click gives them, and `same` those that are called as the
     record's fields. Raises SettingsError for a text that cannot be read.

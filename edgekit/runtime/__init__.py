@@ -1,4 +1,4 @@
-"""The stream loop: frames are classified one after another, or the newest of a live source.
+"""The stream loop: classifies each frame of a file, or the newest frame of a live source.
 
-Device half. `stream.Stream` runs it; `classifier.Classifier` is one image's way.
+Device half. `stream.Stream` is the loop; `classifier.Classifier` classifies one image.
 """

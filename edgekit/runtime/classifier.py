@@ -1,4 +1,4 @@
-"""One image in, its best classes out: an engine, how it is fed, and what its classes are called."""
+"""An image comes in, its best classes go out: an engine with its input and its class names."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Classifier:
             progress: receives what TensorRT does where it has to build the engine first.
 
         Returns:
-            A classifier that is fed and names its classes as the bundle says.
+            A classifier with the input and the class names that the bundle gives.
 
         Raises:
             BundleError: the bundle is missing, damaged, or of another version.
@@ -81,7 +81,7 @@ class Classifier:
         threads: int = 1,
         name: str = "model",
     ) -> Classifier:
-        """Open a plain model, which does not say itself how it is fed.
+        """Open a plain model file, which says neither its preprocessing nor its class names.
 
         Args:
             model: the content of a .tflite file, or of an .onnx file that edgekit wrote.
@@ -93,7 +93,7 @@ class Classifier:
             name: what error messages call the model.
 
         Returns:
-            A classifier that is fed as the arguments say.
+            A classifier with the input and the class names that the arguments give.
 
         Raises:
             ModelFileError: the model cannot be loaded, or the names do not fit its classes.

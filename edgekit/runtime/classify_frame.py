@@ -1,4 +1,4 @@
-"""What the stream loop gives for a frame, and the one function that makes it."""
+"""A frame and a classifier come in, a `Result` with the time of each stage goes out."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Region(NamedTuple):
         return region
 
     def cut(self, pixels: Pixels) -> Pixels:
-        """That part of `(H, W, 3)` pixels, without a copy. Raises SettingsError when it is not
+        """That part of an `(H, W, 3) uint8` array, as a view. Raises SettingsError when it is not
         inside."""
         height, width = pixels.shape[:2]
         if self.x + self.width > width or self.y + self.height > height:
@@ -71,14 +71,14 @@ class Region(NamedTuple):
 
 
 def never() -> bool:
-    """Of no frame."""
+    """False, for every frame."""
     return False
 
 
 class ResultOptions(NamedTuple):
-    """What is wanted of each frame: the `top` best classes of a `region`, and what is kept.
+    """What a result holds: the `top` best classes of a `region` of the frame, and what is kept.
 
-    `keep_pixels` is asked for each frame.
+    `keep_pixels` is called for each frame and says whether its result keeps the frame.
     """
 
     top: int
@@ -109,7 +109,22 @@ def classify_capture(
     dropped: int = 0,
     connection: int = 0,
 ) -> Result:
-    """Take one frame through preprocessing, inference and interpretation, timing each."""
+    """Preprocess one frame, run the network, and rank the classes, timing each stage.
+
+    Args:
+        classifier: preprocesses, runs and ranks.
+        capture: the frame, `(H, W, 3) uint8` BGR, with the time that reading it took.
+        options: what the result holds.
+        dropped: how many frames were passed over since the result before.
+        connection: how often the source had been lost.
+
+    Returns:
+        The result.
+
+    Raises:
+        SettingsError: the region is not inside the frame.
+        ImageError: the frame has another shape or type.
+    """
     frame = capture.frame
     began = time.perf_counter_ns()
     seen = frame.pixels if options.region is None else options.region.cut(frame.pixels)

@@ -1,4 +1,4 @@
-"""Between the thread that captures live frames and the one that classifies them."""
+"""The queue between the thread that captures live frames and the one that classifies them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgekit.runtime.classify_frame import Capture
 
 
 class FrameQueue:
-    """Holds the newest frames, `limit` at most: where there is no room, the oldest is dropped."""
+    """Holds the newest frames, `limit` at most: when another comes, the oldest is dropped."""
 
     def __init__(self, limit: int = 1) -> None:
         self._changed = threading.Condition()

@@ -85,7 +85,7 @@ def load_model(
         BundleError: the bundle is damaged, or gives other answers here than where it was made.
         ModelFileError: the file cannot be read or loaded, or the names do not fit its classes.
         ImageError: the class names cannot be read.
-        SettingsError: a bundle was given what it says itself.
+        SettingsError: options are given that a bundle sets itself.
     """
     file = read_model_file(choice.path)
     if file.bundle is not None:
@@ -102,7 +102,7 @@ def _load_bundle(
     for option, value in (options | {"--normalize": choice.normalization}).items():
         if value is not None:
             raise SettingsError(
-                f"{option} is for plain .tflite files, but {choice.path} is a bundle and says that"
+                f"{option} is for plain .tflite files, but {choice.path} is a bundle and sets that"
                 " itself: leave it out, or convert again with it"
             )
     classifier = Classifier.from_bundle(bundle, threads=threads, progress=progress)

@@ -1,4 +1,4 @@
-"""What happens to results between the classifier and the outputs."""
+"""Filters of results, between the classifier and the outputs: smoothing, least score, changes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.classify_frame import Result
 
 Filter = Callable[[Result], Result | None]
-"""Gives a result, as it was or changed, or None to hold it back. Sees them in order."""
+"""Returns a result, unchanged or changed, or None to hold it back. Gets the results in order."""
 
 
 class Smooth:
-    """The exponential average of each class's score: s ← w·new + (1 − w)·s, ranked anew.
+    """Ranks by the exponential moving average of each class's probability: p ← w·new + (1 − w)·p.
 
-    It begins anew when the source was lost in between. Wants results with `shares`.
+    The average starts again after the source was lost. The results must keep `probabilities`.
     """
 
     def __init__(self, weight: float, classifier: Classifier, top: int) -> None:
@@ -48,7 +48,7 @@ class MinScore:
 
 
 class OnChange:
-    """Holds back results whose best class is the one before's."""
+    """Holds back results whose best class is that of the result before."""
 
     def __init__(self) -> None:
         self._class: int | None = None

@@ -1,4 +1,4 @@
-"""Where the time of a frame goes: nanoseconds a stage in, percentiles in milliseconds out."""
+"""The time that each stage takes: nanoseconds come in, percentiles in milliseconds go out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from edgekit.spec import NotNegative, PositiveCount, Record
 
 STAGES = ("capture", "preprocess", "inference", "postprocess")
-"""The loop's stages in order. `capture` is reading one frame, waiting for a camera included."""
+"""The loop's stages in order. `capture` is reading one frame, with the wait for a camera."""
 
 KEPT_SAMPLES = 65_536
 """The most recent samples a stage keeps for its percentiles: half a megabyte, 36 min at 30 fps."""
 
 
 class StageTimes(NamedTuple):
-    """What one frame took in each stage, in ns of `time.perf_counter_ns`."""
+    """The time one frame took in each stage, in ns of `time.perf_counter_ns`."""
 
     capture: int
     preprocess: int

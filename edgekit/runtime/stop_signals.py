@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ONE_WISH_S = 0.5
+SAME_SIGNAL_S = 0.5
 """Signals that come this soon after the first are the same one, sent to process and group."""
 
 
@@ -34,7 +34,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
         if not stop.is_set():
             first_s = time.monotonic()
             stop.set()
-        elif time.monotonic() - first_s > ONE_WISH_S:
+        elif time.monotonic() - first_s > SAME_SIGNAL_S:
             signal.signal(number, before[signal.Signals(number)])
             signal.raise_signal(number)
 

@@ -1,4 +1,4 @@
 """Where frames come from: cameras, network streams, videos, images, and a test pattern.
 
-Device half. `open_source` reads what the user wrote; `base.Source` is what they all look like.
+Device half. `open_source` finds the source that a text names; `base.Source` is the protocol of all.
 """

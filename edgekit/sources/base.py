@@ -1,4 +1,4 @@
-"""What every source of frames looks like to the stream loop."""
+"""The protocol of all sources of frames, and the records that pass from them to the loop."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Frame(Record, frozen=True, kw_only=True):
 
 
 class SourceDescription(Record, frozen=True, kw_only=True):
-    """What a source is and what it granted; None where it does not say.
+    """What a source is, and the format it delivers; None where it does not say.
 
-    `name` never holds a password. `frames` is how many its container promises. `note` says where it
-    granted something else than was asked for.
+    `name` never holds a password. `frames` is how many its container promises. `note` says where
+    the format is another than was requested.
     """
 
     kind: Literal["camera", "video", "stream", "images", "pattern"]
@@ -44,12 +44,12 @@ class SourceDescription(Record, frozen=True, kw_only=True):
         size = f"{self.width}x{self.height}" if self.width else None
         rate = f"{self.fps:g} fps" if self.fps else None
         count = f"{self.frames:,} frames" if self.frames else None
-        told = [part for part in (size, rate, self.pixel_format, count) if part]
-        return f"{self.kind} {self.name}" + (f" ({', '.join(told)})" if told else "")
+        parts = [part for part in (size, rate, self.pixel_format, count) if part]
+        return f"{self.kind} {self.name}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 class RequestedFormat(NamedTuple):
-    """What is asked of a camera, in pixels and frames a second; it may grant something else."""
+    """What a camera is asked for, in pixels and frames a second; it may deliver another format."""
 
     width: int | None = None
     height: int | None = None
@@ -62,8 +62,9 @@ ANY_FORMAT = RequestedFormat()
 class Source(Protocol):
     """A camera, a stream, a video, or images.
 
-    Made without touching the device, then `open`, `read` until None, `close`; it may be opened
-    again after that. One thread at a time reads it, and none while another closes it.
+    Making one does not touch the device. Call `open`, then `read` until None, then `close`; it may
+    be opened again after that. Only one thread at a time may read it, and none while another closes
+    it.
     """
 
     @property
@@ -71,17 +72,18 @@ class Source(Protocol):
         """Whether frames come at their own pace, so that late ones are dropped. Set by `open`."""
 
     def open(self) -> None:
-        """Take hold of the device or file. Raises SourceError when that cannot be done."""
+        """Open the device or file. Raises SourceError when that fails."""
 
     def read(self, buffer: Pixels | None = None) -> Frame | None:
-        """The next frame, or None behind the last one of a file.
+        """The next frame, or None after the last one of a file.
 
-        `buffer` may be overwritten with the new frame's pixels when it has their shape. Raises
-        SourceError when a live source stops delivering, ImageError for an unreadable image.
+        `buffer`, `(H, W, 3) uint8`, may be overwritten with the new frame's pixels when it has
+        their shape. Raises SourceError when a live source stops delivering, ImageError for an image
+        that cannot be read.
         """
 
     def describe(self) -> SourceDescription:
-        """What it is; complete once it is open."""
+        """What the source is; complete once it is open."""
 
     def close(self) -> None:
-        """Give the device or file back. Does nothing when it is not open."""
+        """Close the device or file. Does nothing when it is not open."""

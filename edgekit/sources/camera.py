@@ -26,7 +26,8 @@ class CameraSource(CaptureSource):
     """A camera by number (`0` is /dev/video0) or device path.
 
     Compressed frames (MJPG) are chosen where the camera has them: they fit through USB 2 at full
-    rate where raw ones do not. It may grant another size and rate than `requested`: see `describe`.
+    rate where raw ones do not. It may deliver another size and rate than `requested`; `describe`
+    says which.
     """
 
     is_live = True
@@ -42,7 +43,7 @@ class CameraSource(CaptureSource):
         if capture is None:
             raise SourceError(
                 f"camera {self.device} exists but cannot be opened as a camera: another program"
-                " may hold it, or it is no capture device: see `edgekit cameras`"
+                " may hold it, or it is not a capture device: see `edgekit cameras`"
             )
         if "MJPG" in find_device(self.device).formats:
             capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
@@ -80,23 +81,29 @@ class CameraSource(CaptureSource):
 
     def describe(self) -> SourceDescription:
         width, height = self._size()
-        granted = (width, height, self._get("FPS"))
+        delivered = (width, height, self._get("FPS"))
         return SourceDescription(
             kind="camera",
             name=self.device,
             width=width,
             height=height,
-            fps=granted[2],
+            fps=delivered[2],
             pixel_format=self._pixel_format(),
-            note=_tell_difference(self._requested, granted) if self._capture is not None else None,
+            note=_describe_difference(self._requested, delivered)
+            if self._capture is not None
+            else None,
         )
 
 
-def _tell_difference(requested: RequestedFormat, granted: tuple[float | None, ...]) -> str | None:
-    """What the camera granted otherwise than was asked for."""
-    told = [
+def _describe_difference(
+    requested: RequestedFormat, delivered: tuple[float | None, ...]
+) -> str | None:
+    """Where the camera's format is another than was requested; None where it is not."""
+    differences = [
         f"{name} {has:g} instead of {wanted}"
-        for name, wanted, has in zip(("width", "height", "fps"), requested, granted, strict=True)
+        for name, wanted, has in zip(("width", "height", "fps"), requested, delivered, strict=True)
         if wanted is not None and has is not None and round(has) != wanted
     ]
-    return f"the camera gives {', '.join(told)}: see edgekit cameras" if told else None
+    return (
+        f"the camera gives {', '.join(differences)}: see edgekit cameras" if differences else None
+    )

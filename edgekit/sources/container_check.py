@@ -1,4 +1,4 @@
-"""Whether a video file gave all that it holds. FFmpeg itself says nothing of what it left out."""
+"""Whether all frames of a video file were decoded. FFmpeg does not report frames it left out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b
 
 
 class Timeline:
-    """The times of the frames that came, and what is missing among and behind them."""
+    """The times of the decoded frames; finds frames that are missing among and after them."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -53,15 +53,15 @@ def is_enough(frames: int, expected: int) -> bool:
 
 
 class Layout(NamedTuple):
-    """Of an MP4 or QuickTime file: whether its last box ends within it, and what share of its
-    pictures its edit list shows."""
+    """The layout of an MP4 or QuickTime file: whether its last box ends within it, and the share of
+    its pictures that its edit list shows."""
 
     whole: bool
     shown: float
 
 
 class _Times(NamedTuple):
-    """In units of a second, as three boxes say; the movie's time scale is for the edit list."""
+    """The times of one track, from three boxes; `edited` is in units of the movie's time scale."""
 
     movie_scale: int = 0
     media_s: float = 0.0
@@ -86,8 +86,8 @@ def read_layout(path: Path) -> Layout | None:
 
 
 def _walk(stream: BinaryIO, end: int, tracks: list[_Times]) -> bool:
-    """Read the boxes up to `end`; whether the last one ends there. The last of `tracks` is the
-    one that is being read."""
+    """Read the boxes up to `end`; returns whether the last one ends there. The last of `tracks` is
+    the one that is being read."""
     while (start := stream.tell()) < end:
         head = stream.read(8)
         size, kind = int.from_bytes(head[:4], "big"), head[4:]

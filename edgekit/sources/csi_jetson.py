@@ -25,7 +25,7 @@ _RATES = range(1, 241)
 
 
 class CsiSettings(NamedTuple):
-    """Which sensor, and what is asked of it: pixels and frames a second."""
+    """The sensor's number, and the requested pixels and frames a second."""
 
     sensor: int = 0
     width: int = 1280
@@ -67,7 +67,7 @@ def write_pipeline(head: str) -> str:
 class CsiSource:
     """Frames of a Jetson's CSI camera, `(H, W, 3) uint8` BGR.
 
-    `head` stands in the camera's place in tests. Raises SourceError where this is no Jetson, where
+    `head` takes the camera's place in tests. Raises SourceError where this is not a Jetson, where
     nothing can read GStreamer, or when no frame comes within `timeout_s`.
     """
 
@@ -110,7 +110,7 @@ class CsiSource:
             self._began_ns = captured_ns
 
     def _start(self, reader: PipelineReader) -> tuple[Pixels, int]:
-        """The first frame: only that shows that there is a camera behind the pipeline."""
+        """The first frame: only a frame shows that the pipeline has a camera."""
         reader.open(self._timeout_s)
         pixels = reader.read(self._timeout_s)
         if pixels is None:

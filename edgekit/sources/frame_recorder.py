@@ -40,12 +40,12 @@ of those blurred by a Gaussian of 3 pixels, or by 9 pixels of sideways motion, a
 RECENT = 20
 """Few, so that a new view which is softer than the last is not taken for blurred for long."""
 WARM_UP = 5
-"""So many frames wait in memory until there is something to compare the first with."""
+"""How many frames wait in memory until there is something to compare the first with."""
 SIDE = 256
 """Sharpness is measured at this short side, which 224-pixel inputs are cut from: finer blur is lost
 on the network."""
 NOISE = 0.5
-"""Squared grey levels; without it, the noise of an empty picture would count as sharp."""
+"""In squared grey levels; without it, the noise of an empty picture would count as sharp."""
 
 THUMBNAIL_SIDE = 8
 ALIKE = 16
@@ -59,11 +59,11 @@ Ending = Literal["count", "limit", "source", "stop"]
 
 
 class Recording(Record, frozen=True, kw_only=True):
-    """What was recorded: of `seen` frames looked at, each was kept, blurred, or a duplicate.
+    """What was recorded: each of the `seen` frames was kept, blurred, or a duplicate.
 
-    `wanted` is how many were to be kept, `in_folder` how many recorded frames the folder now holds,
-    `seconds` the time since the source was open. It `ended` since enough were kept, at the time
-    limit, with the source, or by `stop`; None while it goes on.
+    `wanted` is how many were to be kept, `in_folder` how many recorded frames the folder holds now,
+    `seconds` the time since the source was opened. `ended` says what ended the recording: enough
+    frames were kept, the time limit, the end of the source, or `stop`; it is None before the end.
     """
 
     folder: str
@@ -86,33 +86,44 @@ def record_frames(
     every_s: float = EVERY_S,
     limit_s: float = LIMIT_S,
     stop: threading.Event | None = None,
-    see: Callable[[Recording], None] = lambda recording: None,
+    on_progress: Callable[[Recording], None] = lambda recording: None,
 ) -> Recording:
-    """Open `source`, keep `count` of its frames in `folder` at full size, and close it.
+    """Open `source`, store `count` of its frames in `folder` at full size, and close it.
 
-    A live source is looked at every `every_s` seconds, a video as often in its own time, images one
-    by one; what is kept of a file is spread over its length. A folder with recorded frames is
-    continued: `count` more, none like those. It ends after `limit_s` seconds however few were kept,
-    or when `stop` is set. `see` hears how far it is, after each frame.
+    Frames that were stored before an error stay.
 
-    Raises OutputError when the folder cannot be written or the disk is full, ImageError when an
-    earlier frame there is damaged, SourceError when the source cannot be opened or stops
-    delivering. Frames that were kept before stay.
+    Args:
+        source: a camera, a stream, a video, or images; not open yet. The frames that are kept of a
+            file are spread over its length; of images each is checked.
+        folder: where the files go. Recorded frames that it holds stay, and none like them is added.
+        count: how many frames are added.
+        every_s: the time between two frames that are checked, in seconds of the source.
+        limit_s: ends the recording after so many seconds.
+        stop: ends the recording when it is set.
+        on_progress: is called after each frame that was checked.
+
+    Returns:
+        What was recorded.
+
+    Raises:
+        SourceError: the source cannot be opened or stops delivering.
+        OutputError: the folder cannot be written, or the disk is full.
+        ImageError: a frame that the folder holds is damaged.
     """
     stop = stop or threading.Event()
     album = _Album(folder)
     with closing(source):
         source.open()
-        recorder = _Recorder(album, str(source.describe()), count, see)
+        recorder = _Recorder(album, str(source.describe()), count, on_progress)
         pace = _Pace(source, count, every_s)
         ended: Ending = "source"
         for frame in _read(source, stop):
             if pace.is_due(frame, recorder.kept):
-                recorder.look(frame.pixels)
+                recorder.check(frame.pixels)
             if recorder.is_full or recorder.seconds >= limit_s:
                 ended = "limit"
                 break
-        recorder.settle()
+        recorder.check_waiting()
     if recorder.is_full:
         ended = "count"
     elif stop.is_set():
@@ -121,7 +132,7 @@ def record_frames(
 
 
 def format_recording(recording: Recording) -> str:
-    """What was recorded, in one line; where it ended too early, why, and what to do."""
+    """What was recorded, in one line; after an early end also why, and what to do."""
     text = (
         f"kept {recording.kept:,} of {recording.seen:,} frames in {recording.seconds:.0f} s"
         f" ({recording.blurred:,} blurred, {recording.duplicates:,} near-duplicates);"
@@ -143,7 +154,7 @@ def _advise(recording: Recording) -> str:
     if recording.duplicates > recording.seen / 2:
         return "the picture hardly changes: change the view or the light and run this again"
     if recording.blurred > recording.seen / 2:
-        return "most frames are blurred: see to lens, light and motion, and run this again"
+        return "most frames are blurred: check lens, light and motion, and run this again"
     return "run this again for more, the folder is continued"
 
 
@@ -172,7 +183,7 @@ def _measure_detail(gray: npt.NDArray[np.float32]) -> float:
 
 
 def _make_thumbnail(pixels: Pixels) -> npt.NDArray[np.int16]:
-    """`(8, 8, 3)`: the means of 64 cells."""
+    """The means of 64 cells, `(8, 8, 3) int16`, 0-255, in the order of the pixels' channels."""
     import cv2
 
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
@@ -219,10 +230,10 @@ class _Album:
 
 
 class _Recorder:
-    """Looks at frames one after the other, puts the good ones into the album, and counts."""
+    """Checks frames one after the other, adds the good ones to the album, and counts."""
 
     def __init__(
-        self, album: _Album, source: str, count: int, see: Callable[[Recording], None]
+        self, album: _Album, source: str, count: int, on_progress: Callable[[Recording], None]
     ) -> None:
         self.kept = 0
         self._blurred = 0
@@ -230,7 +241,7 @@ class _Recorder:
         self._album = album
         self._source = source
         self._count = count
-        self._see = see
+        self._on_progress = on_progress
         self._began = time.monotonic()
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._waiting: list[tuple[Pixels, float]] = []
@@ -243,23 +254,23 @@ class _Recorder:
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def look(self, pixels: Pixels) -> None:
-        """Judge a frame, at once or, of the first, when there are some to compare it with."""
+    def check(self, pixels: Pixels) -> None:
+        """Check a frame: at once, or the first ones when there are some to compare them with."""
         sharpness = measure_sharpness(pixels)
         self._recent.append(sharpness)
         self._waiting.append((pixels, sharpness))
         if len(self._recent) >= WARM_UP:
-            self.settle()
+            self.check_waiting()
 
-    def settle(self) -> None:
-        """Judge the frames that wait."""
+    def check_waiting(self) -> None:
+        """Check the frames that wait."""
         waiting, self._waiting = self._waiting, []
         for pixels, sharpness in waiting:
             if not self.is_full:
-                self._judge(pixels, sharpness)
-                self._see(self.report())
+                self._check(pixels, sharpness)
+                self._on_progress(self.report())
 
-    def _judge(self, pixels: Pixels, sharpness: float) -> None:
+    def _check(self, pixels: Pixels, sharpness: float) -> None:
         if sharpness < BLURRED * np.quantile(self._recent, 0.75):
             self._blurred += 1
         elif self._album.holds_one_like(pixels):
@@ -284,7 +295,7 @@ class _Recorder:
 
 
 class _Pace:
-    """Which frames of an open source are looked at."""
+    """Which frames of an open source are checked."""
 
     def __init__(self, source: Source, count: int, every_s: float) -> None:
         description = source.describe()
@@ -295,7 +306,7 @@ class _Pace:
         self._share = count / (description.frames or 1)
 
     def is_due(self, frame: Frame, kept: int) -> bool:
-        """Of files, only while fewer were kept than the part gone by is worth."""
+        """Whether to check a frame; of a file, only while fewer were kept than is due by then."""
         if self._is_live:
             if frame.time_s < self._due_s:
                 return False
@@ -310,5 +321,5 @@ def _read(source: Source, stop: threading.Event) -> Iterator[Frame]:
         while not stop.is_set() and (frame := source.read()) is not None:
             yield frame
     except SourceError:
-        if not stop.is_set():  # else nobody waits for it any more
+        if not stop.is_set():  # else the recording ends anyway
             raise

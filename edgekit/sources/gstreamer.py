@@ -1,5 +1,6 @@
-"""What GStreamer itself can say, asked of its C library: OpenCV passes on neither what is missing
-nor what went wrong, and PyGObject is not everywhere.
+"""Missing elements and errors of GStreamer, from its C library.
+
+OpenCV reports neither, and PyGObject is not installed everywhere.
 
 https://gstreamer.freedesktop.org/documentation/gstreamer/gstinfo.html
 """
@@ -16,14 +17,14 @@ _LIBRARY = "libgstreamer-1.0.so.0"
 _ERRORS = b"GST_ERROR_SYSTEM"
 _LEVEL_INFO = 4
 _LOG_BYTES = 16_384
-"""Kept for each thread, which is forgotten when it was quiet for so many seconds."""
+"""The size of the log of each thread, which is deleted `_LOG_SECONDS` after its last entry."""
 _LOG_SECONDS = 60
 _LINE = re.compile(r"^(\S+) .*<([^<>]+)> posted error message: (.*)$", re.MULTILINE)
 
 
 @functools.cache
 def _load() -> ctypes.CDLL | None:
-    """The library, initialised; None where it has another name or lies inside OpenCV."""
+    """The library, initialised; None where it has another name or is inside OpenCV."""
     try:
         library = ctypes.CDLL(_LIBRARY)
     except OSError:
@@ -33,9 +34,9 @@ def _load() -> ctypes.CDLL | None:
 
 
 def list_missing_elements(pipeline: str) -> list[str]:
-    """The elements of `pipeline` that are not installed; none where GStreamer cannot be asked.
+    """The elements of `pipeline` that are not installed; none where the library cannot be loaded.
 
-    Ask first: OpenCV 4.6 waits for ever on a pipeline that lacks its first element.
+    Call it first: OpenCV 4.6 waits for ever on a pipeline that lacks its first element.
     """
     library = _load()
     if library is None:
@@ -49,9 +50,9 @@ def list_missing_elements(pipeline: str) -> list[str]:
 
 
 class ErrorLog:
-    """The errors that elements of this process report from now on, where nobody reads their bus.
+    """The errors that elements of this process report from now on, where no one reads their bus.
 
-    An element that goes round GStreamer's error function is not heard: nvarguscamerasrc does so
+    It misses the errors of elements that do not use GStreamer's error function, as nvarguscamerasrc
     once frames flow.
     """
 
@@ -59,13 +60,13 @@ class ErrorLog:
         self._before = max(_read_errors(), default=("", ""))
 
     def first(self) -> str | None:
-        """The first of them, as `element: text`: those behind it are its consequences."""
+        """The first error, as `element: text`; later ones are its consequences."""
         later = (error for error in _read_errors() if error > self._before)
         return min(later, default=("", None))[1]
 
 
 def _read_errors() -> list[tuple[str, str]]:
-    """When each came, fit for sorting, and what it says. GStreamer keeps a text for each thread."""
+    """The time of each error, as text that sorts, and its message, from the logs of all threads."""
     library = _start_log()
     if library is None:
         return []
@@ -83,9 +84,9 @@ def _read_errors() -> list[tuple[str, str]]:
 
 @functools.cache
 def _start_log() -> ctypes.CDLL | None:
-    """Have errors kept in memory in place of printed, a bounded number of them.
+    """Keep a bounded number of errors in memory instead of printing them.
 
-    Whoever set GST_DEBUG wants to read along, so nothing is changed then.
+    Does nothing when GST_DEBUG is set: then the user wants them printed.
     """
     library = _load()
     if library is None or any(name.startswith("GST_DEBUG") for name in os.environ):

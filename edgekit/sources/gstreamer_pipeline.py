@@ -1,9 +1,9 @@
 """GStreamer pipelines that end in an appsink with BGR frames, read in two ways.
 
-The sink is named `opencvsink`: OpenCV takes no other but one whose name GStreamer chose.
+The sink is named `opencvsink`: OpenCV accepts only this name, or one that GStreamer chose.
 
-OpenCV reads them where it was built with GStreamer, as JetPack's and Debian's are; PyGObject
-where not. Neither is trusted to come back: a camera that hangs must not hang the program.
+OpenCV reads pipelines where it was built with GStreamer, as JetPack's and Debian's are; else
+PyGObject does. Every wait has a limit: a camera that hangs must not hang the program.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edgekit.background_thread import Background
 from edgekit.errors import SourceError
 from edgekit.sources.gstreamer import ErrorLog
 
-_MEND = (
+_FIX = (
     "use the system's OpenCV (sudo apt install python3-opencv, in a virtual environment made with"
     " --system-site-packages and without opencv from pip), or sudo apt install python3-gi"
     " gir1.2-gst-plugins-base-1.0"
@@ -36,7 +36,7 @@ class PipelineReader(Protocol):
 
 
 def choose_reader(pipeline: str) -> PipelineReader:
-    """A reader for `pipeline`. Raises SourceError where nothing here speaks GStreamer."""
+    """A reader for `pipeline`. Raises SourceError where nothing here can read GStreamer."""
     import cv2
 
     if cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
@@ -47,12 +47,12 @@ def choose_reader(pipeline: str) -> PipelineReader:
         # The second: PyGObject is there, GStreamer's description for it is not.
         raise SourceError(
             f"nothing here can read a GStreamer camera: OpenCV {cv2.__version__} was built without"
-            f" GStreamer, and PyGObject cannot be used ({error}): {_MEND}"
+            f" GStreamer, and PyGObject cannot be used ({error}): {_FIX}"
         ) from error
 
 
 class OpenCvReader:
-    """OpenCV's own GStreamer backend. It waits without an end, so each wait has a thread."""
+    """OpenCV's own GStreamer backend. It waits without a limit, so each wait has a thread."""
 
     def __init__(self, pipeline: str) -> None:
         self._pipeline = pipeline
@@ -104,14 +104,14 @@ class OpenCvReader:
 
 
 def _ends(name: str, work: Callable[[], None], timeout_s: float) -> bool:
-    """Whether `work` ends in time; it goes on in its thread otherwise."""
+    """Run `work` in a thread; whether it ended in time, else it continues in its thread."""
     thread = Background(name, work)
     thread.start()
     return thread.finish(timeout_s)
 
 
 class GObjectReader:
-    """PyGObject's GStreamer, whose waits end by themselves and whose errors have words."""
+    """PyGObject's GStreamer, whose waits have limits and whose errors have messages."""
 
     def __init__(self, pipeline: str) -> None:
         import gi
@@ -152,7 +152,7 @@ class GObjectReader:
         raise SourceError(f"the camera was silent for {timeout_s:g} s: check its cable and power")
 
     def _copy(self, sample: Any) -> Pixels:
-        """The frame's own memory goes back to GStreamer. Rows begin at multiples of 4 bytes."""
+        """A copy: GStreamer uses the frame's memory again. Rows begin at multiples of 4 bytes."""
         structure = sample.get_caps().get_structure(0)
         width, height = structure.get_value("width"), structure.get_value("height")
         stride = -(-width * 3 // 4) * 4
@@ -168,7 +168,7 @@ class GObjectReader:
             buffer.unmap(view)
 
     def _error(self) -> str | None:
-        """What went wrong, as `element: text detail`, of the element that said so first."""
+        """The first error, as `element: text detail`; None without one."""
         message = self._pipeline.get_bus().pop_filtered(self._gst.MessageType.ERROR)
         if message is None:
             return None

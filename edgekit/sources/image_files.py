@@ -1,4 +1,4 @@
-"""Still images as a source: one file, or all in a folder or of a pattern, in name order."""
+"""Images as a source: one file, or all of a folder or of a pattern, in the order of their names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgekit.sources.opencv_capture import silence_opencv
 
 
 class ImageSource:
-    """Delivers each image once. `time_s` is the time since `open`: images have none of their own.
+    """Delivers each image once. `time_s` is the time since `open`: images have no times.
 
     Raises ImageError naming the file that cannot be read.
     """

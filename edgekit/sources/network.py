@@ -20,7 +20,7 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 
 class NetworkSource(CaptureSource):
-    """A stream by URL. Over HTTP a file of known length is no live stream: every frame counts."""
+    """A stream by URL. Over HTTP a file of known length is not live: every frame counts."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class NetworkSource(CaptureSource):
         self.is_live = self._url.lower().startswith("rtsp") or self._get("FRAME_COUNT") is None
 
     def _check_reachable(self) -> None:
-        """Connect once, because OpenCV does not say why it could not."""
+        """Connect once, because OpenCV does not say why a connection failed."""
         try:
             parts = urlsplit(self._url)
             address = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
@@ -96,14 +96,14 @@ class NetworkSource(CaptureSource):
         )
 
     def _check_whole(self) -> None:
-        """Raise SourceError for a file of which the connection gave a part."""
+        """Raise SourceError for a file that came in part."""
         duration_s, fps = self._duration_s(), self._get("FPS")
         if duration_s is None or fps is None or self._timeline.is_whole(duration_s, fps):
             return
         raise SourceError(
             f"{self.name} broke off: decoded {self._frames:,} frames, the last at"
             f" {self._timeline.last_s:.1f} of {duration_s:.1f} s: try again, or check the file; the"
-            " results of those frames stand"
+            " results of those frames are valid"
         )
 
     def _duration_s(self) -> float | None:

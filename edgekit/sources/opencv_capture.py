@@ -1,4 +1,4 @@
-"""OpenCV's VideoCapture, kept quiet: what goes wrong is told by our errors, once."""
+"""OpenCV's VideoCapture without its messages: our errors report what fails, once."""
 
 from __future__ import annotations
 

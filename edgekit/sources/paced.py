@@ -1,4 +1,4 @@
-"""A video played at its own speed, as if a camera were filming it."""
+"""A video at its own speed, as if a camera were filming it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgekit.sources.base import Frame, Source, SourceDescription
 
 
 class PacedSource:
-    """The frames of a video `source`, each when its time has come; captured at that moment."""
+    """The frames of a video, each delivered at its time, which counts as its capture."""
 
     is_live = True
 

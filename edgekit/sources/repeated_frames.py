@@ -1,4 +1,4 @@
-"""Frames that a live source hands out again: a driver or an encoder that hangs does that."""
+"""Finds frames that a live source delivers again, as a driver or encoder does that hangs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from edgekit.arrays import Pixels
 from edgekit.sources.base import Frame
 
 _ROWS = 16
-"""Every so many rows are compared first: the noise of a sensor at work shows in those already."""
+"""One row in so many is compared first: the noise of a working sensor shows there already."""
 
 
 class RepeatCheck:
-    """Whether a frame is the one before it, pixel by pixel. It keeps that one."""
+    """Compares each frame with the one before, pixel by pixel; keeps the last frame."""
 
     def __init__(self) -> None:
         self._before: Frame | None = None

@@ -1,4 +1,4 @@
-"""`test://`: a picture that moves, in place of a camera."""
+"""`test://`: a moving picture, in place of a camera."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from edgekit.sources.url_query import read_query
 
 _STRIPES = 8
 _COLOURS = np.array([[b, g, r] for g in (200, 20) for r in (200, 20) for b in (200, 20)], np.uint8)
-"""Of the bars, BGR, from the lightest to the darkest."""
+"""The bars' colours, BGR, from the lightest to the darkest."""
 
 
 class PatternSource:
     """Colour bars that move a little with each frame, at a camera's pace, without end.
 
     `test://`, or `test://?width=640&height=480&fps=30`; `frames=N` ends it. A frame whose time has
-    passed before it was asked for is left out, as a camera's driver does.
+    passed before it is read is left out, as by a camera's driver.
     """
 
     is_live = True

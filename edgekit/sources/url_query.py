@@ -1,4 +1,4 @@
-"""Settings behind the `?` of a source's URL."""
+"""The settings after the `?` of a source's URL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from edgekit.errors import SourceError
 
 
 def read_query(text: str, allowed: Mapping[str, range], *, example: str) -> dict[str, int]:
-    """The whole numbers that `text` sets, each within its range. Raises SourceError."""
+    """The settings of a URL.
+
+    Args:
+        text: the URL.
+        allowed: the settings' names with the whole numbers that each may have.
+        example: a URL that error messages show.
+
+    Returns:
+        The settings that `text` has.
+
+    Raises:
+        SourceError: a setting has another name or value.
+    """
     chosen: dict[str, int] = {}
     for name, value in parse_qsl(text.partition("?")[2], keep_blank_values=True):
         if name not in allowed:

@@ -1,4 +1,4 @@
-"""The video devices of this machine, asked through Video4Linux without starting a camera."""
+"""The video devices of this machine, from Video4Linux, without starting a camera."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _VIDEO_CAPTURE = 0x1
 
 
 class VideoDevice(Record, frozen=True, kw_only=True):
-    """One /dev/videoN. `captures` says whether it gives frames: drivers also list metadata,
-    codecs and scalers. `problem` says why it could not be asked."""
+    """One /dev/videoN. `captures` says whether it delivers frames: drivers also list
+    metadata, codecs and scalers. `problem` says why it could not be opened or queried."""
 
     path: str
     name: str
@@ -37,7 +37,7 @@ def list_devices(root: Path = Path("/")) -> list[VideoDevice]:
 
 
 def find_device(path: str) -> VideoDevice:
-    """What one device, `/dev/videoN` or a link to it, says of itself."""
+    """One device: `/dev/videoN`, or a link to it."""
     real = Path(path).resolve()
     return _query(real, Path("/"))
 

@@ -26,7 +26,7 @@ the cores busy already, and only large frames make them wait for the decoder (me
 
 
 class VideoSource(CaptureSource):
-    """Delivers every frame of a video that FFmpeg can decode."""
+    """Every frame of a video that FFmpeg can decode."""
 
     is_live = False
 
@@ -82,7 +82,7 @@ class VideoSource(CaptureSource):
     def _check_whole(self) -> None:
         """Raise SourceError for a file that was cut short: its answers are not those of the whole.
 
-        MP4 and QuickTime files say how long they are and count their frames; others only tell
+        MP4 and QuickTime files store their length and the count of their frames; others only
         their duration.
         """
         expected, fps, seen = self._count(), self._get("FPS"), self._timeline
@@ -100,7 +100,7 @@ class VideoSource(CaptureSource):
         if not whole:
             raise SourceError(
                 f"{self.path} is damaged or cut short: {found}: copy it again; the results of"
-                " those frames stand"
+                " those frames are valid"
             )
 
     def _count(self) -> int | None:

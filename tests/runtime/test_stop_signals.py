@@ -32,7 +32,7 @@ def test_one_signal_sent_twice(number: signal.Signals) -> None:
 
 
 def test_a_later_signal_acts_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ONE_WISH_S", 0.0)
+    monkeypatch.setattr(module, "SAME_SIGNAL_S", 0.0)
     with pytest.raises(KeyboardInterrupt), stop_on_signals() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.is_set()

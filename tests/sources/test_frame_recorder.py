@@ -254,7 +254,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
             (tmp_path / "frame-00003.jpg").write_bytes(b"foreign")
 
     source = make_source(write_scenes(tmp_path / "v.avi", range(5)))
-    record_frames(source, tmp_path, see=intrude)
+    record_frames(source, tmp_path, on_progress=intrude)
     assert (tmp_path / "frame-00003.jpg").read_bytes() == b"foreign"
     assert list_names(tmp_path)[-1] == "v.avi" and len(list_names(tmp_path)) == 7
 
@@ -269,7 +269,7 @@ def test_progress_is_told_after_each_frame(tmp_path: Path) -> None:
     frames = [make_scene(n) if n != 6 else blur(make_scene(n)) for n in (0, 1, 2, 1, 4, 5, 6, 7)]
     told: list[Recording] = []
     source = make_source(write_frames(tmp_path / "v.avi", frames))
-    last = record_frames(source, tmp_path, see=told.append)
+    last = record_frames(source, tmp_path, on_progress=told.append)
     assert [progress.seen for progress in told] == list(range(1, 9))
     assert [progress.kept for progress in told] == [1, 2, 3, 3, 4, 5, 5, 6]
     assert all(progress.ended is None for progress in told)
@@ -326,7 +326,7 @@ def see(progress):
 
 with stop_on_signals() as stop:
     source, folder = make_source(sys.argv[1]), Path(sys.argv[2])
-    print(format_recording(record_frames(source, folder, every_s=0.02, stop=stop, see=see)))
+    print(format_recording(record_frames(source, folder, every_s=0.02, stop=stop, on_progress=see)))
 """
 
 
@@ -417,7 +417,7 @@ def make_recording(**changes: object) -> Recording:
         (make_recording(kept=200, ended="count"), "photos holds 1,300"),
         (make_recording(), "up before 200 were kept: run this again for more, the folder is"),
         (make_recording(duplicates=900), "the picture hardly changes: change the view"),
-        (make_recording(blurred=900), "most frames are blurred: see to lens, light and motion"),
+        (make_recording(blurred=900), "most frames are blurred: check lens, light and motion"),
         (make_recording(ended="source"), "the source ended before 200 were kept: record another"),
         (make_recording(ended="stop"), "it was stopped before 200 were kept: run this again"),
     ],
