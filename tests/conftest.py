@@ -98,7 +98,7 @@ def edgekit_wheel() -> Path:
 
 @pytest.fixture(scope="session")
 def emulated_pi(edgekit_wheel: Path) -> Iterator[EmulatedBoard]:
-    """A board with edgekit installed; skips with the mend where it cannot be made."""
+    """A board with edgekit installed; skips with the fix where it cannot be made."""
     if reason := missing_prerequisite():
         skip_or_fail(reason)
     try:

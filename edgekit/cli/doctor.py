@@ -17,7 +17,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.command("doctor")
 @json_option
 def command(as_json: bool) -> int:
-    """Tell what this machine has and lacks for edgekit, with one line to mend each.
+    """Tell what this machine has and lacks for edgekit, with one line to fix each.
 
     Cameras are opened for one frame each, and the built-in demo is run. Exit 1 when a check fails.
     """
@@ -35,7 +35,7 @@ def command(as_json: bool) -> int:
 
 
 def _print_table(checks: list[Check]) -> None:
-    """One line a check, and below those that are not ok what mends them."""
+    """One line a check, and below those that are not ok what fixes them."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -46,8 +46,8 @@ def _print_table(checks: list[Check]) -> None:
     for check in checks:
         colour = _COLOURS[check.status]
         table.add_row(check.name, Text(check.status, colour), Text(check.found))
-        if check.mend is not None:
-            table.add_row("", Text("mend", "bold"), Text(check.mend, "bold"))
+        if check.fix is not None:
+            table.add_row("", Text("fix", "bold"), Text(check.fix, "bold"))
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=_width(checks))
@@ -56,5 +56,5 @@ def _print_table(checks: list[Check]) -> None:
 
 def _width(checks: list[Check]) -> int:
     """Characters that the longest line takes: in a log no line is broken."""
-    longest = max(len(text) for check in checks for text in (check.found, check.mend or ""))
+    longest = max(len(text) for check in checks for text in (check.found, check.fix or ""))
     return longest + 60

@@ -1,4 +1,4 @@
-"""Rules and facts → one check a name: the first of its rules that holds speaks."""
+"""Rules and facts → one check a name: the first of its rules that holds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from edgekit.spec import Record
 
 
 class Check(Record, frozen=True, kw_only=True):
-    """One line of the answer. `mend` is the command that mends it, None when all is well."""
+    """One line of the answer. `fix` is the command that fixes it, None when all is well."""
 
     name: str
     status: Status
     found: str
-    mend: str | None
+    fix: str | None
 
 
 def check_machine(facts: Facts, rules: Sequence[Rule] = RULES) -> list[Check]:
@@ -25,7 +25,7 @@ def check_machine(facts: Facts, rules: Sequence[Rule] = RULES) -> list[Check]:
             name=rule.name,
             status=rule.status,
             found=rule.found.format(f=facts),
-            mend=rule.mend.format(f=facts) if rule.mend else None,
+            fix=rule.fix.format(f=facts) if rule.fix else None,
         )
         for rule in choose_rules(facts, rules)
     ]

@@ -1,4 +1,4 @@
-"""The rules: what a machine may lack, how it reads, and the command that mends it.
+"""The rules: what a machine may lack, how it reads, and the command that fixes it.
 
 Rows of one name stand together, the gravest first: the first that holds is the check's answer, so
 a row may rely on those above it. A check none of whose rows holds is left out. `fail`: something
@@ -44,7 +44,7 @@ class Rule(NamedTuple):
     holds: Callable[[Facts], bool]
     status: Status
     found: str
-    mend: str | None = None
+    fix: str | None = None
 
 
 def _always(f: Facts) -> bool:
@@ -303,7 +303,7 @@ _RUNTIMES = (
         lambda f: not f.runtime.works and not f.numpy.works,
         "fail",
         "cannot be imported without a numpy that works",
-        "mend numpy, then edgekit doctor",
+        "fix numpy, then edgekit doctor",
     ),
     Rule(
         "LiteRT broken on a Jetson", "LiteRT", JETSON, lambda f: not f.runtime.works, "warn",
@@ -373,7 +373,7 @@ _RUNTIMES = (
         lambda f: f.onnxruntime.broken and not f.numpy.works,
         "warn",
         "cannot be imported without a numpy that works",
-        "mend numpy, then edgekit doctor",
+        "fix numpy, then edgekit doctor",
     ),
     Rule(
         "ONNX Runtime broken", "ONNX Runtime", ANY, lambda f: f.onnxruntime.broken, "warn",
@@ -413,7 +413,7 @@ _IMAGES = (
         lambda f: f.opencv.broken and not f.numpy.works,
         "fail",
         "cannot be imported without a numpy that works",
-        "mend numpy, then edgekit doctor",
+        "fix numpy, then edgekit doctor",
     ),
     Rule(
         "OpenCV against numpy 2", "OpenCV", BOARDS,
@@ -531,7 +531,7 @@ _CAMERAS = (
     Rule(
         "camera not tried", "cameras", ANY, lambda f: f.untried_camera is not None, "warn",
         "{f.untried_camera.path} ({f.untried_camera.name}) was not tried: OpenCV does not work",
-        "mend OpenCV, then edgekit doctor",
+        "fix OpenCV, then edgekit doctor",
     ),
     Rule(
         "no camera", "cameras", ANY,

@@ -10,7 +10,7 @@ import contextlib
 import datetime
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,14 +47,9 @@ from edgekit.profile.worker_process import MeasuredProcess
 from edgekit.profile.worker_protocol import (
     AskMemory,
     Evaluate,
-    Evaluated,
     Layered,
     Load,
-    Memory,
-    Reply,
-    Request,
     Settle,
-    Settled,
     Timed,
     TimeLayers,
     TimeLoop,
@@ -212,9 +207,7 @@ class Benchmark:
         for subject in subjects:
             self._progress.step(f"{subject.name}: warm-up")
             limit_s = min(_WARMUP_LIMIT_S, max(1.0, self._duration_s))
-            settled = subject.process.ask(Settle(limit_s=limit_s))
-            assert isinstance(settled, Settled)
-            subject.warmup = settled.warmup
+            subject.warmup = subject.process.ask(Settle(limit_s=limit_s)).warmup
         seconds = self._duration_s / self._rounds
         for number in range(1, self._rounds + 1):
             for subject in subjects:
@@ -235,20 +228,19 @@ class Benchmark:
         """Whether this share of the time that the run should take is over."""
         return time.monotonic() - self._began_s > share * self._limit_s
 
-    def _time(self, subject: Turns, request: Request) -> Timed:
-        """One turn, and who else used the cores while it lasted."""
+    def _time(self, subject: Turns, request: TimeModel | TimeLoop) -> Timed:
+        """Take one turn, and record who else used the cores while it lasted."""
         began = self._moment()
         timed = subject.process.ask(request)
         self._shares.append(self._share_since(began, subject.process.used))
-        assert isinstance(timed, Timed)
         return timed
 
-    def _ask_watched(self, what: str, subject: Turns, request: Request) -> Reply:
-        """Ask for a figure outside the rounds, and note who else used the cores meanwhile."""
+    @contextlib.contextmanager
+    def _watch(self, what: str, process: MeasuredProcess) -> Iterator[None]:
+        """Record who else used the cores while `process` answered a request outside the rounds."""
         began = self._moment()
-        reply = subject.process.ask(request)
-        self._note_share(what, began, subject.process.used)
-        return reply
+        yield
+        self._note_share(what, began, process.used)
 
     def _note_share(self, what: str, began: _Moment, used: Usage) -> None:
         self._elsewhere.setdefault(what, []).append(self._share_since(began, used))
@@ -268,20 +260,18 @@ class Benchmark:
         )
 
     def _finish(self, subject: Turns) -> None:
-        """Peak memory first: the engines with other thread counts would add to it."""
-        memory = subject.process.ask(AskMemory())
-        assert isinstance(memory, Memory)
-        subject.peak_bytes = memory.peak_bytes
+        """Measure what is outside the rounds; peak memory first, since other engines add to it."""
+        process = subject.process
+        subject.peak_bytes = process.ask(AskMemory()).peak_bytes
         seconds = min(_THREADS_LIMIT_S, self._duration_s * _THREAD_SHARE)
-        on_gpu = subject.process.loaded.engine.gpu is not None
+        on_gpu = process.loaded.engine.gpu is not None
         for threads in () if on_gpu else count_threads(usable_cores()):
             if self._is_late(_THREADS_END):
                 subject.threads_unknown = _LEFT_OUT
                 break
             self._progress.step(f"{subject.name}: {threads} thread{'s' if threads > 1 else ''}")
-            request = TimeModel(seconds=seconds, threads=threads)
-            timed = self._ask_watched("threads", subject, request)
-            assert isinstance(timed, Timed)
+            with self._watch("threads", process):
+                timed = process.ask(TimeModel(seconds=seconds, threads=threads))
             point = ThreadPoint(threads=threads, latency_ms=distribution_of(timed))
             subject.threads.append(point)
         if self._is_late(1.0):
@@ -289,9 +279,8 @@ class Benchmark:
             return
         self._progress.step(f"{subject.name}: layers")
         seconds = min(_LAYERS_LIMIT_S, self._duration_s * _LAYERS_SHARE)
-        layered = self._ask_watched("layers", subject, TimeLayers(seconds=seconds))
-        assert isinstance(layered, Layered)
-        subject.layered = layered
+        with self._watch("layers", process):
+            subject.layered = process.ask(TimeLayers(seconds=seconds))
 
     def _check_images(self, process: MeasuredProcess) -> None:
         """Before anything is measured. Raises ImageError for labels that do not fit the model."""
@@ -306,9 +295,8 @@ class Benchmark:
         assert folder is not None
         self._progress.step(f"{subject.name}: accuracy on {folder.images.name}")
         labels = str(folder.labels) if folder.labels else None
-        evaluated = subject.process.ask(Evaluate(images=str(folder.images), labels=labels))
-        assert isinstance(evaluated, Evaluated)
-        subject.accuracy = evaluated.accuracy
+        request = Evaluate(images=str(folder.images), labels=labels)
+        subject.accuracy = subject.process.ask(request).accuracy
 
 
 def _check_names(models: Sequence[Path], source: str, images: LabelledFolder | None) -> None:

@@ -1,4 +1,4 @@
-"""The measured process: `python -m edgekit.profile.worker` obeys one JSON request a line.
+"""The measured process: `python -m edgekit.profile.worker` answers one JSON request a line.
 
 It holds what a camera loop holds (engine, source, preprocessing) and little else, so that its peak
 memory and its start are those of the loop; conditions are watched by the process that waits for it.
@@ -37,14 +37,14 @@ from edgekit.profile.worker_protocol import (
     Loaded,
     Marks,
     Memory,
-    Reply,
-    Request,
     Settle,
     Settled,
     Timed,
     TimeLayers,
     TimeLoop,
     TimeModel,
+    WorkerReply,
+    WorkerRequest,
     decode_request,
     encode_answer,
 )
@@ -75,7 +75,7 @@ class Worker:
         self._ready_ns = time.perf_counter_ns()
         self._sink = JsonLines(open(os.devnull, "wb", buffering=0), at_once=True)  # noqa: SIM115, PTH123
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: WorkerRequest) -> WorkerReply:
         """Do what is asked. Raises EdgekitError."""
         match request:
             case Load():
@@ -236,6 +236,7 @@ def main() -> None:
     worker = Worker()
     for number, line in enumerate(sys.stdin.buffer):
         before = read_usage() if number else Usage()
+        reply: WorkerReply | Failed
         try:
             reply = worker.answer(decode_request(line))
         except EdgekitError as error:

@@ -1,4 +1,4 @@
-"""The benchmark's end of the wire to the process that it measures."""
+"""Starts the process that a benchmark measures, sends it requests and reads its replies."""
 
 from __future__ import annotations
 
@@ -11,18 +11,31 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import overload
 
 import edgekit
 from edgekit import errors
 from edgekit.errors import EdgekitError, ReportError
 from edgekit.profile.record import ColdStart
 from edgekit.profile.worker_protocol import (
+    REPLIES,
+    AskMemory,
+    Evaluate,
+    Evaluated,
     Failed,
+    Layered,
     Load,
     Loaded,
     Marks,
-    Reply,
-    Request,
+    Memory,
+    Settle,
+    Settled,
+    Timed,
+    TimeLayers,
+    TimeLoop,
+    TimeModel,
+    WorkerReply,
+    WorkerRequest,
     decode_answer,
     encode,
 )
@@ -31,10 +44,10 @@ _GRACE_S = 5
 
 
 class MeasuredProcess:
-    """A worker of its own, from its start to its end as a context manager.
+    """A worker process, which ends with this context manager.
 
-    `cold_start_s` is the time from before the process was made to its first result, `used` what
-    the worker used for the answer before.
+    `cold_start_s` is the time from before the process was started to its first result, `used` what
+    the worker used for its latest reply.
     """
 
     def __init__(self, load: Load) -> None:
@@ -48,22 +61,33 @@ class MeasuredProcess:
             env=_environment(),
         )
         try:
-            reply = self.ask(load)
+            self.loaded = self.ask(load)
         except BaseException:
             self.close()
             raise
-        assert isinstance(reply, Loaded)
-        self.loaded = reply
-        self.cold_start = _split_start(began_s, reply.marks_ns)
-        self.cold_start_s = round(reply.marks_ns.first_result / 1e9 - began_s, 4)
+        marks = self.loaded.marks_ns
+        self.cold_start = _split_start(began_s, marks)
+        self.cold_start_s = round(marks.first_result / 1e9 - began_s, 4)
 
-    def ask(self, request: Request) -> Reply:
-        """Send a request and wait for its answer.
+    @overload
+    def ask(self, request: Load) -> Loaded: ...
+    @overload
+    def ask(self, request: Settle) -> Settled: ...
+    @overload
+    def ask(self, request: TimeModel | TimeLoop) -> Timed: ...
+    @overload
+    def ask(self, request: AskMemory) -> Memory: ...
+    @overload
+    def ask(self, request: TimeLayers) -> Layered: ...
+    @overload
+    def ask(self, request: Evaluate) -> Evaluated: ...
+    def ask(self, request: WorkerRequest) -> WorkerReply:
+        """Send a request and wait for its reply.
 
-        Raises the EdgekitError that the worker met, or ReportError when the worker died.
+        Raises the EdgekitError that the worker raised, or ReportError when the worker died.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # the answer that fails to come says it
+        with contextlib.suppress(BrokenPipeError):  # the missing reply is reported below
             self._process.stdin.write(encode(request) + b"\n")
             self._process.stdin.flush()
         line = self._process.stdout.readline()
@@ -74,6 +98,8 @@ class MeasuredProcess:
         if isinstance(reply, Failed):
             kind: type[EdgekitError] = getattr(errors, reply.error, EdgekitError)
             raise kind(reply.message)
+        if not isinstance(reply, REPLIES[type(request)]):
+            raise ReportError(f"the measured process sent {type(reply).__name__} unasked")
         return reply
 
     def close(self) -> None:
@@ -90,7 +116,7 @@ class MeasuredProcess:
             self._stderr.close()
 
     def _close_pipes(self) -> None:
-        """Both of them: a worker may be waiting to read, or for room to write a long answer."""
+        """Close both pipes: a worker may wait to read, or for room to write a long reply."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
@@ -130,7 +156,7 @@ def _split_start(began_s: float, marks: Marks) -> ColdStart:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, and this very edgekit for the child to import, wherever it was imported from."""
+    """This process's variables, with this very edgekit on the path that the worker imports from."""
     home = str(Path(edgekit.__file__).parents[1])
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}

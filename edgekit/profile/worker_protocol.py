@@ -1,4 +1,8 @@
-"""What the benchmark and the process it measures say to each other: one JSON line each way."""
+"""The messages between the benchmark and the process that it measures: one JSON line each way.
+
+In: a request, which names what to time or to read. Out: its reply, with what the process used for
+it. Every request has one type of reply; `Failed` may come in place of any.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +47,7 @@ class TimeLoop(Record, frozen=True, kw_only=True, tag="time_loop"):
 
 
 class AskMemory(Record, frozen=True, kw_only=True, tag="ask_memory"):
-    """How much memory the process has held at most. Answered by `Memory`."""
+    """Read how much memory the process has held at most. Answered by `Memory`."""
 
 
 class TimeLayers(Record, frozen=True, kw_only=True, tag="time_layers"):
@@ -100,7 +104,7 @@ class Memory(Record, frozen=True, kw_only=True, tag="memory"):
 
 
 class Layered(Record, frozen=True, kw_only=True, tag="layered"):
-    """`graph` and `layers` are None where they cannot be told; `unknown` says why."""
+    """The model's cost and time by layer; None where they are not known, `unknown` says why."""
 
     graph: GraphCost | None = None
     layers: LayerTimes | None = None
@@ -118,31 +122,40 @@ class Failed(Record, frozen=True, kw_only=True, tag="failed"):
     message: str
 
 
-Request = Load | Settle | TimeModel | TimeLoop | AskMemory | TimeLayers | Evaluate
-Reply = Loaded | Settled | Timed | Memory | Layered | Evaluated | Failed
+WorkerRequest = Load | Settle | TimeModel | TimeLoop | AskMemory | TimeLayers | Evaluate
+WorkerReply = Loaded | Settled | Timed | Memory | Layered | Evaluated
+REPLIES: dict[type[WorkerRequest], type[WorkerReply]] = {
+    Load: Loaded,
+    Settle: Settled,
+    TimeModel: Timed,
+    TimeLoop: Timed,
+    AskMemory: Memory,
+    TimeLayers: Layered,
+    Evaluate: Evaluated,
+}
 
 
 class Answer(Record, frozen=True, kw_only=True):
     """A reply, and what the worker used from the request to it; for the first one, since its
     process began."""
 
-    reply: Reply
+    reply: WorkerReply | Failed
     used: Usage
 
 
-_REQUESTS = msgspec.json.Decoder(Request)
+_REQUESTS = msgspec.json.Decoder(WorkerRequest)
 _ANSWERS = msgspec.json.Decoder(Answer)
 
 encode = msgspec.json.encode
 
 
-def decode_request(line: bytes) -> Request:
-    request: Request = _REQUESTS.decode(line)
+def decode_request(line: bytes) -> WorkerRequest:
+    request: WorkerRequest = _REQUESTS.decode(line)
     return request
 
 
-def encode_answer(reply: Reply, before: Usage) -> bytes:
-    """One line. What the encoding takes is part of `used`."""
+def encode_answer(reply: WorkerReply | Failed, before: Usage) -> bytes:
+    """One line of JSON. The time that encoding takes is part of `used`."""
     encoded = encode(reply)
     used = encode(read_usage().since(before))
     return b'{"reply":%b,"used":%b}\n' % (encoded, used)

@@ -46,7 +46,7 @@ _OPTIONS = {
     "ServerAliveCountMax": "4",
     "RemoteCommand": "none",  # the user's own, for when they log in
 }
-_MENDS = (
+_FIXES = (
     ("IDENTIFICATION HAS CHANGED", "its host key is not the known one: if it was installed anew,"
      " {forget}, then ssh {host} once"),
     ("Host key verification failed", "its host key is not known yet: ssh {host} once and look at"
@@ -297,9 +297,9 @@ class Connection:
             return f"the connection ended ({last}): look whether it still has power and network"
         if code == 127:
             return "it has no python3: sudo apt install python3"
-        for words, mend in _MENDS:
+        for words, fix in _FIXES:
             if words in said:
-                return mend.format(host=self._host, forget=_spell_forgetting(said, self._host))
+                return fix.format(host=self._host, forget=_spell_forgetting(said, self._host))
         return f"ssh cannot connect ({last}): try ssh {self._host}"
 
     def close(self) -> None:

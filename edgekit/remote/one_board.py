@@ -60,7 +60,7 @@ class _Check(msgspec.Struct):
     name: str
     status: str
     found: str
-    mend: str | None
+    fix: str | None
 
 
 class _Checks(msgspec.Struct):
@@ -189,7 +189,7 @@ class _Session:
         for check in answer.checks:
             if check.status == "ok" or (check.name in _CAMERA_CHECKS and not self._wants_camera()):
                 continue
-            said = f"{check.name}: {check.found}: {check.mend}"
+            said = f"{check.name}: {check.found}: {check.fix}"
             (faults if check.status == "fail" else notes).append(said)
         if faults:
             raise BoardError(f"its doctor finds that it cannot work: {'; '.join(faults)}")

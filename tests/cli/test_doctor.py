@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.environments import REPOSITORY
 
-KEYS = ["name", "status", "found", "mend"]
+KEYS = ["name", "status", "found", "fix"]
 
 
 def doctor(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -30,7 +30,7 @@ def test_json_is_one_valid_document(tmp_path: Path) -> None:
     assert all(list(check) == KEYS for check in checks)
     assert len({check["name"] for check in checks}) == len(checks)
     assert {check["status"] for check in checks} <= {"ok", "warn", "fail"}
-    assert all((check["mend"] is None) == (check["status"] == "ok") for check in checks)
+    assert all((check["fix"] is None) == (check["status"] == "ok") for check in checks)
     assert result.returncode == int(any(check["status"] == "fail" for check in checks))
     assert result.stderr == ""
     found = {check["name"]: check for check in checks}
@@ -39,7 +39,7 @@ def test_json_is_one_valid_document(tmp_path: Path) -> None:
 
 
 def test_a_broken_package_is_told_and_fails(tmp_path: Path) -> None:
-    """Its mend stands below it, and neither line is broken in a log."""
+    """Its fix is on the line below it, and neither line is broken in a log."""
     (tmp_path / "cv2.py").write_text("import os\nos.abort()\n")
     result = doctor(folder=tmp_path)
     assert result.returncode == 1
@@ -47,5 +47,5 @@ def test_a_broken_package_is_told_and_fails(tmp_path: Path) -> None:
     (index,) = [number for number, line in enumerate(lines) if line.startswith("OpenCV ")]
     assert lines[index].split(maxsplit=2)[1] == "fail"
     assert "cannot be imported: crashed with SIGABRT" in lines[index]
-    assert lines[index + 1].split()[0] == "mend"
+    assert lines[index + 1].split()[0] == "fix"
     assert "opencv" in lines[index + 1]

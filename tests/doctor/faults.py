@@ -61,13 +61,13 @@ def _disk(free_kb: int) -> str:
 
 
 class Fault(NamedTuple):
-    """`says` is part of what is found, `mend` of the command that mends it."""
+    """`says` is part of what is found, `fix` of the command that fixes it."""
 
     board: str
     check: str
     status: str
     says: str
-    mend: str
+    fix: str
     files: Files = {}  # noqa: RUF012
     commands: Commands = {}  # noqa: RUF012
 
@@ -251,15 +251,15 @@ FAULTS = {
         {MODEL: "A workstation\0"}, {NUMPY: fails(NO_BLAS)},
     ),
     "LiteRT without numpy": Fault(
-        "pi-3", "LiteRT", "fail", "without a numpy that works", "mend numpy",
+        "pi-3", "LiteRT", "fail", "without a numpy that works", "fix numpy",
         commands={NUMPY: fails(NO_BLAS), LITERT: fails(NO_BLAS)},
     ),
     "ONNX Runtime without numpy": Fault(
-        "thor", "ONNX Runtime", "warn", "without a numpy that works", "mend numpy",
+        "thor", "ONNX Runtime", "warn", "without a numpy that works", "fix numpy",
         commands={NUMPY: None, f"{PROBE} onnxruntime": fails("ImportError: import numpy failed")},
     ),
     "OpenCV without numpy": Fault(
-        "pi-5", "OpenCV", "fail", "without a numpy that works", "mend numpy",
+        "pi-5", "OpenCV", "fail", "without a numpy that works", "fix numpy",
         commands={NUMPY: None, OPENCV: fails("ModuleNotFoundError: No module named 'numpy'")},
     ),
     "OpenCV hidden": Fault(
@@ -350,7 +350,7 @@ FAULTS = {
     ),
     "camera not tried": Fault(
         "pi-3", "cameras", "warn", "/dev/video0 (UVC Camera (046d:0825)) was not tried",
-        "mend OpenCV",
+        "fix OpenCV",
         commands={OPENCV: None},
     ),
     "no camera": Fault(

@@ -86,7 +86,7 @@ def test_an_ok_row_says_what_it_found(key, tmp_path: Path) -> None:
     rules = {rule.key: rule for rule in choose_rules(facts)}
     assert key in rules
     (check,) = check_machine(facts, [rules[key]])
-    assert (check.status, check.mend) == ("ok", None)
+    assert (check.status, check.fix) == ("ok", None)
     assert says in check.found
     assert not re.search(r"\bNone\b|\{|\n", check.found), check.found
 
@@ -103,4 +103,4 @@ def test_rows_of_a_name_stand_together() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.key)
 def test_a_row_has_a_mend_unless_it_is_ok(rule) -> None:
-    assert (rule.mend is None) == (rule.status == "ok")
+    assert (rule.fix is None) == (rule.status == "ok")

@@ -50,7 +50,7 @@ SAME_AS_HOST = ("ai-edge-litert", "opencv-python-headless")
 
 
 def missing_prerequisite() -> str | None:
-    """What keeps this machine from emulating a board, with the mend; None when nothing does."""
+    """What keeps this machine from emulating a board, with the fix; None when nothing does."""
     if platform.machine() == "aarch64":
         return "this machine is aarch64 itself: the other tests run its kernels without emulation"
     if os.geteuid() != 0:

@@ -18,7 +18,7 @@ def examine(board: EmulatedBoard, expected: int, **environment: str) -> Checks:
     done = board.run(["edgekit", "doctor", "--json"], env=environment, check=False)
     assert done.returncode == expected, done.stdout + done.stderr
     checks = json.loads(done.stdout)["checks"]
-    assert all((check["mend"] is None) == (check["status"] == "ok") for check in checks)
+    assert all((check["fix"] is None) == (check["status"] == "ok") for check in checks)
     return {check["name"]: (check["status"], check["found"]) for check in checks}
 
 

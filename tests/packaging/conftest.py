@@ -82,9 +82,9 @@ def bare_installation(edgekit_wheel: Path) -> Installation:
 @pytest.fixture(scope="session")
 def system_installation(edgekit_wheel: Path) -> Installation:
     """edgekit beside the system's own numpy and OpenCV, as on Raspberry Pi OS and JetPack."""
-    mend = "run `make system-deps` as root, then `make test`"
+    fix = "run `make system-deps` as root, then `make test`"
     if not SYSTEM_PYTHON.exists() or subprocess.run([SYSTEM_PYTHON, "-c", "import cv2"]).returncode:
-        skip_or_fail(f"{SYSTEM_PYTHON} is absent or has no OpenCV: {mend}")
+        skip_or_fail(f"{SYSTEM_PYTHON} is absent or has no OpenCV: {fix}")
     if python_version(SYSTEM_PYTHON) != python_version(Path(sys.executable)):
         pytest.skip(f"{SYSTEM_PYTHON} is another Python than {sys.version.split()[0]} in use here")
 

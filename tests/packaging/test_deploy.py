@@ -194,16 +194,16 @@ def test_root(jetson: Jetson) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "text", "mend"),
+    ("module", "text", "fix"),
     [
         ("tensorrt", "raise ImportError('libnvinfer.so.10')", "nvidia-jetpack python3-libnvinfer"),
         ("cv2", "raise ImportError('no cv2')", "sudo apt install python3-opencv"),
         ("ensurepip", "raise ImportError", "sudo apt install python3-venv"),
     ],
 )
-def test_system_package_missing(jetson: Jetson, module: str, text: str, mend: str) -> None:
+def test_system_package_missing(jetson: Jetson, module: str, text: str, fix: str) -> None:
     jetson.module(module, text)
-    assert mend in jetson.refuse(jetson.wheel)
+    assert fix in jetson.refuse(jetson.wheel)
     assert not (jetson.home / "edgekit").exists()
 
 

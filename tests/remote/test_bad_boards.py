@@ -16,7 +16,7 @@ from edgekit.remote.connection import _spell_forgetting
 from tests.remote.conftest import Benchmark, desk_environment, spell_command
 from tests.remote.sshd import Login, Sshd, this_machine
 
-FAULT = {"name": "disk", "status": "fail", "found": "full", "mend": "rm"}
+FAULT = {"name": "disk", "status": "fail", "found": "full", "fix": "rm"}
 HEALTHY = "echo '{\"checks\": []}'"
 RECORD = Path(__file__).parents[1] / "report" / "schema-1.json"
 GOOD = f"mkdir report && cp {RECORD} report/report.json"

@@ -17,7 +17,7 @@ from tests.tensorrt_api.bindings import (
 @pytest.fixture(scope="session", params=RELEASES, ids=str)
 def tensorrt_api(request: pytest.FixtureRequest) -> TensorRTApi:
     """What one release offers; skips where its bindings cannot be had."""
-    # Not a failure in CI either: nothing on that machine could mend it.
+    # Not a failure in CI either: nothing on that machine could fix it.
     if reason := missing_wheel(request.param):
         pytest.skip(reason)
     if reason := missing_tools():

@@ -64,7 +64,7 @@ def choose_capabilities(library: Library, gpu: Gpu | None) -> tuple[str, ...]:
 
 
 def explain_unserved(library: Library, gpu: Gpu) -> str | None:
-    """Why the library builds and loads no engine for `gpu`, with the mend; None where it does."""
+    """Why the library builds and loads no engine for `gpu`, with the fix; None where it does."""
     offered = library.capabilities
     if not offered or gpu.capability in offered:
         return None

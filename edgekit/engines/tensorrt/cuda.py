@@ -126,7 +126,7 @@ class CudaPython:
         error, *values = getattr(self._api, function)(*args)
         if error != self._api.cudaError_t.cudaSuccess:
             raise EngineError(
-                f"{function} failed with {self._name(error)}: {_mend(self._name(error))}"
+                f"{function} failed with {self._name(error)}: {_find_fix(self._name(error))}"
             )
         return values[0] if len(values) == 1 else (tuple(values) or None)
 
@@ -243,7 +243,7 @@ class PyCuda:
             finally:
                 self._context.pop()
         except self._api.Error as error:
-            raise EngineError(f"{error}: {_mend(str(error))}") from error
+            raise EngineError(f"{error}: {_find_fix(str(error))}") from error
 
     def _call(self, work: Callable[[], Any]) -> Any:
         with self._current():
@@ -302,7 +302,7 @@ def _import_runtime() -> Any:
     return runtime
 
 
-def _mend(name: str) -> str:
+def _find_fix(name: str) -> str:
     if ("emory" in name and "llocation" in name) or "out of memory" in name:
         return "the GPU's memory is full, close other programs"
     return "the GPU or its driver does not do what was asked, restart the program, then the board"

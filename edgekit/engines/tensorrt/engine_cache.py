@@ -148,8 +148,8 @@ def _explained() -> Iterator[None]:
         yield
     except OutputError as error:
         reason = str(error).removesuffix(" with -o")
-        mend = " with EDGEKIT_CACHE=FOLDER" if reason != str(error) else ""
-        raise OutputError(f"{reason}{mend}") from error
+        fix = " with EDGEKIT_CACHE=FOLDER" if reason != str(error) else ""
+        raise OutputError(f"{reason}{fix}") from error
 
 
 def sha256(content: bytes) -> str:

@@ -101,8 +101,8 @@ def test_a_module_of_older_versions_is_tried_second(
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"),
+    ("name", "fix"),
     [("cudaErrorMemoryAllocation", "close other programs"), ("cudaErrorUnknown", "restart")],
 )
-def test_what_to_do(name: str, mend: str) -> None:
-    assert mend in cuda._mend(name)
+def test_what_to_do(name: str, fix: str) -> None:
+    assert fix in cuda._find_fix(name)
