@@ -67,7 +67,10 @@ def test_parts_add_up_and_hold_every_multiply_add(mobilenet) -> None:
     assert sum(part.multiply_adds for part in layers.parts) == 300_775_552
     assert sum(part.operators for part in layers.parts) == len(operators)
     assert layers.rounds >= 4
-    assert layers.parts[0].name.startswith("0 CONV_2D 112×112×32")
+    first = layers.parts[0]  # how much is in it depends on what calls cost here
+    main = max(operators[: first.operators], key=lambda op: op.multiply_adds)
+    assert first.name.startswith(f"0 {main.name} {'×'.join(map(str, main.output[1:]))}")
+    assert operators[0].output == (1, 112, 112, 32)
 
 
 def test_a_fast_model_is_cut_into_few_pieces(demo) -> None:
