@@ -15,6 +15,8 @@ import griffe
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ALSO_PUBLIC = ("edgekit.checkpoint.load_checkpoint",)
+SPECIAL = ("__iter__",)
+"""Methods that are shown although their names begin with an underscore."""
 SIGNATURE_COLUMNS = 88
 HEAD = """\
 # Python
@@ -130,8 +132,9 @@ def _list_expressions(item: griffe.Object) -> Iterator[str | griffe.Expr | None]
         yield item.value if _is_type(item) else None
     elif isinstance(item, griffe.Class):
         yield from item.bases
-        for member in _list_members(item):
-            yield from _list_expressions(member)
+        for member in (*_list_members(item), _find_constructor(item)):
+            if member is not None:
+                yield from _list_expressions(member)
 
 
 def _is_type(item: griffe.Attribute) -> bool:
@@ -139,9 +142,19 @@ def _is_type(item: griffe.Attribute) -> bool:
     return item.name[0].isupper() and not item.name.isupper()
 
 
+def _find_constructor(item: griffe.Class) -> griffe.Function | None:
+    """The constructor of what programs make themselves: a dataclass, or a name of the front door.
+
+    Others are made by edgekit, out of parts that are nobody else's business.
+    """
+    start = item.members.get("__init__")
+    is_public = "dataclass" in item.labels or item.name in (item.package.exports or ())
+    return start if isinstance(start, griffe.Function) and is_public else None
+
+
 def _list_members(item: griffe.Class) -> Iterator[griffe.Object]:
     for member in item.members.values():
-        if not member.is_alias and (not member.name.startswith("_") or member.name == "__init__"):
+        if not member.is_alias and (not member.name.startswith("_") or member.name in SPECIAL):
             assert isinstance(member, griffe.Object)
             yield member
 
@@ -182,18 +195,15 @@ def _render(heading: str, name: str, item: griffe.Object) -> str:
 
 def _render_class(name: str, item: griffe.Class) -> list[str]:
     bases = ", ".join(str(base) for base in item.bases)
-    start = item.members.get("__init__")
     head = f"class {name}({bases})" if bases else f"class {name}"
-    if isinstance(start, griffe.Function):
+    if start := _find_constructor(item):
         head = _signature(start, name, leave_out=1)
-    parts = [_code(head), *_render_docstring(item)]
-    members = [member for member in _list_members(item) if member.name != "__init__"]
+    members = list(_list_members(item))
     fields = [member for member in members if isinstance(member, griffe.Attribute)]
+    parts = [_code(head), *_render_docstring(item, leave_out_attributes=bool(fields))]
     if fields:
-        arguments = start.parameters if isinstance(start, griffe.Function) else griffe.Parameters()
         rows = ["| field | type | meaning |", "|---|---|---|"]
-        described = dict(_describe_arguments(item))
-        rows += [_field_row(field, arguments, described.get(field.name, "")) for field in fields]
+        rows += [_field_row(field, item) for field in fields]
         parts.append("\n".join(rows))
     for method in members:
         if isinstance(method, griffe.Function):
@@ -206,18 +216,22 @@ def _implicit(method: griffe.Function) -> int:
     return 0 if "staticmethod" in method.labels else 1
 
 
-def _describe_arguments(item: griffe.Class) -> Iterator[tuple[str, str]]:
-    """(argument, meaning) of what a class's docstring says of its constructor's arguments."""
+def _describe_fields(item: griffe.Class) -> Iterator[tuple[str, str]]:
+    """(field, meaning) of what a class's docstring says under `Attributes:` or `Args:`."""
     for section in item.docstring.parse("google") if item.docstring else ():
-        if isinstance(section, griffe.DocstringSectionParameters):
-            for argument in section.value:
-                yield argument.name, " ".join(argument.description.split()).replace("|", r"\|")
+        if isinstance(
+            section, (griffe.DocstringSectionParameters, griffe.DocstringSectionAttributes)
+        ):
+            for element in section.value:
+                yield element.name, " ".join(element.description.split()).replace("|", r"\|")
 
 
-def _field_row(field: griffe.Attribute, arguments: griffe.Parameters, described: str) -> str:
+def _field_row(field: griffe.Attribute, item: griffe.Class) -> str:
     annotation, value = field.annotation, str(field.value or "")
-    if annotation is None and value in arguments:  # `self.path = path`
-        annotation = arguments[value].annotation
+    start = item.members.get("__init__")
+    if annotation is None and isinstance(start, griffe.Function) and value in start.parameters:
+        annotation = start.parameters[value].annotation  # `self.path = path`
+    described = dict(_describe_fields(item)).get(field.name, "")
     meaning = [_summary(field) or described, *_describe_value(field, value)]
     spelled = str(annotation or "").replace("|", r"\|")
     return f"| `{field.name}` | {f'`{spelled}`' if spelled else ''} | {' '.join(meaning).strip()} |"
@@ -265,10 +279,12 @@ def _spell_parameters(parameters: list[griffe.Parameter]) -> Iterator[str]:
         yield f"{stars}{parameter.name}{annotation}{default}"
 
 
-def _render_docstring(item: griffe.Object) -> list[str]:
-    if item.docstring is None:
-        return []
-    return [_render_section(section) for section in item.docstring.parse("google")]
+def _render_docstring(item: griffe.Object, *, leave_out_attributes: bool = False) -> list[str]:
+    return [
+        _render_section(section)
+        for section in (item.docstring.parse("google") if item.docstring else ())
+        if not (leave_out_attributes and isinstance(section, griffe.DocstringSectionAttributes))
+    ]
 
 
 def _render_section(section: griffe.DocstringSection) -> str:
