@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -19,9 +20,9 @@ from torch.fx import GraphModule
 
 from edgekit.checkpoint import load_checkpoint
 from edgekit.quantize.activation_statistics import TensorStatistics, gather_statistics
-from edgekit.quantize.calibration_images import CalibrationImages
+from edgekit.quantize.calibration_images import CalibrationImages, find_calibration_images
 from edgekit.quantize.litert_plan import plan_for_litert
-from edgekit.quantize.ranges import RangeMethod, choose_range
+from edgekit.quantize.ranges import ActivationScheme, RangeMethod, choose_range
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.input_pixels import border_offset, take_pixels
 
@@ -47,13 +48,13 @@ def main() -> None:
     offset = border_offset(program, spec.normalization)
     take_pixels(program, spec.normalization, offset, fold_mean=True)
     names = plan_for_litert(program).tensors[1:]
-    images = CalibrationImages(options.data / "images" / "calibration", spec)
-    everything = [*images.used, *images.held_out]
+    images = find_calibration_images(options.data / "images" / "calibration", spec)
+    everything = (*images.used, *images.held_out)
     print("| images | float forward | statistics | of which observers | memory after |")
     print("|---|---|---|---|---|")
     forward_s, statistics_s, memory_mb = {}, {}, {}
     for count in COUNTS:
-        images.used = everything[:count]
+        images = replace(images, used=everything[:count])
         forward, _ = timed(program, images, offset, ())
         observed, statistics = timed(program, images, offset, names)
         memory = resident_bytes() / 1e6
@@ -66,7 +67,7 @@ def main() -> None:
     print("|---|---|---|---|")
     total_s = {}
     for method in get_args(RangeMethod):
-        seconds = [time_ranges(statistics, method, symmetric) for symmetric in (False, True)]
+        seconds = [time_ranges(statistics, method, scheme) for scheme in ActivationScheme]
         total_s[method] = observed + max(seconds)
         print(f"| {method} | {seconds[0]:.2f} s | {seconds[1]:.2f} s | {total_s[method]:.2f} s |")
     figures = {
@@ -93,12 +94,12 @@ def timed(
 
 
 def time_ranges(
-    statistics: dict[str, TensorStatistics], method: RangeMethod, symmetric: bool
+    statistics: dict[str, TensorStatistics], method: RangeMethod, scheme: ActivationScheme
 ) -> float:
     """Seconds to choose the ranges of all tensors."""
     began = time.monotonic()
     for tensor in statistics.values():
-        choose_range(tensor, method, symmetric=symmetric)
+        choose_range(tensor, method, scheme)
     return time.monotonic() - began
 
 

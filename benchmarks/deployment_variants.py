@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -20,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgekit.conversion.request import make_float_program
+from edgekit.conversion.quantize_network import make_float_program
 from edgekit.models import FAMILIES
-from edgekit.progress import Progress
 from edgekit.quantize import third_party_warnings  # noqa: F401  before torchao
-from edgekit.quantize.calibration_images import CalibrationImages
+from edgekit.quantize.backends import LITERT
+from edgekit.quantize.calibration_images import CalibrationImages, find_calibration_images
 from edgekit.quantize.pipeline import calibrate
 from edgekit.quantize.recipe import Recipe
 from edgekit.rewrite.export import export_program, trace
@@ -134,9 +135,9 @@ def write_variants(name: str, photographs: Path, count: int, recipe: Recipe) -> 
     litert-torch runs in processes that end with this call.
     """
     spec = input_spec(name)
-    images = CalibrationImages(photographs, spec)
+    images = find_calibration_images(photographs, spec)
     step = max(1, len(images.used) // count)
-    images.used = images.used[::step][:count]
+    images = replace(images, used=images.used[::step][:count])
     pool = ProcessPoolExecutor(1, get_context("spawn"), _start_worker)
     with pool, TFLiteWriter() as pixels, TFLiteWriter() as integer:
         jobs = {
@@ -147,9 +148,7 @@ def write_variants(name: str, photographs: Path, count: int, recipe: Recipe) -> 
         program = trace(build_network(name), spec)
         pixels.start(make_float_program(program, spec, PIXEL_OFFSET), spec.height, spec.width)
         run_passes(program, INTEGER_PASSES)
-        quantized = calibrate(
-            program, spec.normalization, images, recipe, symmetric=False, progress=Progress()
-        ).quantize()
+        quantized = calibrate(program, spec.normalization, images, recipe, LITERT).quantize()
         integer.start(quantized.program, spec.height, spec.width)
         differences = measure_differences(name)
         models = {variant: job.result() for variant, job in jobs.items()}

@@ -25,13 +25,16 @@ from tables import tabulate_digits
 from edgekit.arrays import Logits, Pixels
 from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
-from edgekit.conversion.convert import Conversion, convert, limit_threads
+from edgekit.conversion.conversion_options import ConversionOptions
+from edgekit.conversion.convert import convert, limit_threads
 from edgekit.conversion.float_reference import run_float
+from edgekit.conversion.outcome import Outcome
 from edgekit.engines.open_engine import open_engine
 from edgekit.evaluation.accuracy import Reference, evaluate_steps
 from edgekit.images import find_labelled_images, read_class_names
 from edgekit.progress import Progress
-from edgekit.quantize.calibration_images import CalibrationImages
+from edgekit.quantize.backends import TENSORRT
+from edgekit.quantize.calibration_images import find_calibration_images
 from edgekit.quantize.pipeline import calibrate
 from edgekit.quantize.recipe import load_recipe
 from edgekit.rewrite.export import export_program
@@ -84,18 +87,11 @@ def measure_checkpoint(path: Path, recipe: str) -> dict[str, Any]:
     }
 
 
-def convert_for_pi(checkpoint: Checkpoint, output: Path, recipe: str) -> Conversion:
+def convert_for_pi(checkpoint: Checkpoint, output: Path, recipe: str) -> Outcome:
     """What `edgekit convert --target pi --calibration images/` does."""
-    return convert(
-        checkpoint,
-        output,
-        CalibrationImages(DEMO / "images", checkpoint.spec.input),
-        precision="int8",
-        recipe=load_recipe(recipe),
-        class_names=read_class_names(DEMO / "class_names.txt"),
-        keep_reference=False,
-        progress=report_progress(checkpoint),
-    )
+    names = DEMO / "class_names.txt"
+    options = ConversionOptions(recipe=recipe, class_names=names, keep_reference=False)
+    return convert(checkpoint, output, DEMO / "images", options, report_progress(checkpoint))
 
 
 def build_symmetric(checkpoint: Checkpoint, recipe: str) -> Callable[[Pixels], Logits]:
@@ -104,9 +100,9 @@ def build_symmetric(checkpoint: Checkpoint, recipe: str) -> Callable[[Pixels], L
     quantized = calibrate(
         export_program(checkpoint.module, spec),
         spec.normalization,
-        CalibrationImages(DEMO / "images", spec),
+        find_calibration_images(DEMO / "images", spec),
         load_recipe(recipe),
-        symmetric=True,
+        TENSORRT,
         progress=report_progress(checkpoint),
     ).quantize()
 

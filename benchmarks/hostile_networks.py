@@ -37,19 +37,20 @@ from tables import spell_parity, tabulate_hostile
 from edgekit.arrays import Logits, Pixels
 from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
-from edgekit.conversion.convert import convert, default_class_names
+from edgekit.conversion.conversion_options import ConversionOptions
+from edgekit.conversion.convert import convert
 from edgekit.conversion.float_reference import run_float
 from edgekit.engines.open_engine import open_reference_engine
 from edgekit.images import list_images, read_image
 from edgekit.metrics import ParityMeter
 from edgekit.models.layers import ConvBN
 from edgekit.preprocess import preprocess
-from edgekit.progress import Progress
-from edgekit.quantize.calibration_images import BATCH, CalibrationImages
+from edgekit.quantize.calibration_images import BATCH, find_calibration_images
 from edgekit.quantize.pipeline import Calibrated, calibrate
 from edgekit.quantize.recipe import Recipe, load_recipe
 from edgekit.rewrite.export import export_program
-from edgekit.spec import Target
+from edgekit.spec import TARGETS
+from edgekit.targets import find_target
 
 LARGEST_FACTOR = 1000.0
 SEED = 0
@@ -57,7 +58,6 @@ DEMO = Path("calibration/demo")
 DIGITS_SIZE = 64
 IMAGENET = "mobilenet_v1_0.25_224_imagenet.pth.tar"
 SCALED = "mobilenet_v1 ×1000"
-TARGETS: tuple[Target, ...] = ("pi", "jetson")
 Cell = dict[str, float | None]
 """Agreement with the float network, and the SQNR of its logits."""
 
@@ -124,7 +124,7 @@ def find_networks(options: argparse.Namespace) -> Iterator[Network]:
         if file == imagenet:
             checkpoint = load_checkpoint(file)
             calibration = options.data / "images" / "calibration"
-            images = CalibrationImages(calibration, checkpoint.spec.input).held_out
+            images = find_calibration_images(calibration, checkpoint.spec.input).held_out
         else:
             checkpoint = load_checkpoint(file, input_size=DIGITS_SIZE)
             calibration, images = DEMO / "images", list_images(DEMO / "test")
@@ -155,7 +155,7 @@ def scale_channels(module: torch.nn.Module) -> None:
         reader.weight /= factors.view([-1 if d == axis else 1 for d in range(reader.weight.dim())])
 
 
-def measure_programs(network: Network, target: Target) -> dict[str, Cell]:
+def measure_programs(network: Network, target: str) -> dict[str, Cell]:
     """A cell for each method: the quantized program, run by PyTorch."""
     prepared: dict[tuple[str, bool], Calibrated] = {}
     cells = {}
@@ -174,35 +174,27 @@ def measure_programs(network: Network, target: Target) -> dict[str, Cell]:
     return cells
 
 
-def prepare(network: Network, recipe: Recipe, target: Target) -> Calibrated:
+def prepare(network: Network, recipe: Recipe, target: str) -> Calibrated:
     spec = network.checkpoint.spec.input
     return calibrate(
         export_program(network.checkpoint.module, spec),
         spec.normalization,
-        CalibrationImages(network.calibration, spec),
+        find_calibration_images(network.calibration, spec),
         recipe,
-        symmetric=target == "jetson",
-        progress=Progress(),
+        find_target(target).backend,
     )
 
 
-def measure_artifacts(network: Network, target: Target, methods: Sequence[str]) -> dict[str, Cell]:
+def measure_artifacts(network: Network, target: str, methods: Sequence[str]) -> dict[str, Cell]:
     """A cell for each of `methods`: the artifact, run by LiteRT or ONNX Runtime."""
     cells = {}
     for method in methods:
         with tempfile.TemporaryDirectory() as folder:
-            conversion = convert(
-                network.checkpoint,
-                Path(folder) / "network.edgekit",
-                CalibrationImages(network.calibration, network.checkpoint.spec.input),
-                precision="int8",
-                recipe=METHODS[method],
-                class_names=default_class_names(network.checkpoint.spec),
-                target=target,
-                keep_reference=False,
-            )
-            model = open_bundle(conversion.bundle).model
-        engine = open_reference_engine(model)
+            options = ConversionOptions(target=target, recipe=METHODS[method], keep_reference=False)
+            path = Path(folder) / "network.edgekit"
+            convert(network.checkpoint, path, network.calibration, options)
+            model = open_bundle(path).model
+        engine = open_reference_engine(model, name=network.name)
         cells[method] = network.compare(
             lambda batch, run=engine.infer: np.stack(list(map(run, batch)))
         )
@@ -214,7 +206,7 @@ Table = dict[str, dict[str, dict[str, Cell]]]
 """Cells by target, method and network."""
 
 
-def add_column(table: Table, target: Target, network: str, cells: dict[str, Cell]) -> None:
+def add_column(table: Table, target: str, network: str, cells: dict[str, Cell]) -> None:
     """Add what one network gave to all rows of a target's table."""
     for method, cell in cells.items():
         table.setdefault(target, {}).setdefault(method, {})[network] = cell

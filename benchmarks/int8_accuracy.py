@@ -48,7 +48,6 @@ from tool_environments import ToolError, list_versions, make_environment, run_pr
 from edgekit.arrays import Logits, Pixels
 from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
-from edgekit.conversion.builder_check import check_with_builder
 from edgekit.conversion.float_reference import run_float
 from edgekit.engines.onnx_runtime import import_onnx_runtime
 from edgekit.engines.open_engine import find_format, open_reference_engine
@@ -60,6 +59,7 @@ from edgekit.preprocess import preprocess
 from edgekit.progress import SILENT
 from edgekit.quantize.recipe import load_recipe
 from edgekit.spec import InputSpec
+from edgekit.targets.builder_check import check_with_builder
 
 CALIBRATION_IMAGES = 200
 VERSIONS = (

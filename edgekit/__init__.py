@@ -1,7 +1,6 @@
 """Take a PyTorch MobileNet or MicroNet checkpoint to an edge board in int8 and run it on a camera.
 
-The front door of the device half; nothing here imports PyTorch, and heavy
-modules load on first use.
+The front door. Modules load on first use; of what is here only `convert` needs PyTorch.
 """
 
 from __future__ import annotations
@@ -12,22 +11,28 @@ from edgekit._version import __version__
 
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle, open_bundle
+    from edgekit.conversion.conversion_options import ConversionOptions
+    from edgekit.conversion.convert import convert
     from edgekit.runtime.classifier import Classifier
     from edgekit.runtime.classify_frame import Region
     from edgekit.runtime.frame_policy import FramePolicy
     from edgekit.sources.base import RequestedFormat
     from edgekit.sources.open_source import open_source
+    from edgekit.spec import CheckpointFlags
     from edgekit.streaming.options import RunOptions
     from edgekit.streaming.run_stream import run_stream
 
 __all__ = [
     "Bundle",
+    "CheckpointFlags",
     "Classifier",
+    "ConversionOptions",
     "FramePolicy",
     "Region",
     "RequestedFormat",
     "RunOptions",
     "__version__",
+    "convert",
     "open_bundle",
     "open_source",
     "run_stream",
@@ -36,6 +41,9 @@ __all__ = [
 _HOMES = {
     "Bundle": "edgekit.bundle",
     "open_bundle": "edgekit.bundle",
+    "convert": "edgekit.conversion.convert",
+    "ConversionOptions": "edgekit.conversion.conversion_options",
+    "CheckpointFlags": "edgekit.spec",
     "Classifier": "edgekit.runtime.classifier",
     "Region": "edgekit.runtime.classify_frame",
     "FramePolicy": "edgekit.runtime.frame_policy",

@@ -21,13 +21,11 @@ import numpy.typing as npt
 
 from edgekit.errors import BundleError
 from edgekit.files import write_atomic
-from edgekit.spec import Accuracy, ModelSpec, Precision, Record, Target
+from edgekit.spec import TARGETS, Accuracy, ModelSpec, Precision, Record
 
 SCHEMA_VERSION = 1
 SUFFIX = ".edgekit"
-MODEL_MEMBERS: dict[Target, str] = {"pi": "model.tflite", "jetson": "model.onnx"}
-REFERENCE_MEMBERS: dict[Target, str] = {"pi": "reference.tflite", "jetson": "reference.onnx"}
-HALF_MEMBER = "model-fp16.onnx"
+FP16_MEMBER = "model-fp16.onnx"
 """The second candidate of a Jetson bundle of precision `best`."""
 
 
@@ -50,12 +48,26 @@ class Manifest(Record, frozen=True, kw_only=True):
     schema: int
     name: str
     model: ModelSpec
-    target: Target
+    target: str
     precision: Precision
     recipe: dict[str, Any]
     origin: Origin
     parity: Accuracy | None
     members: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise ValueError(f"target is {self.target!r}: expected one of {', '.join(TARGETS)}")
+
+    @property
+    def model_member(self) -> str:
+        """The name of the model file in the bundle."""
+        return f"model{TARGETS[self.target].suffix}"
+
+    @property
+    def reference_member(self) -> str:
+        """The name of the float original in the bundle, where there is one."""
+        return f"reference{TARGETS[self.target].suffix}"
 
 
 class Golden(Record, frozen=True, kw_only=True):
@@ -87,17 +99,17 @@ class Bundle:
     @property
     def model(self) -> bytes:
         """The model file that the target's runtime loads."""
-        return self._members[MODEL_MEMBERS[self.manifest.target]]
+        return self._members[self.manifest.model_member]
 
     @property
     def reference(self) -> bytes | None:
         """The float original in the target's format; None when it was left out."""
-        return self._members.get(REFERENCE_MEMBERS[self.manifest.target])
+        return self._members.get(self.manifest.reference_member)
 
     @property
-    def half(self) -> bytes | None:
+    def fp16_model(self) -> bytes | None:
         """The float16 candidate of a Jetson bundle of precision `best`; None in others."""
-        return self._members.get(HALF_MEMBER)
+        return self._members.get(FP16_MEMBER)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -188,9 +200,9 @@ def _read_manifest(path: Path, content: bytes) -> Manifest:
 
 
 def _check_members(path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
-    required = {MODEL_MEMBERS[manifest.target], "class_names.txt", "report.json"}
+    required = {manifest.model_member, "class_names.txt", "report.json"}
     if manifest.precision == "best":
-        required.add(HALF_MEMBER)
+        required.add(FP16_MEMBER)
     if missing := sorted((required | set(manifest.members)) - set(members)):
         raise BundleError(f"{path} lacks {', '.join(missing)}: copy it again")
     for name, content in members.items():
@@ -212,7 +224,7 @@ def write_bundle(
     class_names: Sequence[str],
     golden: Sequence[Golden],
     report: Mapping[str, Any],
-    half: bytes | None = None,
+    fp16_model: bytes | None = None,
 ) -> None:
     """Write a bundle atomically. The same content gives the same bytes.
 
@@ -224,20 +236,20 @@ def write_bundle(
         class_names: one name a class, in class order.
         golden: the photographs that every runtime is checked with.
         report: the measurements of the conversion, for `report.json`.
-        half: the float16 model of a Jetson bundle of precision `best`, else None.
+        fp16_model: the float16 model of a Jetson bundle of precision `best`, else None.
 
     Raises:
         OutputError: `path` cannot be written.
     """
     members = {
-        MODEL_MEMBERS[manifest.target]: model,
+        manifest.model_member: model,
         "class_names.txt": "".join(f"{name}\n" for name in class_names).encode(),
         "report.json": msgspec.json.format(msgspec.json.encode(report), indent=2),
     }
     if reference is not None:
-        members[REFERENCE_MEMBERS[manifest.target]] = reference
-    if half is not None:
-        members[HALF_MEMBER] = half
+        members[manifest.reference_member] = reference
+    if fp16_model is not None:
+        members[FP16_MEMBER] = fp16_model
     for index, example in enumerate(golden):
         members[f"golden/{index}.png"] = _encode_png(example.image)
         members[f"golden/{index}.pixels.npy"] = _dump_array(example.pixels)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgekit.errors import SettingsError
 from edgekit.toml import read_toml
@@ -26,19 +26,24 @@ def resource(name: str) -> Path:
     raise SettingsError(f"{name} is missing from this edgekit installation: install edgekit again")
 
 
-def demo_checkpoint(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What `convert` takes when it has no checkpoint; options that were given stay as they are."""
+class DemoCheckpoint(NamedTuple):
+    """The demo's network: its file, the flags that it is loaded with, its images and names."""
+
+    path: Path
+    flags: Mapping[str, Any]
+    calibration: Path
+    class_names: Path
+
+
+def demo_checkpoint() -> DemoCheckpoint:
+    """Find what `convert` takes when it has no checkpoint."""
     folder = resource("calibration/demo")
-    flags = read_toml(folder / "demo.toml")["checkpoint"]
-    defaults = flags | {
-        "checkpoint": folder / "digits.pt",
-        "calibration": demo_images(),
-        "class_names": folder / "class_names.txt",
-    }
-    return {
-        key: defaults.get(key) if options.get(key) is None else options[key]
-        for key in {*options, *defaults}
-    }
+    return DemoCheckpoint(
+        folder / "digits.pt",
+        read_toml(folder / "demo.toml")["checkpoint"],
+        demo_images(),
+        folder / "class_names.txt",
+    )
 
 
 def demo_images() -> Path:

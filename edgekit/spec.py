@@ -8,7 +8,8 @@ images are `(N, H, W, 3)`.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -19,7 +20,6 @@ Padding = Literal["symmetric", "same"]
 Precision = Literal["int8", "fp16", "fp32", "best"]
 """`best` is int8 or fp16: the faster one on the board among those that are accurate enough."""
 Resize = Literal["crop", "stretch"]
-Target = Literal["pi", "jetson"]
 
 CROP_FRACTION = 0.875
 """Fraction of the image's short side that the centre crop keeps: 224 of 256, as is customary for
@@ -28,6 +28,52 @@ ImageNet."""
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the JSON records: they are immutable and keyword-only, and ignore unknown keys."""
+
+
+class TargetFacts(NamedTuple):
+    """A kind of board that checkpoints are converted for, as far as boards have to know it.
+
+    `board` is its name in words, `suffix` that of its model files, `precisions` are those it runs.
+    `jetpacks` are the releases of its system that a bundle can be made for alone. With
+    `builds_engine`, the board first builds an engine from the model.
+    """
+
+    board: str
+    suffix: str
+    precisions: tuple[Precision, ...]
+    jetpacks: tuple[str, ...] = ()
+    builds_engine: bool = False
+
+
+TARGETS: Mapping[str, TargetFacts] = {
+    "pi": TargetFacts("Raspberry Pi", ".tflite", ("int8", "fp16", "fp32")),
+    "jetson": TargetFacts(
+        "Jetson",
+        ".onnx",
+        ("int8", "fp16", "fp32", "best"),
+        jetpacks=("6.0", "6.1", "6.2", "7.0", "7.1", "7.2"),
+        builds_engine=True,
+    ),
+}
+"""Every target by its name, the default first. What the workbench needs to know of the target NAME
+is in `edgekit.targets.NAME`. JetPack 4 and 5 have Pythons that edgekit does not support."""
+
+
+class CheckpointFlags(Record, frozen=True, kw_only=True):
+    """What a user says of a checkpoint, as `load_checkpoint` takes it; None where nothing was said.
+
+    `arch` names a family, or `package.module:factory`. `width` is the width multiplier,
+    `input_size` the side of the input in pixels. `normalize` is a name, `MEAN,STD` in pixel units,
+    or the normalization itself.
+    """
+
+    arch: str | None = None
+    width: float | None = None
+    input_size: int | None = None
+    activation: Activation | None = None
+    padding: Padding | None = None
+    normalize: str | Normalization | None = None
+    resize: Resize | None = None
 
 
 class Normalization(Record, frozen=True, kw_only=True):

@@ -230,7 +230,10 @@ def test_what_is_no_bundle(tmp_path: Path, bundle: Path) -> None:
             "has bundle schema 2, this edgekit reads 1: install",
         ),
         (lambda m: edit_manifest(m, schema=None), "has bundle schema None"),
-        (lambda m: edit_manifest(m, target="tpu"), "damaged manifest .*target"),
+        (
+            lambda m: edit_manifest(m, target="tpu"),
+            "damaged manifest .*target is 'tpu': expected one of pi, jetson",
+        ),
         (lambda m: m.update({"manifest.json": b"{"}), "damaged manifest"),
         (lambda m: m.update({"manifest.json": b"[]"}), "damaged manifest"),
         (lambda m: m.update({"manifest.json": b"\xff"}), "damaged manifest"),

@@ -26,7 +26,15 @@ from edgekit.checkpoint.open import open_checkpoint
 from edgekit.checkpoint.recognise import Recognition, recognise
 from edgekit.errors import CheckpointError, SettingsError
 from edgekit.models.cost import Cost, count_cost
-from edgekit.spec import Activation, InputSpec, ModelSpec, Normalization, Padding, Resize
+from edgekit.spec import (
+    Activation,
+    CheckpointFlags,
+    InputSpec,
+    ModelSpec,
+    Normalization,
+    Padding,
+    Resize,
+)
 
 Origin = Literal["flag", "tensors", "program", "default"]
 SMALLEST_INPUT, LARGEST_INPUT = 32, 1024
@@ -123,6 +131,20 @@ def load_checkpoint(
         path=opened.path,
         sha256=opened.sha256,
         notes=notes,
+    )
+
+
+def load_with_flags(path: str | Path, flags: CheckpointFlags) -> Checkpoint:
+    """Load a checkpoint with its flags as one record. Raises what `load_checkpoint` raises."""
+    return load_checkpoint(
+        path,
+        arch=flags.arch,
+        width=flags.width,
+        input_size=flags.input_size,
+        activation=flags.activation,
+        padding=flags.padding,
+        normalize=flags.normalize,
+        resize=flags.resize,
     )
 
 

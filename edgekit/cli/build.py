@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.cli.options import interrupt_on_sigterm, json_option, origin, print_json, say
+from edgekit.spec import TARGETS
 
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle
@@ -58,10 +59,12 @@ def _open(path: Path) -> Bundle:
             " .edgekit file that edgekit convert --target jetson wrote"
         )
     bundle = open_bundle(path)
-    if bundle.manifest.target != "jetson":
+    facts = TARGETS[bundle.manifest.target]
+    if not facts.builds_engine:
+        builders = " or ".join(name for name, other in TARGETS.items() if other.builds_engine)
         raise BundleError(
-            f"{path} is for a Raspberry Pi, which needs no engine: run it with edgekit run, or"
-            " convert the checkpoint with --target jetson"
+            f"{path} is for a {facts.board}, which needs no engine: run it with edgekit run, or"
+            f" convert the checkpoint with --target {builders}"
         )
     return bundle
 
@@ -77,7 +80,9 @@ def _choose(machine: Machine, bundle: Bundle, steps: Steps, *, force: bool) -> C
     if machine.gpu is None:
         steps.note("precision best: int8 for now, the board chooses once there is a GPU")
         return int8
-    return choose(machine, int8, bundle.half, bundle.golden(), str(bundle.path), steps, force=force)
+    return choose(
+        machine, int8, bundle.fp16_model, bundle.golden(), str(bundle.path), steps, force=force
+    )
 
 
 def _provide(machine: Machine, candidate: Candidate, steps: Steps, *, force: bool) -> Provided:

@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.checkpoint_options import NAMES, checkpoint_options, load
+from edgekit.cli.checkpoint_options import (
+    checkpoint_options,
+    fill_flags,
+    name_stem,
+    spell_flags,
+)
 from edgekit.cli.options import FiniteRange, interrupt_on_sigterm, json_option, print_json, say
+from edgekit.spec import TARGETS, CheckpointFlags
 
 if TYPE_CHECKING:
-    from edgekit.quantize.statistics_table import StatisticsTable
+    from edgekit.conversion.statistics_file import StatisticsOptions
     from edgekit.sources.frame_recorder import Recording
-    from edgekit.spec import Target
+
+DEFAULT_RECIPE = "balanced"
 
 RECORDING = ("camera", "source", "count", "every", "limit")
-STATISTICS = ("checkpoint", "calibration", "target", "recipe", *NAMES)
+STATISTICS = ("checkpoint", "calibration", "target", "recipe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateCommand:
+    """What the command line asks for; None where nothing was said."""
+
+    checkpoint: Path | None
+    calibration: Path | None
+    target: str | None
+    recipe: str | None
+    camera: str | None
+    source: str | None
+    count: int | None
+    every: float | None
+    limit: float | None
+    output: Path | None
+    flags: CheckpointFlags
+    as_json: bool
+
+    @property
+    def records(self) -> bool:
+        """Whether frames are recorded, not statistics gathered."""
+        return self.camera is not None or self.source is not None
 
 
 @click.command()
@@ -49,7 +80,7 @@ STATISTICS = ("checkpoint", "calibration", "target", "recipe", *NAMES)
     type=click.Path(path_type=Path),
     help="The images to gather statistics from.",
 )
-@click.option("--target", type=click.Choice(["pi", "jetson"]), help="The board.  [default: pi]")
+@click.option("--target", type=click.Choice(list(TARGETS)), help="The board.  [default: pi]")
 @click.option("--recipe", metavar="NAME|FILE", help="How to quantize.  [default: balanced]")
 @click.option(
     "-o",
@@ -59,33 +90,42 @@ STATISTICS = ("checkpoint", "calibration", "target", "recipe", *NAMES)
 )
 @checkpoint_options
 @json_option
-def command(as_json: bool, **options: Any) -> None:
+def command(**words: Any) -> None:
     """Gather the statistics of CHECKPOINT's activations, for convert --calibration TABLE.json.
 
     With --camera or --source instead, record frames to calibrate on: sharp ones, each unlike the
     others. A folder with recorded frames is continued; Ctrl-C keeps what there is.
     """
-    if options["camera"] is None and options["source"] is None:
-        _refuse(options, RECORDING, "recording, which --camera or --source asks for")
-        _write_statistics(options, as_json=as_json)
+    given = CalibrateCommand(**words)
+    if given.records:
+        _refuse(given, STATISTICS, "statistics, but --camera or --source records")
+        _refuse_flags(given.flags, "statistics, but --camera or --source records")
+        _record(given)
     else:
-        _refuse(options, STATISTICS, "statistics, but --camera or --source records")
-        _record(options, as_json=as_json)
+        _refuse(given, RECORDING, "recording, which --camera or --source asks for")
+        _write_statistics(given)
 
 
-def _refuse(options: Mapping[str, Any], names: tuple[str, ...], condition: str) -> None:
+def _refuse(given: CalibrateCommand, names: tuple[str, ...], condition: str) -> None:
     from edgekit.errors import SettingsError
 
     for name in names:
-        if options[name] is not None:
-            spelled = "CHECKPOINT" if name == "checkpoint" else f"--{name.replace('_', '-')}"
-            raise SettingsError(f"{spelled} {options[name]} goes with {condition}: leave it out")
+        value = getattr(given, name)
+        if value is not None:
+            spelled = "CHECKPOINT" if name == "checkpoint" else f"--{name}"
+            raise SettingsError(f"{spelled} {value} goes with {condition}: leave it out")
 
 
-def _record(options: Mapping[str, Any], *, as_json: bool) -> None:
+def _refuse_flags(flags: CheckpointFlags, condition: str) -> None:
+    from edgekit.errors import SettingsError
+
+    if words := spell_flags(flags):
+        raise SettingsError(f"{words[0]} {words[1]} goes with {condition}: leave it out")
+
+
+def _record(given: CalibrateCommand) -> None:
     from edgekit.cli.progress import Steps
     from edgekit.cli.run import keep_output_apart
-    from edgekit.errors import SettingsError
     from edgekit.runtime.stop_signals import stop_on_signals
     from edgekit.sources.frame_recorder import (
         COUNT,
@@ -96,105 +136,101 @@ def _record(options: Mapping[str, Any], *, as_json: bool) -> None:
     )
     from edgekit.sources.open_source import make_source
 
-    if options["output"] is None:
-        raise SettingsError("the frames need a folder to go to: add -o DIR")
-    if options["camera"] is not None and options["source"] is not None:
-        raise SettingsError(
-            f"--camera {options['camera']} and --source {options['source']} are two sources:"
-            " expected one"
-        )
-    named = options["camera"] if options["source"] is None else options["source"]
+    named, output = _check_recording(given)
     if named.startswith("csi:"):
         keep_output_apart()
-    count = options["count"] or COUNT
+    count = given.count or COUNT
 
     def see(recording: Recording) -> None:
         steps.update(recording.kept, count)
 
-    with Steps(quiet=as_json) as steps, stop_on_signals() as stop:
+    with Steps(quiet=given.as_json) as steps, stop_on_signals() as stop:
         steps.step(f"recording {count} frames from {make_source(named).describe()}")
         recording = record_frames(
             make_source(named),
-            options["output"],
+            output,
             count=count,
-            every_s=options["every"] or EVERY_S,
-            limit_s=options["limit"] or LIMIT_S,
+            every_s=given.every or EVERY_S,
+            limit_s=given.limit or LIMIT_S,
             stop=stop,
             on_progress=see,
         )
-    if as_json:
+    if given.as_json:
         print_json(recording)
     else:
         say(format_recording(recording))
 
 
-def _write_statistics(options: Mapping[str, Any], *, as_json: bool) -> None:
-    from edgekit.cli.progress import Steps
-    from edgekit.errors import CalibrationError, CheckpointError
-    from edgekit.files import check_destination
+def _check_recording(given: CalibrateCommand) -> tuple[str, Path]:
+    """The one source, and the folder that its frames go to."""
+    from edgekit.errors import SettingsError
 
-    given = options
-    if options["checkpoint"] is None:
+    if given.output is None:
+        raise SettingsError("the frames need a folder to go to: add -o DIR")
+    if given.camera is not None and given.source is not None:
+        raise SettingsError(
+            f"--camera {given.camera} and --source {given.source} are two sources: expected one"
+        )
+    named = given.camera if given.source is None else given.source
+    assert named is not None
+    return named, given.output
+
+
+def _write_statistics(given: CalibrateCommand) -> None:
+    from edgekit.cli.progress import Steps
+    from edgekit.conversion.statistics_file import write_statistics
+
+    options = _read_table_options(given)
+    with Steps(quiet=given.as_json) as steps, interrupt_on_sigterm():
+        written = write_statistics(options, steps)
+    for warning in written.warnings:
+        say(f"warning: {warning}")
+    if given.as_json:
+        print_json(written.make_document())
+    else:
+        table = written.table
+        say(
+            f"{options.output}: {len(table.statistics)} tensors over {table.images_used} images;"
+            f" use it: {_spell_convert(given, options)}"
+        )
+
+
+def _read_table_options(given: CalibrateCommand) -> StatisticsOptions:
+    """What statistics are gathered of; without a checkpoint, the demo's."""
+    from edgekit.conversion.statistics_file import StatisticsOptions
+    from edgekit.errors import CalibrationError, CheckpointError
+
+    checkpoint, calibration, flags = given.checkpoint, given.calibration, given.flags
+    if checkpoint is None:
         from edgekit.resources import demo_checkpoint
 
-        options = demo_checkpoint(options)
-    path = Path(options["checkpoint"])
-    target: Target = options["target"] or "pi"
-    if not path.exists():
-        raise CheckpointError(f"{path} does not exist: expected a checkpoint file")
-    if options["calibration"] is None:
+        demo = demo_checkpoint()
+        checkpoint, flags = demo.path, fill_flags(flags, demo.flags)
+        calibration = calibration or demo.calibration
+    if not checkpoint.exists():
+        raise CheckpointError(f"{checkpoint} does not exist: expected a checkpoint file")
+    if calibration is None:
         raise CalibrationError(
-            f"there are no images to gather the statistics of {path} from: add --calibration DIR"
-            " with 200 or so photographs of what the camera will see"
+            f"there are no images to gather the statistics of {checkpoint} from: add --calibration"
+            " DIR with 200 or so photographs of what the camera will see"
         )
-    from edgekit.cli.convert import name_stem
-
-    output = options["output"] or Path(f"{name_stem(path)}-{target}.json")
-    check_destination(output)
-    with Steps(quiet=as_json) as steps, interrupt_on_sigterm():
-        steps.step("loading PyTorch and the checkpoint")
-        checkpoint = load(path, options)
-        from edgekit.conversion.convert import limit_threads
-        from edgekit.conversion.request import Request, gather_table
-        from edgekit.quantize.calibration_images import CalibrationImages
-        from edgekit.quantize.recipe import DEFAULT_RECIPE, load_recipe
-        from edgekit.quantize.statistics_table import write_table
-
-        limit_threads()
-        recipe = load_recipe(options["recipe"] or DEFAULT_RECIPE)
-        images = CalibrationImages(options["calibration"], checkpoint.spec.input)
-        request = Request(checkpoint, images, "int8", recipe, keep_reference=False, progress=steps)
-        table = gather_table(request, target, output.absolute().parent)
-        write_table(output, table)
-    for warning in images.warnings:
-        say(f"warning: {warning}")
-    if as_json:
-        print_json(_describe(output, table) | {"warnings": images.warnings})
-    else:
-        say(
-            f"{output}: {len(table.statistics)} tensors over {table.images_used} images; use it:"
-            f" {_spell_convert(given, target, output)}"
-        )
+    target = given.target or next(iter(TARGETS))
+    return StatisticsOptions(
+        checkpoint=checkpoint,
+        calibration=calibration,
+        output=given.output or Path(f"{name_stem(checkpoint)}-{target}.json"),
+        target=target,
+        recipe=given.recipe or DEFAULT_RECIPE,
+        flags=flags,
+    )
 
 
-def _spell_convert(given: Mapping[str, Any], target: Target, table: Path) -> str:
-    """The conversion with a table, for what was `given` on the command line."""
-    from shlex import quote
-
+def _spell_convert(given: CalibrateCommand, options: StatisticsOptions) -> str:
+    """The conversion with the table, for what was given on the command line."""
     words = ["edgekit", "convert"]
-    if given["checkpoint"] is not None:
-        words.append(str(given["checkpoint"]))
-    for name in ("recipe", *NAMES):
-        if given[name] is not None:
-            words += [f"--{name.replace('_', '-')}", str(given[name])]
-    return " ".join(map(quote, [*words, "--target", target, "--calibration", str(table)]))
-
-
-def _describe(output: Path, table: StatisticsTable) -> dict[str, Any]:
-    return {
-        "table": str(output),
-        "images": table.images_used,
-        "images_sha256": table.images_sha256,
-        "basis": table.basis,
-        "tensors": len(table.statistics),
-    }
+    if given.checkpoint is not None:
+        words.append(str(given.checkpoint))
+    if given.recipe is not None:
+        words += ["--recipe", given.recipe]
+    words += [*spell_flags(given.flags), "--target", options.target]
+    return " ".join(map(quote, [*words, "--calibration", str(options.output)]))

@@ -1,21 +1,20 @@
-"""The options of every command that takes a checkpoint, and the one way to load it with them."""
+"""The options of every command that takes a checkpoint, read into one record."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import click
+from msgspec.structs import asdict
 
 from edgekit.cli.options import Decorator, FiniteRange
-from edgekit.spec import Activation, Padding, Resize
+from edgekit.spec import Activation, CheckpointFlags, Padding, Resize
 
-if TYPE_CHECKING:
-    from edgekit.checkpoint import Checkpoint
-
-NAMES = ("arch", "width", "input_size", "activation", "padding", "normalize", "resize")
-"""The keywords that `checkpoint_options` adds to a command's function."""
+_NAMES = CheckpointFlags.__struct_fields__
 
 _OPTIONS: tuple[Decorator, ...] = (
     click.option(
@@ -55,17 +54,34 @@ _OPTIONS: tuple[Decorator, ...] = (
 
 
 def checkpoint_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options; `function` gets the keywords `NAMES`, None where nothing was said."""
+    """Add the options; `function` gets them as one keyword, `flags`, a `CheckpointFlags`."""
+
+    @wraps(function)
+    def with_flags(*args: Any, **words: Any) -> Any:
+        flags = CheckpointFlags(**{name: words.pop(name) for name in _NAMES})
+        return function(*args, flags=flags, **words)
+
+    command: Callable[..., Any] = with_flags
     for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+        command = option(command)
+    return command
 
 
-def load(path: str | Path, options: Mapping[str, Any]) -> Checkpoint:
-    """`load_checkpoint` with a command's `options`; keys beyond `NAMES` are not looked at.
+def fill_flags(flags: CheckpointFlags, defaults: Mapping[str, Any]) -> CheckpointFlags:
+    """`flags`, and `defaults` by name where nothing was said."""
+    given = {name: value for name, value in asdict(flags).items() if value is not None}
+    return CheckpointFlags(**{**defaults, **given})
 
-    Raises MissingPackageError without PyTorch, and what `load_checkpoint` raises.
-    """
-    from edgekit.checkpoint import load_checkpoint
 
-    return load_checkpoint(path, **{name: options.get(name) for name in NAMES})
+def spell_flags(flags: CheckpointFlags) -> list[str]:
+    """The words of a command line that give these flags."""
+    words = []
+    for name, value in asdict(flags).items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words
+
+
+def name_stem(checkpoint: Path) -> str:
+    """The file's name without its suffixes; widths have points too, as in `model_v1.5.pth.tar`."""
+    return re.sub(r"(\.(pth|pt2?|tar|bin|ckpt|safetensors))+$", "", checkpoint.name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.checkpoint_options import checkpoint_options, load
+from edgekit.cli.checkpoint_options import checkpoint_options, fill_flags
 from edgekit.cli.options import json_option, print_json, say
 from edgekit.progress import Lines
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgekit.evaluation.accuracy import Evaluation, Reference
     from edgekit.evaluation.layer_sqnr import LayerSqnr
     from edgekit.images import LabelledImage
-    from edgekit.spec import Accuracy, InputSpec
+    from edgekit.spec import Accuracy, CheckpointFlags, InputSpec
 
 LAYER_IMAGES = 16
 """How many images --layers looks at, spread over all: every tensor of every layer is kept."""
@@ -65,7 +65,7 @@ LAYER_IMAGES = 16
 )
 @checkpoint_options
 @json_option
-def command(bundle: Path, as_json: bool, **options: Any) -> None:
+def command(bundle: Path, as_json: bool, flags: CheckpointFlags, **options: Any) -> None:
     """Accuracy of BUNDLE on images, and its float agreement."""
     from edgekit.bundle import open_bundle
     from edgekit.cli.progress import Steps
@@ -74,6 +74,7 @@ def command(bundle: Path, as_json: bool, **options: Any) -> None:
     from edgekit.images import find_labelled_images
     from edgekit.report.accuracy_report import JSON_NAME, PAGE_NAME, write_accuracy
 
+    options["flags"] = flags
     if options["output"] is not None:
         from edgekit.report.write import check_folder
 
@@ -161,14 +162,15 @@ def _steps_of_checkpoint(
     checkpoint = _load_checkpoint(bundle, options)
     from edgekit.cli.progress import Steps
     from edgekit.conversion.convert import limit_threads
-    from edgekit.conversion.stages import make_steps
+    from edgekit.conversion.stages import make_stages
     from edgekit.quantize.statistics_table import open_calibration
 
     limit_threads()
     source = options["calibration"]
-    images = None if source is None else open_calibration(source, bundle.manifest.model.input)
+    size = bundle.manifest.model.input
+    calibration = None if source is None else open_calibration(source, size)
     with Steps(quiet=quiet) as progress:
-        return make_steps(checkpoint, bundle, images, progress)
+        return make_stages(checkpoint, bundle, calibration, progress)
 
 
 def _artifact(bundle: Bundle) -> dict[str, Reference]:
@@ -214,9 +216,12 @@ def _checkpoint(bundle: Bundle, options: Mapping[str, Any]) -> Reference:
 
 
 def _load_checkpoint(bundle: Bundle, options: Mapping[str, Any]) -> Checkpoint:
+    from edgekit.checkpoint import load_with_flags
     from edgekit.errors import SettingsError
 
-    checkpoint = load(options["checkpoint"], _described(bundle, options))
+    checkpoint = load_with_flags(
+        options["checkpoint"], fill_flags(options["flags"], _describe_flags(bundle))
+    )
     if checkpoint.spec.classes != bundle.manifest.model.classes:
         raise SettingsError(
             f"{options['checkpoint']} has {checkpoint.spec.classes} classes, the bundle"
@@ -234,8 +239,8 @@ def _float_original(bundle: Bundle) -> Reference | None:
     return open_engine(bundle.reference, name=name, precision="fp32", progress=Lines(say)).infer
 
 
-def _described(bundle: Bundle, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The checkpoint flags; what was not said is what the bundle says.
+def _describe_flags(bundle: Bundle) -> dict[str, Any]:
+    """The checkpoint flags that the bundle says.
 
     A network of the user's own code, or a `.pt2` file, fixes its activation and padding itself.
     """
@@ -250,7 +255,7 @@ def _described(bundle: Bundle, options: Mapping[str, Any]) -> dict[str, Any]:
         known |= {"activation": model.activation, "padding": model.padding}
     elif ":" in model.family:
         known["arch"] = model.family
-    return {key: known.get(key) if value is None else value for key, value in options.items()}
+    return known
 
 
 def _print(result: Accuracy) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.checkpoint_options import checkpoint_options, load
+from edgekit.cli.checkpoint_options import checkpoint_options
 from edgekit.cli.options import json_option, print_json
 from edgekit.errors import ModelFileError
+from edgekit.spec import CheckpointFlags
 
 if TYPE_CHECKING:
     from edgekit.checkpoint import Checkpoint
@@ -25,7 +26,7 @@ WIDTH = 120
 @click.argument("file", type=click.Path(path_type=Path))
 @checkpoint_options
 @json_option
-def command(file: Path, as_json: bool, **options: Any) -> None:
+def command(file: Path, as_json: bool, flags: CheckpointFlags) -> None:
     """Say what FILE is: a checkpoint, a torch.export .pt2, a bundle, a .tflite or a .onnx.
 
     For a checkpoint, values that its tensors cannot tell and no option gave are marked (default).
@@ -40,7 +41,9 @@ def command(file: Path, as_json: bool, **options: Any) -> None:
         facts: dict[str, Any] = inspect_model_file(file)
         defaults: list[str] = []
     else:
-        facts = describe_checkpoint(load(file, options))
+        from edgekit.checkpoint import load_with_flags
+
+        facts = describe_checkpoint(load_with_flags(file, flags))
         defaults = facts["defaults"]
     if as_json:
         print_json(facts)

@@ -12,17 +12,26 @@ from edgekit.checkpoint import Checkpoint
 from edgekit.engines.base import Engine
 from edgekit.errors import ConversionError
 from edgekit.metrics import ParityMeter
-from edgekit.spec import Accuracy
+from edgekit.rewrite.input_pixels import normalize_pixels
+from edgekit.spec import Accuracy, Normalization
 
 
 def run_float(checkpoint: Checkpoint, batch: Pixels) -> Logits:
-    """The float module's logits `(N, classes)` for `(N, H, W, 3) uint8` RGB pixels."""
-    normalization = checkpoint.spec.input.normalization
-    mean = torch.tensor(normalization.mean)
-    std = torch.tensor(normalization.std)
+    """The float module's logits, `(N, classes) float32`, for `(N, H, W, 3) uint8` RGB pixels."""
+    return run_normalized(checkpoint.module, checkpoint.spec.input.normalization, batch)
+
+
+def run_normalized(module: torch.nn.Module, normalization: Normalization, batch: Pixels) -> Logits:
+    """The logits, `(N, classes) float32`, of a module that reads normalized images.
+
+    Args:
+        module: Takes `(N, 3, H, W) float32`.
+        normalization: How its images are normalized.
+        batch: `(N, H, W, 3) uint8` RGB pixels, 0-255.
+    """
     with torch.inference_mode():
-        normalized = (torch.from_numpy(batch).float() - mean) / std
-        logits: Logits = checkpoint.module(normalized.permute(0, 3, 1, 2)).numpy()
+        output = module(normalize_pixels(torch.from_numpy(batch), normalization))
+    logits: Logits = (output[0] if isinstance(output, (tuple, list)) else output).numpy()
     return logits
 
 
@@ -33,7 +42,7 @@ def measure_parity(checkpoint: Checkpoint, engine: Engine, batches: Iterable[Pix
         artifact = np.stack([engine.infer(pixels) for pixels in batch])
         if not np.isfinite(artifact).all():
             raise ConversionError(
-                "the artifact gives logits that are no numbers: values of this network outgrow"
+                "the artifact's logits are NaN or infinite: values of this network outgrow"
                 " float16 (65504); take --precision int8 without --jetpack, or fp32"
             )
         meter.add(run_float(checkpoint, batch), artifact)

@@ -7,18 +7,27 @@ of artifacts as their runtime runs them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import closing
 from math import prod
-from typing import NamedTuple
+from typing import Any
 
-from edgekit.engines.base import Engine
+import msgspec
+
+from edgekit.checkpoint import Checkpoint
+from edgekit.conversion.float_reference import run_float
+from edgekit.engines.open_engine import open_reference_engine
+from edgekit.engines.timing import compare_latency
 from edgekit.errors import ConversionError
 from edgekit.evaluation.accuracy import Validation
-from edgekit.progress import Progress
+from edgekit.images import LabelledImage, read_image
+from edgekit.preprocess import preprocess
+from edgekit.progress import SILENT
 from edgekit.quantize.pipeline import Calibrated, Quantized
 from edgekit.quantize.sensitivity import Ranking, Sensitivity
 from edgekit.rewrite.graph import WEIGHTED, describe, is_call, read_weight, shape
 from edgekit.spec import Accuracy, Record
+from edgekit.targets.base import Int8Model, Target
 
 SENSITIVITY_IMAGES = 16
 
@@ -49,20 +58,58 @@ class MixedPrecision(Record, frozen=True, kw_only=True):
     steps: tuple[MixedStep, ...]
     chosen: int
 
+    def to_document(self) -> dict[str, Any]:
+        """The JSON of report.json; a step's `top1` is null where there are no labels."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        for step in document["steps"]:
+            step["score"] = {"top1": None, **step["score"]}
+        return document
 
-class Budget(NamedTuple):
-    """At most `max_drop` percentage points lost on `validation`; `open_model` runs an artifact,
-    `slowdown` compares its latency with that of another where that can be measured."""
 
-    max_drop: float
-    validation: Validation
-    open_model: Callable[[bytes], Engine]
-    slowdown: Callable[[bytes, bytes], float | None]
+class Budget:
+    """How much accuracy artifacts may lose: at most `max_drop` percentage points.
+
+    Args:
+        max_drop: Points of top-1, or of agreement with the float network where there are no labels.
+        checkpoint: The float network.
+        target: The board.
+        images: What accuracy is measured on; all of them are labelled, or none is.
+    """
+
+    def __init__(
+        self,
+        max_drop: float,
+        checkpoint: Checkpoint,
+        target: Target,
+        images: Sequence[LabelledImage],
+    ) -> None:
+        size = checkpoint.spec.input
+        self.max_drop = max_drop
+        self.validation = Validation(
+            images, size, lambda pixels: run_float(checkpoint, pixels[None])[0]
+        )
+        self._target = target
+        self._example = preprocess(read_image(images[0].path), size)
+
+    def measure(self, model: bytes) -> tuple[Accuracy, float]:
+        """Run an artifact on all images: its accuracy, and the percentage points lost."""
+        with closing(open_reference_engine(model, name="a candidate")) as engine:
+            return self.validation.compare(engine)
+
+    def compare_latency(self, model: bytes, other: bytes) -> float | None:
+        """How many times as long `model` takes as `other`; None without the board's runtime."""
+        if not self._target.has_runtime:
+            return None
+        with (
+            closing(open_reference_engine(model, name="a candidate")) as first,
+            closing(open_reference_engine(other, name="all in int8")) as second,
+        ):
+            return round(1 / compare_latency(first, second, self._example).speedup, 3)
 
 
 def fit_budget(
-    calibrated: Calibrated, budget: Budget, write: Callable[[Quantized], bytes]
-) -> tuple[Quantized, bytes, MixedPrecision]:
+    calibrated: Calibrated, budget: Budget, write: Callable[[Quantized], Int8Model]
+) -> tuple[Quantized, Int8Model, MixedPrecision]:
     """The quantized program with the fewest float layers that keeps the budget, and its artifact.
 
     Raises ConversionError when none does, not even with every layer in float.
@@ -88,7 +135,7 @@ class _Search:
     """Tries numbers of float layers; `tried` has what came of each."""
 
     def __init__(
-        self, calibrated: Calibrated, budget: Budget, write: Callable[[Quantized], bytes]
+        self, calibrated: Calibrated, budget: Budget, write: Callable[[Quantized], Int8Model]
     ) -> None:
         self._calibrated, self._budget, self._write = calibrated, budget, write
         self._layers = {
@@ -97,7 +144,7 @@ class _Search:
             if is_call(node, *WEIGHTED) and node.name in calibrated.plan.reads
         }
         self.ranking = Ranking(layers=(), order=())
-        self.tried: dict[int, tuple[Quantized, bytes, MixedStep]] = {}
+        self.tried: dict[int, tuple[Quantized, Int8Model, MixedStep]] = {}
 
     def find(self) -> int:
         """The least number that keeps the budget."""
@@ -121,9 +168,9 @@ class _Search:
             f"trying {count} layers in float" if count else "trying all layers in int8"
         )
         kept = self._kept(count)
-        quantized = calibrated.quantize(kept, Progress())
-        model = self._write(quantized)
-        score, drop = budget.validation.compare(budget.open_model(model))
+        quantized = calibrated.quantize(kept, SILENT)
+        written = self._write(quantized)
+        score, drop = budget.measure(written.model)
         step = MixedStep(
             float_layers=tuple(
                 describe(node) for name, node in self._layers.items() if name in kept
@@ -132,10 +179,15 @@ class _Search:
             score=score,
             drop=drop,
             int8_share=self._int8_share(kept),
-            slowdown=budget.slowdown(model, self.tried[0][1]) if self.tried else 1.0,
+            slowdown=self._slowdown(written),
         )
-        self.tried[count] = (quantized, model, step)
+        self.tried[count] = (quantized, written, step)
         return step.drop <= budget.max_drop
+
+    def _slowdown(self, written: Int8Model) -> float | None:
+        if not self.tried:
+            return 1.0
+        return self._budget.compare_latency(written.model, self.tried[0][1].model)
 
     def _kept(self, count: int) -> set[str]:
         """The first `count` layers of the order, and what comes before the next one."""

@@ -1,117 +1,138 @@
-"""What a target's writer is asked for, and what it gives."""
+"""What a conversion starts from: everything that was named is opened, and checked."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from functools import partial
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from torch.fx import GraphModule
-
-from edgekit.checkpoint import Checkpoint
-from edgekit.conversion.mixed_precision import Budget, MixedPrecision, fit_budget
-from edgekit.progress import Progress
-from edgekit.quantize.calibration_images import CalibrationImages
-from edgekit.quantize.image_checks import NORMALIZATION_IMAGES, check_normalization
-from edgekit.quantize.pipeline import Calibrated, Quantized, calibrate
-from edgekit.quantize.recipe import Recipe
-from edgekit.quantize.statistics_table import (
-    Basis,
-    StatisticsTable,
-    make_table,
-    reuse,
+from edgekit.checkpoint import Checkpoint, load_with_flags
+from edgekit.conversion.conversion_options import ConversionOptions
+from edgekit.errors import ConversionError
+from edgekit.images import LabelledImage, find_labelled_images, read_class_names
+from edgekit.progress import SILENT, Progress
+from edgekit.quantize.image_checks import (
+    NORMALIZATION_IMAGES,
+    Warnings,
+    check_classes,
+    check_normalization,
 )
-from edgekit.rewrite.export import check_rewriting, trace
-from edgekit.rewrite.input_pixels import take_pixels
-from edgekit.rewrite.pipeline import FLOAT_PASSES, INTEGER_PASSES, run_passes
-from edgekit.spec import InputSpec, Precision, Target
+from edgekit.quantize.recipe import Recipe, load_recipe
+from edgekit.quantize.statistics_table import Calibration, open_calibration
+from edgekit.resources import demo_images
+from edgekit.spec import InputSpec, ModelSpec
+from edgekit.targets.base import Target, Writer
+
+LABELS = "labels.csv"
+"""What the labels of a validation folder are called."""
 
 
 class Request(NamedTuple):
-    """One conversion: what becomes what, calibrated on what, and who hears of the steps."""
+    """What is quantized: a checkpoint for a target, calibrated on what and how."""
 
     checkpoint: Checkpoint
-    images: CalibrationImages
-    precision: Precision
+    calibration: Calibration
+    target: Target
     recipe: Recipe
-    keep_reference: bool
-    progress: Progress
-    budget: Budget | None = None
+    progress: Progress = SILENT
 
     @property
     def size(self) -> InputSpec:
         return self.checkpoint.spec.input
 
 
-class Artifact(NamedTuple):
-    """Model files in the target's format: the artifact, the float original where it was written,
-    and the float16 candidate of precision `best`. `left_float` names what an int8 artifact
-    computes in float for want of an int8 form, `mixed` what was kept float by budget."""
+class Job(NamedTuple):
+    """A whole conversion: what is quantized, and the bundle that `writer` writes the files of.
 
-    model: bytes
-    reference: bytes | None
-    left_float: tuple[str, ...]
-    half: bytes | None = None
-    mixed: MixedPrecision | None = None
+    `validation` is what a budget is held on, without labels where there are none. `began` is when,
+    by the monotonic clock, the checkpoint was loaded. `warnings` are about the images.
+    """
 
-
-def trace_network(request: Request) -> GraphModule:
-    """The network's graph, as it was exported."""
-    request.progress.step(f"exporting {request.checkpoint.spec.family}")
-    return trace(request.checkpoint.module, request.size)
-
-
-def make_float_program(traced: GraphModule, size: InputSpec, offset: int) -> GraphModule:
-    """The lean float program that takes p − `offset` for pixels p, `(1, H, W, 3)`."""
-    program = run_passes(copy.deepcopy(traced), FLOAT_PASSES)
-    check_rewriting(traced, program, size)
-    take_pixels(program, size.normalization, offset, fold_mean=False)
-    return program
+    request: Request
+    output: Path
+    options: ConversionOptions
+    class_names: tuple[str, ...]
+    validation: Sequence[LabelledImage]
+    writer: Writer
+    began: float
+    warnings: Warnings = ()
 
 
-def calibrate_network(traced: GraphModule, request: Request, target: Target) -> Calibrated:
-    """The network ready to be quantized, calibrated on the request's images."""
-    program = run_passes(copy.deepcopy(traced), INTEGER_PASSES)
-    check_rewriting(traced, program, request.size)
-    images, known = request.images, None
-    if images.table is not None:
-        basis = Basis.of(request.checkpoint, target, request.recipe)
-        known = partial(reuse, images.table, basis, images)
-    return calibrate(
-        program,
-        request.size.normalization,
-        images,
-        request.recipe,
-        symmetric=target == "jetson",
-        progress=request.progress,
-        known=known,
+class Inputs(NamedTuple):
+    """What `convert` was called with; a writer is open."""
+
+    checkpoint: Checkpoint | str | Path
+    output: Path
+    calibration: Path | None
+    options: ConversionOptions
+    target: Target
+    writer: Writer
+    progress: Progress
+
+
+def open_job(inputs: Inputs) -> Job:
+    """Open the checkpoint, the images, the recipe and the names."""
+    options, checkpoint = inputs.options, inputs.checkpoint
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = load_with_flags(checkpoint, options.checkpoint)
+    began = time.monotonic()
+    class_names = read_names(options, checkpoint.spec)
+    recipe = options.recipe if isinstance(options.recipe, Recipe) else load_recipe(options.recipe)
+    if inputs.calibration is None:
+        inputs.progress.note(
+            "no --calibration: the demo's images are compared on and kept as golden images"
+        )
+    calibration = open_calibration(inputs.calibration or demo_images(), checkpoint.spec.input)
+    return Job(
+        Request(checkpoint, calibration, inputs.target, recipe, inputs.progress),
+        inputs.output,
+        options,
+        class_names,
+        _read_validation(options, class_names, calibration),
+        inputs.writer,
+        began,
     )
 
 
-def gather_table(request: Request, target: Target, folder: Path) -> StatisticsTable:
-    """The statistics of the request's network and images, as a table that will lie in `folder`."""
-    sample = request.images.sample_batches(NORMALIZATION_IMAGES)
+def check(job: Job) -> Job:
+    """Hold the names and the images against the network; its warnings go into the result.
+
+    Raises ConversionError when the class names do not fit.
+    """
+    classes = job.request.checkpoint.spec.classes
+    if len(job.class_names) != classes:
+        raise ConversionError(
+            f"{len(job.class_names)} class names do not fit the {classes} classes of the"
+            " checkpoint: expected one name a line for each class"
+        )
+    return job._replace(warnings=check_images(job.request, job.class_names))
+
+
+def check_images(request: Request, class_names: Sequence[str] = ()) -> Warnings:
+    """Warn of images that do not fit the network's normalization, or cover few of its classes."""
+    images = request.calibration.images
+    sample = images.sample_batches(NORMALIZATION_IMAGES)
     normalization = request.size.normalization
-    request.images.warnings += check_normalization(request.checkpoint.module, normalization, sample)
-    calibrated = calibrate_network(trace_network(request), request, target)
-    basis = Basis.of(request.checkpoint, target, request.recipe)
-    return make_table(basis, request.images, calibrated.statistics, folder)
+    warnings = check_normalization(request.checkpoint.module, normalization, sample)
+    return warnings + (check_classes(images.source, class_names) if class_names else ())
 
 
-def quantize_network(
-    traced: GraphModule,
-    request: Request,
-    write: Callable[[Quantized], bytes],
-    target: Target,
-) -> tuple[Quantized, bytes, MixedPrecision | None]:
-    """The int8 program and its artifact; with a budget, some layers are float."""
-    calibrated = calibrate_network(traced, request, target)
-    if request.budget is not None:
-        return fit_budget(calibrated, request.budget, write)
-    quantized = calibrated.quantize()
-    request.progress.step(
-        "writing ONNX" if target == "jetson" else "writing TFLite with litert-torch"
-    )
-    return quantized, write(quantized), None
+def read_names(options: ConversionOptions, spec: ModelSpec) -> tuple[str, ...]:
+    """The class names that were given, else `class 0`, `class 1`, …"""
+    names = options.class_names
+    if names is None:
+        return tuple(f"class {index}" for index in range(spec.classes))
+    return tuple(read_class_names(Path(names)) if isinstance(names, (str, Path)) else names)
+
+
+def _read_validation(
+    options: ConversionOptions, class_names: Sequence[str], calibration: Calibration
+) -> Sequence[LabelledImage]:
+    """The labelled images of a CSV, of a folder with a `labels.csv`, or of class subfolders; the
+    held-out images, without labels, where none were named."""
+    if options.validation is None:
+        return [LabelledImage(path, None) for path in calibration.images.held_out]
+    source = Path(options.validation)
+    folder, labels = (source.parent, source) if source.is_file() else (source, source / LABELS)
+    return find_labelled_images(folder, labels if labels.is_file() else None, class_names)

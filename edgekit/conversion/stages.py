@@ -12,42 +12,60 @@ from torch.fx import GraphModule
 from edgekit.arrays import Logits, Pixels
 from edgekit.bundle import Bundle
 from edgekit.checkpoint import Checkpoint
-from edgekit.conversion.float_reference import run_float
-from edgekit.conversion.request import Request, calibrate_network
+from edgekit.conversion.float_reference import run_float, run_normalized
+from edgekit.conversion.quantize_network import calibrate_network
+from edgekit.conversion.request import Request
 from edgekit.errors import CalibrationError
 from edgekit.evaluation.accuracy import Reference
 from edgekit.progress import Progress
 from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.recipe import Recipe
+from edgekit.quantize.statistics_table import Calibration
 from edgekit.rewrite.export import trace
 from edgekit.rewrite.pipeline import INTEGER_PASSES, run_passes
+from edgekit.targets import find_target
 
 
-def make_steps(
-    checkpoint: Checkpoint, bundle: Bundle, images: CalibrationImages | None, progress: Progress
+def make_stages(
+    checkpoint: Checkpoint,
+    bundle: Bundle,
+    calibration: Calibration | None,
+    progress: Progress,
 ) -> dict[str, Reference]:
-    """The stages before the artifact, each as pixels → logits, in order.
+    """Make what runs a network as each stage of its conversion left it.
 
-    `checkpoint`, then `folded` (the rewritten graph, batch norms folded); with the bundle's own
-    calibration images also `equalized` and `quantized program`. Raises CalibrationError when
-    `images` are not those that the bundle was calibrated on.
+    Args:
+        checkpoint: The float network.
+        bundle: What became of it.
+        calibration: What the bundle was calibrated on, where it is known.
+        progress: Hears of each step.
+
+    Returns:
+        The stages before the artifact, in order, each `(H, W, 3) uint8` RGB pixels → `(classes,)`
+        logits: `checkpoint`, then `folded` (the rewritten graph, batch norms folded); with
+        `calibration` also `equalized` and `quantized program`.
+
+    Raises:
+        CalibrationError: The images are not those that the bundle was calibrated on.
     """
-    steps: dict[str, Reference] = {"checkpoint": lambda p: run_float(checkpoint, p[None])[0]}
+    normalization = checkpoint.spec.input.normalization
     progress.step("rewriting the network")
     traced = trace(checkpoint.module, checkpoint.spec.input)
     folded = run_passes(copy.deepcopy(traced), INTEGER_PASSES)
-    steps["folded"] = _run_normalized(folded, checkpoint)
-    if images is not None:
-        _check_images(bundle, images)
+    stages: dict[str, Reference] = {
+        "checkpoint": lambda pixels: run_float(checkpoint, pixels[None])[0],
+        "folded": lambda pixels: run_normalized(folded, normalization, pixels[None]).reshape(-1),
+    }
+    if calibration is not None:
+        _check_images(bundle, calibration.images)
         recipe = msgspec.convert(bundle.manifest.recipe, Recipe)
-        request = Request(
-            checkpoint, images, "int8", recipe, keep_reference=False, progress=progress
-        )
-        calibrated = calibrate_network(traced, request, bundle.manifest.target)
+        target = find_target(bundle.manifest.target)
+        request = Request(checkpoint, calibration, target, recipe, progress)
+        calibrated = calibrate_network(traced, request)
         quantized = calibrated.quantize(_kept_float(bundle))
-        steps["equalized"] = _run_pixels(calibrated.program, calibrated.offset)
-        steps["quantized program"] = _run_pixels(quantized.program, quantized.offset)
-    return steps
+        stages["equalized"] = _run_pixels(calibrated.program, calibrated.offset)
+        stages["quantized program"] = _run_pixels(quantized.program, quantized.offset)
+    return stages
 
 
 def _check_images(bundle: Bundle, images: CalibrationImages) -> None:
@@ -66,24 +84,14 @@ def _kept_float(bundle: Bundle) -> tuple[str, ...]:
     return tuple(mixed["steps"][mixed["chosen"]]["nodes"]) if mixed else ()
 
 
-def _run_normalized(program: GraphModule, checkpoint: Checkpoint) -> Reference:
-    normalization = checkpoint.spec.input.normalization
-    mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
+def _run_pixels(program: GraphModule, offset: int) -> Reference:
+    """A program that takes p − `offset` for pixels p."""
 
     def infer(pixels: Pixels) -> Logits:
-        values = (torch.from_numpy(pixels[None]).float() - mean) / std
-        return _logits(program, values.permute(0, 3, 1, 2))
+        with torch.inference_mode():
+            output = program(torch.from_numpy(pixels[None]).float() - offset)
+        logits = output[0] if isinstance(output, (tuple, list)) else output
+        result: Logits = logits.reshape(-1).numpy()
+        return result
 
     return infer
-
-
-def _run_pixels(program: GraphModule, offset: int) -> Reference:
-    return lambda pixels: _logits(program, torch.from_numpy(pixels[None]).float() - offset)
-
-
-def _logits(program: GraphModule, values: torch.Tensor) -> Logits:
-    with torch.inference_mode():
-        output = program(values)
-    logits: torch.Tensor = output[0] if isinstance(output, (tuple, list)) else output
-    result: Logits = logits.reshape(-1).numpy()
-    return result

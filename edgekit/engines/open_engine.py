@@ -90,7 +90,7 @@ def open_bundle_engine(
         kernels,
         name,
         bundle.manifest.precision,
-        half=bundle.half,
+        half=bundle.fp16_model,
         golden=bundle.golden(),
         progress=progress,
     )

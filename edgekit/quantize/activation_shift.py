@@ -17,7 +17,7 @@ from torch.fx import GraphModule, Node
 
 from edgekit.quantize.activation_statistics import TensorStatistics
 from edgekit.quantize.pt2e import LOWEST_CODE, read_quantized_weight
-from edgekit.quantize.ranges import Encoding, RangeMethod, choose_range
+from edgekit.quantize.ranges import ActivationScheme, Encoding, RangeMethod, choose_range
 from edgekit.rewrite.graph import (
     CONVOLUTION,
     WEIGHTED,
@@ -60,7 +60,7 @@ def shift_activations(
         if not all(reader.name in readers_in_int8 for reader in readers):
             continue
         high = choose_range(
-            statistics[node.name], method, symmetric=False, percentile=percentile
+            statistics[node.name], method, ActivationScheme.ASYMMETRIC, percentile=percentile
         ).high
         if high <= 0:
             continue

@@ -1,26 +1,20 @@
-"""Calibration images: finding them, checking them, and streaming them as batches of pixels."""
+"""Calibration images: finding them, splitting them, and reading them as batches of pixels."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from edgekit.arrays import Pixels
 from edgekit.errors import CalibrationError, ImageError
 from edgekit.images import list_images, read_image, read_table
 from edgekit.preprocess import preprocess
-from edgekit.quantize.image_checks import ExposureCheck, RepetitionCheck
 from edgekit.spec import InputSpec
-
-if TYPE_CHECKING:
-    from edgekit.quantize.statistics_table import StatisticsTable
 
 MINIMUM_IMAGES = 32
 HOLD_OUT_EVERY = 5
@@ -30,48 +24,26 @@ HOLD_OUT_AT_MOST = 128
 SATURATION_IMAGES = 32
 """How many of those held out are looked at for values that calibration never saw."""
 BATCH = 8
-DISTINCT_LEVELS = 2.0
-"""Images whose thumbnails differ by less (grey levels, standard deviation) are all alike."""
 
 
+@dataclass(frozen=True)
 class CalibrationImages:
     """A set of image files, split into those to calibrate on and those held out for parity.
 
-    Raises CalibrationError when there are fewer than `MINIMUM_IMAGES`. `warnings` are of what looks
-    suspicious, one line each, as far as the images were looked at; `table` their statistics, where
-    they are known already.
+    `source` is the folder or CSV that they come from; `spec` says how they become pixels.
     """
 
-    def __init__(self, source: Path, spec: InputSpec) -> None:
-        self.source = source
-        self._spec = spec
-        files = _read_table(source) if source.is_file() else _list(source)
-        if len(files) < MINIMUM_IMAGES:
-            raise CalibrationError(
-                f"{source} holds {len(files)} images: expected at least {MINIMUM_IMAGES}, better"
-                " 200, of what the camera will see"
-            )
-        every = max(HOLD_OUT_EVERY, -(-len(files) // HOLD_OUT_AT_MOST))
-        self.held_out: Sequence[Path] = files[every - 1 :: every]
-        held_out = set(self.held_out)
-        self.warnings: list[str] = []
-        self.table: StatisticsTable | None = None
-        self.used: Sequence[Path] = [path for path in files if path not in held_out]
+    source: Path
+    spec: InputSpec
+    used: tuple[Path, ...]
+    held_out: tuple[Path, ...]
 
     def batches(self) -> Iterator[Pixels]:
-        """The images to calibrate on as `(N, H, W, 3) uint8` batches, two read ahead.
+        """The images to calibrate on as `(N, H, W, 3) uint8` RGB batches, two read ahead.
 
-        Raises CalibrationError for an unreadable image, and at the end when all images are alike
-        or blank.
+        Raises CalibrationError for an unreadable image, as all methods that read images do.
         """
-        variety, exposure, repetition = _Variety(), ExposureCheck(), RepetitionCheck()
-        for batch in self._stream(self.used):
-            for check in (variety, exposure, repetition):
-                check.add(batch)
-            yield batch
-        exposure_warnings = exposure.finish()
-        variety.check(self.source)
-        self.warnings += [*exposure_warnings, *repetition.finish()]
+        return self._stream(self.used)
 
     def sample_batches(self, count: int) -> Iterator[Pixels]:
         """`count` images spread evenly over those used, as `(N, H, W, 3) uint8` batches."""
@@ -108,35 +80,28 @@ class CalibrationImages:
 
     def _load(self, files: Sequence[Path]) -> Pixels:
         try:
-            return np.stack([preprocess(read_image(path), self._spec) for path in files])
+            return np.stack([preprocess(read_image(path), self.spec) for path in files])
         except ImageError as error:
-            raise CalibrationError(f"a calibration image is of no use: {error}") from error
+            raise CalibrationError(f"a calibration image is unreadable: {error}") from error
 
 
-class _Variety:
-    """How much the images differ, from 8x8 thumbnails, in constant memory."""
+def find_calibration_images(source: Path, spec: InputSpec) -> CalibrationImages:
+    """The images of a folder, or of the column `file` of a CSV, split in two.
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._sum: npt.NDArray[np.float64] = np.zeros((8, 8, 3))
-        self._squares: npt.NDArray[np.float64] = np.zeros((8, 8, 3))
-
-    def add(self, batch: Pixels) -> None:
-        for image in batch:
-            thumbnail = cv2.resize(image.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA)
-            self._sum += thumbnail
-            self._squares += np.square(thumbnail)
-            self._count += 1
-
-    def check(self, source: Path) -> None:
-        mean = self._sum / self._count
-        variance = np.maximum(self._squares / self._count - np.square(mean), 0)
-        deviation = float(np.sqrt(variance.mean()))
-        if deviation < DISTINCT_LEVELS:
-            raise CalibrationError(
-                f"the {self._count} images of {source} are all alike (they differ by"
-                f" {deviation:.1f} of 255 grey levels): expected photographs of different scenes"
-            )
+    Raises CalibrationError when there are fewer than `MINIMUM_IMAGES`, or `source` is unreadable.
+    """
+    files = _read_table(source) if source.is_file() else _list(source)
+    if len(files) < MINIMUM_IMAGES:
+        raise CalibrationError(
+            f"{source} holds {len(files)} images: expected at least {MINIMUM_IMAGES}, better"
+            " 200, of what the camera will see"
+        )
+    every = max(HOLD_OUT_EVERY, -(-len(files) // HOLD_OUT_AT_MOST))
+    held_out = tuple(files[every - 1 :: every])
+    kept = set(held_out)
+    return CalibrationImages(
+        source, spec, used=tuple(path for path in files if path not in kept), held_out=held_out
+    )
 
 
 def _list(source: Path) -> list[Path]:

@@ -1,17 +1,18 @@
 """Calibration images checked before use: do they fit the network, and do they show something?
 
 In come pixels, `(N, H, W, 3) uint8` RGB 0-255, or labels; out come warnings, one line each with the
-cause and the mend, or CalibrationError when the images are hopeless.
+cause and the fix, or CalibrationError when nothing can be calibrated on the images.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,6 +22,7 @@ from edgekit.arrays import Pixels
 from edgekit.errors import CalibrationError, ImageError
 from edgekit.images import find_labelled_images
 from edgekit.quantize.activation_statistics import TensorStatistics
+from edgekit.rewrite.input_pixels import normalize_pixels
 from edgekit.spec import NORMALIZATIONS, Normalization
 
 Warnings = tuple[str, ...]
@@ -47,6 +49,8 @@ BLANK_LEVELS = 2.0
 CLIPPED_IMAGES, BLANK_IMAGES = 0.1, 0.9
 """Warn above this share of clipped or blank images; refuse from this share of blank ones."""
 
+DISTINCT_LEVELS = 2.0
+"""Images whose thumbnails differ by less (grey levels, standard deviation) are all alike."""
 SAME_LEVELS = 4.0
 """Thumbnails this near (root mean square, grey levels) show the same. Nearest neighbours among
 different photographs: 16 and more, digits on paper 7; frames of a fixed camera: 0.2-2."""
@@ -143,15 +147,14 @@ def _measure_fit(
         reached.append(norm)
         raise _ReachedError
 
-    mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
     hooks = [layer.register_forward_pre_hook(see) for layer in _find_batch_norms(module)]
     try:
         with torch.inference_mode():
             for batch in batches:
                 rgb = torch.from_numpy(batch)
-                values = ((rgb.flip(-1) if swapped else rgb).float() - mean) / std
+                read = normalize_pixels(rgb.flip(-1) if swapped else rgb, normalization)
                 try:
-                    module(values.permute(0, 3, 1, 2))
+                    module(read)
                 except _ReachedError:
                     continue
     finally:
@@ -173,6 +176,56 @@ def _diverge(norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor) -
     # The logarithms of the two directions cancel out.
     both = (seen + distance) / trained + (trained + distance) / seen - 2
     return float(both.mean()) / 2
+
+
+class ContentChecks:
+    """The checks of what calibration images show, all in one pass over the images of `source`."""
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self._variety = VarietyCheck()
+        self._exposure, self._repetition = ExposureCheck(), RepetitionCheck()
+
+    def pass_on(self, batches: Iterable[Pixels]) -> Iterator[Pixels]:
+        """`(N, H, W, 3) uint8` RGB batches as they come, each counted on its way."""
+        for batch in batches:
+            for check in (self._variety, self._exposure, self._repetition):
+                check.add(batch)
+            yield batch
+
+    def finish(self) -> Warnings:
+        """What looks suspicious; raises CalibrationError when all images are alike or blank."""
+        exposure = self._exposure.finish()
+        self._variety.finish(self._source)
+        return (*exposure, *self._repetition.finish())
+
+
+class VarietyCheck:
+    """How much the images differ, from 8x8 thumbnails, in constant memory."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum: npt.NDArray[np.float64] = np.zeros((8, 8, 3))
+        self._squares: npt.NDArray[np.float64] = np.zeros((8, 8, 3))
+
+    def add(self, batch: Pixels) -> None:
+        """Count `(N, H, W, 3) uint8` images."""
+        for image in batch:
+            thumbnail = cv2.resize(image.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA)
+            self._sum += thumbnail
+            self._squares += np.square(thumbnail)
+            self._count += 1
+
+    def finish(self, source: Path) -> None:
+        """Raises CalibrationError when the images, of `source`, are all alike."""
+        mean = self._sum / self._count
+        variance = np.maximum(self._squares / self._count - np.square(mean), 0)
+        deviation = float(np.sqrt(variance.mean()))
+        if deviation < DISTINCT_LEVELS:
+            raise CalibrationError(
+                f"the {self._count} images of {source} are all alike (they differ by"
+                f" {deviation:.1f} of 255 grey levels): expected photographs of different scenes"
+            )
 
 
 class ExposureCheck:

@@ -1,4 +1,8 @@
-"""The int8 road from start to end: a canonical float program becomes a quantized one."""
+"""Quantization from start to end: a canonical float program becomes a quantized one.
+
+`calibrate` comes first and looks at the images; `Calibrated.quantize` may then run several times,
+with other layers kept in float.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,18 @@ import torch
 from torch.fx import GraphModule
 
 from edgekit.arrays import Pixels
-from edgekit.progress import Progress
-from edgekit.quantize.activation_shift import Shifts, settle_shifts, shift_activations
+from edgekit.progress import SILENT, Progress
+from edgekit.quantize.activation_shift import settle_shifts
 from edgekit.quantize.activation_statistics import TensorStatistics, gather_statistics
+from edgekit.quantize.backends import Int8Backend
 from edgekit.quantize.bias_absorption import absorb_high_biases
 from edgekit.quantize.bias_correction import correct_biases
 from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.equalization import equalize_activations, equalize_weights
-from edgekit.quantize.image_checks import check_saturation
-from edgekit.quantize.litert_plan import FIXED_RANGE, Plan, plan_for_litert
+from edgekit.quantize.image_checks import ContentChecks, Warnings, check_saturation
+from edgekit.quantize.litert_plan import FIXED_RANGE, Plan
 from edgekit.quantize.pt2e import (
     LOWEST_CODE,
-    fence_float,
     has_codes,
     quantize_program,
     read_quantized_weight,
@@ -30,11 +34,9 @@ from edgekit.quantize.pt2e import (
 from edgekit.quantize.ranges import Encoding, choose_range, encode
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.sensitivity import Ranking, rank_layers
-from edgekit.quantize.tensorrt_plan import plan_for_tensorrt
 from edgekit.quantize.weight_rounding import round_weights
-from edgekit.rewrite.channels_last_padding import pad_channels_last
-from edgekit.rewrite.graph import clean_up, describe, is_call, output_tensor
-from edgekit.rewrite.input_pixels import border_offset, take_pixels
+from edgekit.rewrite.graph import describe, is_call, output_tensor
+from edgekit.rewrite.input_pixels import take_pixels
 from edgekit.spec import Normalization
 
 EQUALIZATION_IMAGES = 128
@@ -59,7 +61,7 @@ class Quantized(NamedTuple):
 class Calibrated:
     """A float program, ready to be quantized: equalized, its activations' statistics gathered.
 
-    `program` takes p − `offset` for pixels p, `(1, H, W, 3)`.
+    `program` takes p − `offset` for pixels p, `(1, H, W, 3)`. `warnings` are about the images.
     """
 
     program: GraphModule
@@ -67,21 +69,20 @@ class Calibrated:
     statistics: Mapping[str, TensorStatistics]
     images: CalibrationImages
     recipe: Recipe
-    symmetric: bool
+    backend: Int8Backend
     progress: Progress
+    warnings: Warnings = ()
 
     @property
     def plan(self) -> Plan:
         """What becomes int8 when nothing is kept float."""
-        return make_plan(self.program, symmetric=self.symmetric)
+        return self.backend.plan(self.program)
 
     @property
     def encodings(self) -> dict[str, Encoding]:
-        """Of every tensor of the plan, the pixels' among them."""
-        plan, recipe = self.plan, self.recipe
-        encodings = choose_encodings(
-            self.program, plan, self.statistics, recipe, symmetric=self.symmetric
-        )
+        """The encoding of every tensor of the plan, the pixels' among them, by node name."""
+        plan = self.plan
+        encodings = choose_encodings(self.program, plan, self.statistics, self.recipe, self.backend)
         return encodings | {plan.tensors[0]: Encoding(1.0, self.offset - 128)}
 
     def sample(self, count: int) -> Iterator[torch.Tensor]:
@@ -91,42 +92,70 @@ class Calibrated:
     def quantize(
         self, keep_float: Collection[str] = (), progress: Progress | None = None
     ) -> Quantized:
-        """The int8 program; the operators named in `keep_float`, by node, stay float."""
+        """The int8 program; the operators named in `keep_float`, by node, stay float.
+
+        The steps below depend on one another; each says why it stands where it stands.
+        """
         progress = progress or self.progress
-        program, recipe, symmetric = copy.deepcopy(self.program), self.recipe, self.symmetric
-        plan = make_plan(program, symmetric=symmetric, keep_float=keep_float)
-        encodings, shifts, whole = self.encodings, Shifts({}, {}), self.plan
-        # Where the operators that only move a tensor are float, its codes begin behind them.
-        behind = [name for name in plan.tensors if name not in encodings]
-        moved = {name: encodings[whole.encoded_as[name]] for name in behind}
-        if symmetric:
-            shifts = shift_activations(
-                program, plan.reads, self.statistics, recipe.ranges, recipe.percentile
-            )
+        backend, recipe = self.backend, self.recipe
+        # `self.program` serves several calls (a budget tries many): all changes go to a copy.
+        program = copy.deepcopy(self.program)
+        plan, encodings = backend.plan(program, keep_float), self.encodings
+        # Shifting changes biases of the float program, which the int8 program then inherits.
+        shifts = backend.shift_activations(program, plan, self.statistics, recipe)
         quantized = quantize_program(
             program,
             plan,
-            encodings | moved | shifts.encodings,
-            symmetric=symmetric,
-            fold_weights=symmetric,
+            encodings | self._encode_moved(plan, encodings) | shifts.encodings,
+            backend.scheme,
+            fold_weights=backend.folds_weights,
             weight_ranges=recipe.weight_ranges,
         )
-        if recipe.rounding == "gptq":
-            count = min(recipe.rounding_images, len(self.images.used))
-            progress.step(f"rounding weights on {count} images")
-            round_weights(program, quantized, list(self.sample(count)), progress.update)
+        # Codes are chosen before anything is derived from the rounded weights.
+        self._round_weights(program, quantized, progress)
+        # A shift's compensation is c·ΣŴ, so it needs the final codes Ŵ.
         settle_shifts(program, quantized, shifts)
-        if recipe.bias_correction_images:
+        # Correction measures the error that all of the above has left.
+        self._correct_biases(program, quantized, progress)
+        # A fence lifts a layer's output: whatever compares outputs must come before it.
+        backend.fence_float(quantized, keep_float)
+        return self._describe(program, quantized, plan, encodings | shifts.encodings)
+
+    def _encode_moved(self, plan: Plan, encodings: Mapping[str, Encoding]) -> dict[str, Encoding]:
+        """The encodings of tensors that only `plan` rounds: where operators that move a tensor are
+        float, its codes begin after them."""
+        whole = self.plan
+        moved = (name for name in plan.tensors if name not in encodings)
+        return {name: encodings[whole.encoded_as[name]] for name in moved}
+
+    def _round_weights(
+        self, program: GraphModule, quantized: GraphModule, progress: Progress
+    ) -> None:
+        if self.recipe.rounding == "gptq":
+            count = min(self.recipe.rounding_images, len(self.images.used))
+            progress.step(f"rounding weights on {count} images")
+            round_weights(program, quantized, list(self.sample(count)), progress)
+
+    def _correct_biases(
+        self, program: GraphModule, quantized: GraphModule, progress: Progress
+    ) -> None:
+        if self.recipe.bias_correction_images:
             progress.step("correcting biases")
-            sample = self.sample(recipe.bias_correction_images)
+            sample = self.sample(self.recipe.bias_correction_images)
             correct_biases(program, quantized, torch.cat(list(sample)))
-        if not symmetric:
-            fence_float(quantized, keep_float)  # last: it changes what a layer's output means
+
+    def _describe(
+        self,
+        program: GraphModule,
+        quantized: GraphModule,
+        plan: Plan,
+        encodings: Mapping[str, Encoding],
+    ) -> Quantized:
         nodes = program.graph.nodes
         return Quantized(
             quantized,
             self.offset,
-            encodings | shifts.encodings,
+            encodings,
             left_float=tuple(describe(node) for node in nodes if node.name in plan.left_float),
             weights={
                 node.name: read_quantized_weight(quantized, node)
@@ -136,26 +165,30 @@ class Calibrated:
         )
 
     def rank_layers(self, quantized: Quantized, images: int) -> Ranking:
-        """What each layer of `quantized`, with nothing kept float, costs; from so many images."""
-        # TensorRT's shifted tensors have codes from their zero on, seen from the float program.
+        """Measure what each layer costs.
+
+        `quantized` is this network with nothing kept float; `images` is how many of the
+        calibration images are run.
+        """
+        encodings = self.encodings
+        # A shifted tensor has codes from its zero on, seen from the float program.
         shifted = {
             name: Encoding(encoding.scale, LOWEST_CODE)
             for name, encoding in quantized.encodings.items()
-            if encoding.scale != self.encodings[name].scale
+            if encoding.scale != encodings[name].scale
         }
         return rank_layers(
             self.program,
             self.plan,
-            self.encodings | shifted,
+            encodings | shifted,
             quantized.weights,
             list(self.sample(images)),
-            self.progress.update,
+            self.progress,
         )
 
 
-def make_plan(program: GraphModule, *, symmetric: bool, keep_float: Collection[str] = ()) -> Plan:
-    """What becomes int8: for TensorRT, whose activations are symmetric, or for LiteRT."""
-    return (plan_for_tensorrt if symmetric else plan_for_litert)(program, keep_float)
+Cached = Callable[[Sequence[str]], Mapping[str, TensorStatistics]]
+"""Names of tensors → their statistics, from a table."""
 
 
 def calibrate(
@@ -163,38 +196,49 @@ def calibrate(
     normalization: Normalization,
     images: CalibrationImages,
     recipe: Recipe,
+    backend: Int8Backend,
     *,
-    symmetric: bool,
-    progress: Progress,
-    known: Callable[[Sequence[str]], Mapping[str, TensorStatistics]] | None = None,
+    progress: Progress = SILENT,
+    cached: Cached | None = None,
 ) -> Calibrated:
-    """Equalize a program that `passes.INTEGER_PASSES` prepared and gather its statistics; it is
-    changed on the way.
+    """Equalize a program and gather the statistics of its activations.
 
-    `symmetric` activations are for TensorRT, asymmetric ones for LiteRT. `known` gives the
-    statistics of the tensors it is called with, where they need not be gathered. Raises
-    CalibrationError when the images will not do.
+    Args:
+        program: What `rewrite.pipeline.INTEGER_PASSES` prepared; it is changed on the way.
+        normalization: What the network's input was normalized with in training.
+        images: What to calibrate on.
+        recipe: The methods.
+        backend: The runtime that the network is quantized for.
+        progress: Hears of each step.
+        cached: Gives the statistics of the tensors it is called with, where a table has them.
+
+    Returns:
+        The network, ready to be quantized.
+
+    Raises:
+        CalibrationError: The images, or the cached statistics, will not do.
     """
-    offset = 128 if symmetric else border_offset(program, normalization)
+    offset = backend.choose_offset(program, normalization)
     take_pixels(program, normalization, offset, fold_mean=True)
     _equalize(program, images, recipe, offset, progress)
-    if not symmetric:
-        pad_channels_last(program)
-        clean_up(program)
-    names = make_plan(program, symmetric=symmetric).tensors[1:]
-    if known is not None:
-        return Calibrated(program, offset, known(names), images, recipe, symmetric, progress)
+    backend.arrange(program)
+    names = backend.plan(program).tensors[1:]
+    if cached is not None:
+        return Calibrated(program, offset, cached(names), images, recipe, backend, progress)
     progress.step(f"calibrating on {len(images.used)} images")
-    statistics = gather_statistics(program, names, _inputs(images.batches(), offset))
+    checks = ContentChecks(images.source)
+    batches = checks.pass_on(images.batches())
+    statistics = gather_statistics(program, names, _inputs(batches, offset))
+    warnings = checks.finish()
     others = gather_statistics(program, names, _inputs(images.held_out_sample(), offset))
-    images.warnings += check_saturation(statistics, others)
-    return Calibrated(program, offset, statistics, images, recipe, symmetric, progress)
+    warnings += check_saturation(statistics, others)
+    return Calibrated(program, offset, statistics, images, recipe, backend, progress, warnings)
 
 
 def _equalize(
     program: GraphModule, images: CalibrationImages, recipe: Recipe, offset: int, progress: Progress
 ) -> None:
-    """What is done to the float program, which computes the same afterwards."""
+    """Rescale the float program's channels, in place; it computes the same afterwards."""
 
     def sample() -> Iterator[torch.Tensor]:
         return _inputs(images.sample_batches(EQUALIZATION_IMAGES), offset)
@@ -214,25 +258,37 @@ def choose_encodings(
     plan: Plan,
     statistics: Mapping[str, TensorStatistics],
     recipe: Recipe,
-    *,
-    symmetric: bool,
+    backend: Int8Backend,
 ) -> dict[str, Encoding]:
-    """An encoding for every tensor but the input. Constants are never clipped, and the logits not
-    either: a clipped best class ties with the second."""
+    """Choose an encoding for every tensor of `plan` but the input.
+
+    Constants are never clipped, nor are the logits: a clipped best class ties with the second.
+
+    Args:
+        program: The float program.
+        plan: What becomes int8 of it.
+        statistics: What calibration gathered, by node name.
+        recipe: How ranges are chosen.
+        backend: The runtime, whose scheme the encodings follow.
+
+    Returns:
+        The encodings by node name.
+    """
     whole = {node.name for node in program.graph.nodes if node.op == "get_attr"}
     whole.add(plan.encoded_as.get(output_tensor(program).name, ""))
     encodings = {}
     fixed = {node.name for node in program.graph.nodes if is_call(node, *FIXED_RANGE)}
     for name, seen in statistics.items():
         if name in fixed:
-            encodings[name] = Encoding(1 / 127, 0) if symmetric else Encoding(1 / 256, -128)
+            encodings[name] = backend.unit_interval
             continue
         method = "min-max" if name in whole else recipe.ranges
-        interval = choose_range(seen, method, symmetric=symmetric, percentile=recipe.percentile)
-        encodings[name] = encode(interval, symmetric=symmetric)
+        interval = choose_range(seen, method, backend.scheme, percentile=recipe.percentile)
+        encodings[name] = encode(interval, backend.scheme)
     return encodings
 
 
 def _inputs(batches: Iterator[Pixels], offset: int) -> Iterator[torch.Tensor]:
+    """`(N, H, W, 3) uint8` pixels as the program's input, p − `offset`, float32."""
     for batch in batches:
         yield torch.from_numpy(batch).float() - offset

@@ -18,7 +18,7 @@ from torchao.quantization.pt2e.quantizer import (
 )
 
 from edgekit.quantize.litert_plan import MOVING, Plan, fused_activation
-from edgekit.quantize.ranges import Encoding, WeightRanges
+from edgekit.quantize.ranges import ActivationScheme, Encoding, WeightRanges
 from edgekit.rewrite.graph import (
     FUSED_BOUNDS,
     PADDING,
@@ -100,18 +100,17 @@ def _weight_spec(ranges: WeightRanges) -> QuantizationSpec:
 
 
 class PlanQuantizer(Quantizer):
-    """Tells PT2E what a `Plan` decided, with encodings that are fixed beforehand."""
+    """Annotates a program for PT2E as a `Plan` decided, with encodings that were chosen before."""
 
     def __init__(
         self,
         plan: Plan,
         encodings: Mapping[str, Encoding],
-        *,
-        symmetric: bool,
+        scheme: ActivationScheme,
         weight_ranges: WeightRanges = "max",
     ) -> None:
         super().__init__()
-        self._plan, self._symmetric = plan, symmetric
+        self._plan, self._is_symmetric = plan, scheme is ActivationScheme.SYMMETRIC
         self._weights = _weight_spec(weight_ranges)
         self._specs = {
             name: FixedQParamsQuantizationSpec(
@@ -120,7 +119,9 @@ class PlanQuantizer(Quantizer):
                 zero_point=encoding.zero_point,
                 quant_min=LOWEST_CODE,
                 quant_max=LARGEST_CODE,
-                qscheme=torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine,
+                qscheme=torch.per_tensor_symmetric
+                if self._is_symmetric
+                else torch.per_tensor_affine,
             )
             for name, encoding in encodings.items()
         }
@@ -129,7 +130,7 @@ class PlanQuantizer(Quantizer):
         plan = self._plan
         nodes = {node.name: node for node in model.graph.nodes}
         for node in nodes.values():
-            if node.op == "placeholder" and not self._symmetric:
+            if node.op == "placeholder" and not self._is_symmetric:
                 _annotate(node, {}, self._specs[node.name])
             elif node.name in plan.reads:
                 read = (nodes[name] for name in plan.reads[node.name])
@@ -162,31 +163,41 @@ def quantize_program(
     program: GraphModule,
     plan: Plan,
     encodings: Mapping[str, Encoding],
+    scheme: ActivationScheme,
     *,
-    symmetric: bool,
     fold_weights: bool,
     weight_ranges: WeightRanges = "max",
 ) -> GraphModule:
-    """The program with quantize/dequantize pairs in place; `program` itself is left as it was.
+    """Insert quantize/dequantize pairs.
 
-    `fold_weights` stores weights as int8 constants, otherwise as float behind a quantize node.
+    Args:
+        program: A float program; it is left as it was.
+        plan: What becomes int8.
+        encodings: The encoding of each of the plan's tensors, by node name.
+        scheme: Which zero points the encodings have.
+        fold_weights: Whether weights are stored as int8 constants; if not, they are stored as
+            float before a quantize node.
+        weight_ranges: How the scale of each output channel's weights is chosen.
+
+    Returns:
+        A quantized copy of `program`.
     """
     program = copy.deepcopy(program)
-    quantizer = PlanQuantizer(plan, encodings, symmetric=symmetric, weight_ranges=weight_ranges)
+    quantizer = PlanQuantizer(plan, encodings, scheme, weight_ranges)
     prepared = prepare_pt2e(program, quantizer)
     for node in prepared.graph.nodes:
         if is_call(node, *WEIGHTED) and node.args[1].op == "call_module":
             observer = prepared.get_submodule(str(node.args[1].target))
             observer(read_constant(prepared, node.args[1].args[0]))
     converted = convert_pt2e(prepared, fold_quantize=fold_weights)
-    if symmetric:
+    if scheme is ActivationScheme.SYMMETRIC:
         _relax_clamps(converted)
     else:
         _drop_clamps(converted)
     return converted
 
 
-def fence_float(program: GraphModule, kept: Collection[str]) -> None:
+def fence_float_layers(program: GraphModule, kept: Collection[str]) -> None:
     """Keep LiteRT's converter from quantizing the layers that were left float on purpose, `kept`.
 
     It computes in int8 whatever reads and writes int8 alone. So a float layer's output passes an

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +21,17 @@ LEVELS = 255
 """Steps between the smallest and the largest int8 code, −128 … 127."""
 
 
+class ActivationScheme(Enum):
+    """Which zero points a runtime takes for activations.
+
+    `ASYMMETRIC`: any, so that the codes −128 … 127 cover a range from low to high. `SYMMETRIC`:
+    only 0, so that the codes −127 … 127 cover a range around zero.
+    """
+
+    ASYMMETRIC = "asymmetric"
+    SYMMETRIC = "symmetric"
+
+
 class Range(NamedTuple):
     """The interval of real values that the codes cover. It contains zero."""
 
@@ -28,23 +40,36 @@ class Range(NamedTuple):
 
 
 class Encoding(NamedTuple):
-    """real = scale · (code − zero_point), code in −128 … 127 (−127 when symmetric)."""
+    """real = scale · (code − zero_point), code in −128 … 127 (−127 … 127 when symmetric)."""
 
     scale: float
     zero_point: int
 
 
 def choose_range(
-    statistics: TensorStatistics, method: RangeMethod, *, symmetric: bool, percentile: float = 99.99
+    statistics: TensorStatistics,
+    method: RangeMethod,
+    scheme: ActivationScheme,
+    *,
+    percentile: float = 99.99,
 ) -> Range:
-    """The range of one tensor by `method`, widened to contain zero.
+    """The range of one tensor, widened to contain zero.
 
-    `min-max`: the extremes seen. `moving-average`: the moving averages of each image's.
-    `percentile`: clips the share 1 − percentile/100 of the values at each end that the extremes
-    stand at. `entropy`: clips both ends at the magnitude at which the quantized distribution
-    diverges least from the one seen (`_least_divergence`). `mse`: of a grid of clipped ranges, the
-    one with the least mean squared error of rounding and clipping together.
+    Args:
+        statistics: What calibration gathered of the tensor.
+        method: `min-max` takes the extremes seen. `moving-average` takes the moving averages of
+            each image's extremes. `percentile` clips the share 1 − percentile/100 of the values at
+            each end. `entropy` clips both ends at the magnitude at which the quantized
+            distribution diverges least from the one seen (`_least_divergence`). `mse` takes, of a
+            grid of clipped ranges, the one with the least mean squared error of rounding and
+            clipping together.
+        scheme: `SYMMETRIC` makes the range symmetric around zero.
+        percentile: What `percentile` keeps, in percent.
+
+    Returns:
+        The range, in the tensor's own unit.
     """
+    is_symmetric = scheme is ActivationScheme.SYMMETRIC
     low, high = min(statistics.minimum, 0.0), max(statistics.maximum, 0.0)
     if statistics.reach == 0.0:
         return Range(0.0, 0.0)
@@ -54,17 +79,17 @@ def choose_range(
     elif method == "percentile":
         low, high = _percentile(statistics, percentile)
     elif method == "entropy":
-        bound = _least_divergence(statistics, symmetric or low < 0 < high)
+        bound = _least_divergence(statistics, is_symmetric or low < 0 < high)
         low, high = max(low, -bound), min(high, bound)
     elif method == "mse":
-        low, high = _least_squares(statistics, Range(low, high), symmetric)
-    if symmetric:
+        low, high = _least_squares(statistics, Range(low, high), scheme)
+    if is_symmetric:
         bound = max(-low, high)
         return Range(-bound, bound)
     return Range(low, high)
 
 
-def encode(interval: Range, *, symmetric: bool) -> Encoding:
+def encode(interval: Range, scheme: ActivationScheme) -> Encoding:
     """The int8 encoding whose codes cover `interval`.
 
     Asymmetric: 255 steps from low to high, zero on a code exactly. Symmetric: 254 steps, zero
@@ -73,7 +98,7 @@ def encode(interval: Range, *, symmetric: bool) -> Encoding:
     low, high = interval
     if high - low < SMALLEST_SPAN:
         return Encoding(1.0, 0)
-    if symmetric:
+    if scheme is ActivationScheme.SYMMETRIC:
         return Encoding(max(-low, high) / 127, 0)
     scale = (high - low) / LEVELS
     return Encoding(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
@@ -129,23 +154,23 @@ def _divergence(magnitudes: npt.NDArray[np.float64], bins: int, levels: int) -> 
     return float((p[present] * np.log(p[present] / q[present])).sum())
 
 
-def _least_squares(statistics: TensorStatistics, full: Range, symmetric: bool) -> Range:
+def _least_squares(statistics: TensorStatistics, full: Range, scheme: ActivationScheme) -> Range:
     """Try ranges shrunk towards zero, both ends in turn, and keep the best pair."""
     used = np.flatnonzero(statistics.counts)
     values, counts = statistics.centers[used], statistics.counts[used]
     shares = np.linspace(0.3, 1.0, 141)
-    if symmetric:
+    if scheme is ActivationScheme.SYMMETRIC:
         bound = max(-full.low, full.high)
-        errors = [_error(values, counts, Range(-bound * s, bound * s), True) for s in shares]
+        errors = [_error(values, counts, Range(-bound * s, bound * s), scheme) for s in shares]
         best = bound * float(shares[int(np.argmin(errors))])
         return Range(-best, best)
     low, high = full
     for _ in range(2 if low < 0 < high else 1):
         if high > 0:
-            errors = [_error(values, counts, Range(low, full.high * s), False) for s in shares]
+            errors = [_error(values, counts, Range(low, full.high * s), scheme) for s in shares]
             high = full.high * float(shares[int(np.argmin(errors))])
         if low < 0:
-            errors = [_error(values, counts, Range(full.low * s, high), False) for s in shares]
+            errors = [_error(values, counts, Range(full.low * s, high), scheme) for s in shares]
             low = full.low * float(shares[int(np.argmin(errors))])
     return Range(low, high)
 
@@ -154,10 +179,10 @@ def _error(
     values: npt.NDArray[np.float64],
     counts: npt.NDArray[np.float64],
     interval: Range,
-    symmetric: bool,
+    scheme: ActivationScheme,
 ) -> float:
     """Sum of squared differences between `values` and their int8 images, weighted by `counts`."""
-    scale, zero_point = encode(interval, symmetric=symmetric)
-    lowest = -127 if symmetric else -128
+    scale, zero_point = encode(interval, scheme)
+    lowest = -127 if scheme is ActivationScheme.SYMMETRIC else -128
     codes = np.clip(np.round(values / scale) + zero_point, lowest, 127)
     return float(counts @ np.square((codes - zero_point) * scale - values))

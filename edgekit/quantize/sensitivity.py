@@ -9,7 +9,7 @@ the tensor that saves most noise for each layer that has to follow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import torch
 from torch.fx import GraphModule, Interpreter, Node
 
 from edgekit.metrics import sqnr_db
+from edgekit.progress import Progress
 from edgekit.quantize.litert_plan import Plan, fused_activation
 from edgekit.quantize.pt2e import LARGEST_CODE, LOWEST_CODE
 from edgekit.quantize.ranges import Encoding
@@ -53,12 +54,20 @@ def rank_layers(
     encodings: Mapping[str, Encoding],
     weights: Mapping[str, torch.Tensor],
     batches: Sequence[torch.Tensor],
-    see: Callable[[int, int], None],
+    progress: Progress,
 ) -> Ranking:
     """Measure every rounding of `plan` in the float `program`.
 
-    `encodings` of the tensors and rounded `weights` of the layers are by node name; `batches` are
-    of the program's input, `(N, H, W, 3)`. `see` is told how many of how many roundings are done.
+    Args:
+        program: The float program.
+        plan: What becomes int8 of it.
+        encodings: The encodings of the plan's tensors, by node name.
+        weights: The rounded weights of the layers, `(out, …)`, by node name.
+        batches: The program's input, `(N, H, W, 3) float32` pixels less the offset.
+        progress: Hears how many of all roundings are measured.
+
+    Returns:
+        The layers by what they cost, and the order in which they go to float.
     """
     runner = _Rounding(program, encodings, weights)
     layers = {n.name: n for n in program.graph.nodes if n.name in plan.reads and _is_layer(n)}
@@ -69,7 +78,7 @@ def rank_layers(
         exact = runner.logits(None, batches)
         for number, rounding in enumerate(roundings, 1):
             noise[rounding] = _noise(exact, runner.logits(rounding, batches))
-            see(number, len(roundings))
+            progress.update(number, len(roundings))
     around = _operators_around(program, plan)
 
     def total(layer: str) -> float:

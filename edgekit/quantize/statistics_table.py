@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,26 +19,26 @@ from edgekit.checkpoint import Checkpoint
 from edgekit.errors import CalibrationError
 from edgekit.files import write_atomic
 from edgekit.quantize.activation_statistics import TensorStatistics
-from edgekit.quantize.calibration_images import CalibrationImages
+from edgekit.quantize.calibration_images import CalibrationImages, find_calibration_images
 from edgekit.quantize.recipe import Recipe
-from edgekit.spec import InputSpec, ModelSpec, Record, Target
+from edgekit.spec import InputSpec, ModelSpec, Record
 
 SCHEMA = "edgekit-statistics-1"
 SUFFIX = ".json"
 
 
-class Basis(Record, frozen=True, kw_only=True):
-    """What the statistics of a network depend on, but for the images."""
+class Provenance(Record, frozen=True, kw_only=True):
+    """What the statistics of a network depend on, besides the images."""
 
     checkpoint_sha256: str
     model: ModelSpec
-    target: Target
+    target: str
     equalization: str
     absorb_biases: bool
     edgekit: str
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, target: Target, recipe: Recipe) -> Basis:
+    def of(cls, checkpoint: Checkpoint, target: str, recipe: Recipe) -> Provenance:
         return cls(
             checkpoint_sha256=checkpoint.sha256 or "",
             model=checkpoint.spec,
@@ -54,7 +54,7 @@ class StatisticsTable(Record, frozen=True, kw_only=True):
     the names and contents of those used."""
 
     schema: str
-    basis: Basis
+    basis: Provenance
     images: str
     images_sha256: str
     images_used: int
@@ -67,7 +67,7 @@ class StatisticsTable(Record, frozen=True, kw_only=True):
 
 
 def make_table(
-    basis: Basis,
+    provenance: Provenance,
     images: CalibrationImages,
     statistics: Mapping[str, TensorStatistics],
     folder: Path,
@@ -75,7 +75,7 @@ def make_table(
     """A table that will lie in `folder`."""
     return StatisticsTable(
         schema=SCHEMA,
-        basis=basis,
+        basis=provenance,
         images=os.path.relpath(images.source.resolve(), folder.resolve()),
         images_sha256=images.digest(),
         images_used=len(images.used),
@@ -108,14 +108,23 @@ def read_table(path: Path) -> StatisticsTable:
     return table
 
 
-def open_calibration(source: Path, spec: InputSpec) -> CalibrationImages:
-    """The images of `--calibration`: a folder, a CSV, or a statistics table, which is kept."""
+class Calibration(NamedTuple):
+    """What a network is calibrated on: images, and their statistics where a table has them."""
+
+    images: CalibrationImages
+    statistics: StatisticsTable | None = None
+
+
+def open_calibration(source: Path, spec: InputSpec) -> Calibration:
+    """Open what `--calibration` names: a folder, a CSV, or a statistics table.
+
+    Raises CalibrationError when the images or the table will not do.
+    """
     if source.suffix.lower() != SUFFIX:
-        return CalibrationImages(source, spec)
+        return Calibration(find_calibration_images(source, spec))
     table = read_table(source)
-    images = CalibrationImages(_find_images(source, table), spec)
-    images.table = table
-    return images
+    images = find_calibration_images(_find_images(source, table), spec)
+    return Calibration(images, table)
 
 
 def _find_images(path: Path, table: StatisticsTable) -> Path:
@@ -129,14 +138,17 @@ def _find_images(path: Path, table: StatisticsTable) -> Path:
     return source
 
 
-def reuse(
-    table: StatisticsTable, basis: Basis, images: CalibrationImages, tensors: Sequence[str]
+def reuse_statistics(
+    table: StatisticsTable,
+    provenance: Provenance,
+    images: CalibrationImages,
+    tensors: Sequence[str],
 ) -> dict[str, TensorStatistics]:
     """The table's statistics of `tensors`.
 
     Raises CalibrationError, naming what differs, when they were made of something else.
     """
-    theirs, ours = _flatten(table.basis), _flatten(basis)
+    theirs, ours = _flatten(table.basis), _flatten(provenance)
     for name in theirs:
         if theirs[name] != ours.get(name):
             raise CalibrationError(

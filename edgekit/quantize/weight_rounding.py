@@ -10,13 +10,14 @@ coordinate descent (Nair and Suggala, "CDQuant", arXiv:2406.17542), which only e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch.fx import GraphModule, Interpreter, Node
 
+from edgekit.progress import Progress
 from edgekit.quantize.pt2e import (
     LARGEST_CODE,
     has_codes,
@@ -64,22 +65,25 @@ def round_weights(
     program: GraphModule,
     quantized: GraphModule,
     batches: Sequence[torch.Tensor],
-    see: Callable[[int, int], None],
+    progress: Progress,
 ) -> None:
-    """Choose the codes of all weights of `quantized` anew, in place.
+    """Choose the codes of all weights of `quantized` again, in place.
 
-    `program` is the float original, `batches` of the programs' common input, `(N, H, W, 3)`. `see`
-    is told how many of how many parts are done.
+    Args:
+        program: The float original.
+        quantized: Its quantized form.
+        batches: The programs' common input, `(N, H, W, 3) float32` pixels less the offset.
+        progress: Hears how many of all parts are done.
     """
     gatherer = _Gatherer(quantized)
     with torch.inference_mode():
         for number, batch in enumerate(batches, 1):
             gatherer.run(batch)
-            see(number, 2 * len(batches))
+            progress.update(number, 2 * len(batches))
     exact = {node.name: node for node in program.graph.nodes}
     layers = [node for node in quantized.graph.nodes if node.name in gatherer.moments]
     for number, node in enumerate(layers, 1):
-        see(len(layers) + number, 2 * len(layers))
+        progress.update(len(layers) + number, 2 * len(layers))
         covariance = gatherer.moments.pop(node.name).covariance()
         weight = read_weight(program, exact[node.name]).double()
         rows = weight.reshape(len(covariance), -1, covariance.shape[-1])

@@ -105,6 +105,15 @@ def _entrance(program: GraphModule) -> tuple[Node, Node]:
     return placeholder, node
 
 
+def normalize_pixels(pixels: torch.Tensor, normalization: Normalization) -> torch.Tensor:
+    """What a float network reads of pixels: (p − mean) / std.
+
+    `(N, H, W, 3) uint8` RGB, 0-255 → `(N, 3, H, W) float32`.
+    """
+    mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
+    return ((pixels.float() - mean) / std).permute(0, 3, 1, 2)
+
+
 class CastPixels(torch.nn.Module):
     """Converts int8 codes to float32 and runs a float program on them."""
 

@@ -1,4 +1,4 @@
-"""Jetson: a program becomes ONNX that TensorRT 8.6 to 11 read, explicitly quantized.
+"""Writes a program as ONNX that TensorRT 8.6 to 11 read, explicitly quantized.
 
 The board builds its engine from it: engines fit one GPU and one TensorRT version only. The graph
 takes pixels, `(1, H, W, 3) uint8` RGB, named `pixels`, and gives `(1, classes) float32` logits,
@@ -20,8 +20,8 @@ from torch.fx import GraphModule
 from edgekit._version import __version__
 from edgekit.errors import ConversionError
 from edgekit.spec import InputSpec
-from edgekit.targets.onnx_passes import lower_opset, tidy, use_half, write_float_weights
-from edgekit.targets.tensorrt_operators import HALF_OPSET, OPSET, check_operators
+from edgekit.targets.onnx_passes import lower_opset, tidy, use_fp16, write_float_weights
+from edgekit.targets.tensorrt_operators import FP16_OPSET, OPSET, check_operators
 
 INPUT, OUTPUT = "pixels", "logits"
 _EXPORTED_OPSET = 18
@@ -45,23 +45,23 @@ class PixelsIn(torch.nn.Module):
 
 
 def write_onnx(
-    program: GraphModule, size: InputSpec, offset: int, *, half: bool = False
+    program: GraphModule, size: InputSpec, offset: int, *, fp16: bool = False
 ) -> ir.Model:
     """The ONNX graph of a `program` that takes p − `offset` for pixels p, `(1, H, W, 3)`.
 
-    `half` computes the float parts in float16: without Q/DQ still at opset 17, with them at 19,
+    `fp16` computes the float parts in float16: without Q/DQ still at opset 17, with them at 19,
     which TensorRT 10 and later read. Raises ConversionError for what TensorRT 8.6 cannot read.
     """
     model = _export(PixelsIn(program, offset), size)
     tidy(model)
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph)
     write_float_weights(model)
-    if half and quantized:
-        model.opset_imports[""] = HALF_OPSET
+    if fp16 and quantized:
+        model.opset_imports[""] = FP16_OPSET
     else:
         lower_opset(model, OPSET)
-    if half:
-        use_half(model)
+    if fp16:
+        use_fp16(model)
     check_operators(model)
     model.producer_name, model.producer_version = "edgekit", __version__
     model.graph.name = "edgekit"

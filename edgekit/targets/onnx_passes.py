@@ -199,7 +199,7 @@ def _constant_ints(node: ir.Node, place: int) -> Sequence[int]:
     return [int(number) for number in value.const_value.numpy()]
 
 
-def use_half(model: ir.Model) -> None:
+def use_fp16(model: ir.Model) -> None:
     """Compute in float16 between the pixels' cast and the logits, which stay float32.
 
     Raises ConversionError for a constant that float16 cannot hold.
@@ -207,8 +207,8 @@ def use_half(model: ir.Model) -> None:
     outputs = list(model.graph.outputs)
     for value in list(model.graph.initializers.values()):
         if value.dtype == ir.DataType.FLOAT and value.const_value is not None:
-            half = _to_half(str(value.name), value.const_value.numpy())
-            value.const_value = ir.tensor(half, name=value.name)
+            narrow = _to_fp16(str(value.name), value.const_value.numpy())
+            value.const_value = ir.tensor(narrow, name=value.name)
             value.dtype = ir.DataType.FLOAT16
     for node in model.graph:
         if node.op_type == "Cast" and node.attributes.get_int("to") == ir.DataType.FLOAT:
@@ -226,7 +226,7 @@ def use_half(model: ir.Model) -> None:
         model.graph.outputs[place] = cast.outputs[0]
 
 
-def _to_half(name: str, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+def _to_fp16(name: str, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
     largest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
     if largest > float(np.finfo(np.float16).max):
         raise ConversionError(

@@ -9,7 +9,7 @@ from edgekit.targets.onnx_passes import DEQUANTIZE, LAYERS, QUANTIZE
 
 OPSET = 17
 """The newest that TensorRT 8.6 reads. Every later version reads it too."""
-HALF_OPSET = 19
+FP16_OPSET = 19
 """The first in which Q and DQ take float16: TensorRT 10 and later."""
 
 OPERATORS = frozenset(

@@ -1,4 +1,4 @@
-"""Raspberry Pi: a program becomes a TFLite flatbuffer, by litert-torch in a process of its own.
+"""Writes a program as a TFLite flatbuffer, by litert-torch in a process of its own.
 
 litert-torch takes seconds to import and keeps about 50 MB a conversion, so a worker process loads
 it while PyTorch is imported and calibration runs here, and goes away afterwards. For the same
@@ -15,13 +15,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from edgekit.errors import ConversionError, OutputError
-from edgekit.spec import Precision
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -59,11 +57,11 @@ class TFLiteWriter:
             env=os.environ | {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
 
-    def start(self, program: GraphModule, height: int, width: int, *, half: bool = False) -> None:
+    def start(self, program: GraphModule, height: int, width: int, *, fp16: bool = False) -> None:
         """Begin to write `program`, whose input is `(1, height, width, 3)`.
 
         A quantized program has an int8 input already; a float one gets an int8 input that is cast
-        to float first. `half` stores weights as float16.
+        to float first. `fp16` stores weights as float16.
         """
         import torch
 
@@ -86,7 +84,7 @@ class TFLiteWriter:
             "output": str(self._output),
             "shape": list(example.shape),
             "quantized": quantized,
-            "half": half,
+            "fp16": fp16,
         }
         assert self._process.stdin is not None
         try:
@@ -111,7 +109,8 @@ class TFLiteWriter:
         self._process.wait()
         self._log.seek(0)
         lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines()]
-        last = next((line for line in reversed(lines) if line and "File " not in line), "no word")
+        spoken = [line for line in lines if line and "File " not in line]
+        last = spoken[-1] if spoken else "it printed nothing"
         return (
             f"litert-torch could not write this network (exit {self._process.returncode}): {last}:"
             " check that `edgekit inspect` knows its family, or report it"
@@ -134,21 +133,3 @@ class TFLiteWriter:
                 self._process.stdin.close()
         self._log.close()
         self._folder.cleanup()
-
-
-class Writers(NamedTuple):
-    """The workers of one conversion: for the artifact, and for the float original."""
-
-    artifact: TFLiteWriter | None
-    reference: TFLiteWriter | None
-
-
-@contextlib.contextmanager
-def open_writers(*, precision: Precision, keep_reference: bool) -> Iterator[Writers]:
-    """Start the workers that a conversion needs; fp32 is the float original itself."""
-    with contextlib.ExitStack() as stack:
-        needs_float = keep_reference or precision == "fp32"
-        yield Writers(
-            artifact=None if precision == "fp32" else stack.enter_context(TFLiteWriter()),
-            reference=stack.enter_context(TFLiteWriter()) if needs_float else None,
-        )

@@ -39,12 +39,12 @@ def main() -> None:
     program.training = False  # an exported program knows no eval(), and litert-torch warns
     model = litert_torch.convert(program, (torch.zeros(job["shape"], dtype=kind),), **options)
     content = model.model_content()
-    if job["half"]:
-        content = store_half(content)
+    if job["fp16"]:
+        content = store_fp16(content)
     Path(job["output"]).write_bytes(content)
 
 
-def store_half(model: bytes) -> bytes:
+def store_fp16(model: bytes) -> bytes:
     """Store the weights of a float flatbuffer as float16; the runtime computes as before."""
     from ai_edge_quantizer import qtyping, quantizer
     from ai_edge_quantizer.algorithm_manager import AlgorithmName

@@ -13,17 +13,12 @@ import torch
 
 from edgekit.bundle import Bundle, open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
-from edgekit.conversion.convert import (
-    Conversion,
-    convert,
-    default_class_names,
-    limit_threads,
-)
+from edgekit.conversion.conversion_options import ConversionOptions
+from edgekit.conversion.convert import convert
+from edgekit.conversion.outcome import Outcome
 from edgekit.images import list_images, read_class_names
 from edgekit.models import FAMILIES
-from edgekit.quantize.calibration_images import CalibrationImages
-from edgekit.quantize.recipe import load_recipe
-from edgekit.spec import Precision, Target
+from edgekit.spec import Precision
 from tests.quantize.nets import settle_batch_norms, write_checkpoint, write_images
 from tests.workers import make_once, run_folder
 
@@ -43,7 +38,7 @@ class Converted(NamedTuple):
     """A float checkpoint and what became of it."""
 
     checkpoint: Checkpoint
-    conversion: Conversion
+    conversion: Outcome
     bundle: Bundle
 
 
@@ -112,17 +107,17 @@ def convert_untrained(family: str) -> Converted:
 
 
 @cache
-def convert_small_for_jetson(precision: Precision, half_between: bool = False) -> Converted:
+def convert_small_for_jetson(precision: Precision, jetpack: str | None = None) -> Converted:
     """The small checkpoint for the Jetson, with its float original."""
     checkpoint = load_checkpoint(small_checkpoint(), input_size=64)
     return _convert(
         checkpoint,
         small_images(),
-        f"small-jetson-{precision}-{half_between}",
+        f"small-jetson-{precision}-{jetpack}",
         precision,
         reference=True,
         target="jetson",
-        half_between=half_between,
+        jetpack=jetpack,
     )
 
 
@@ -142,25 +137,22 @@ def _convert(
     *,
     reference: bool,
     class_names: Sequence[str] | None = None,
-    target: Target = "pi",
-    half_between: bool = False,
+    target: str = "pi",
+    jetpack: str | None = None,
 ) -> Converted:
+    options = ConversionOptions(
+        target=target,
+        precision=precision,
+        class_names=class_names,
+        keep_reference=reference,
+        jetpack=jetpack,
+    )
+
     def make(folder: Path) -> None:
-        limit_threads()
         folder.mkdir()
-        conversion = convert(
-            checkpoint,
-            folder / f"{name}.edgekit",
-            CalibrationImages(source, checkpoint.spec.input),
-            precision=precision,
-            recipe=load_recipe("balanced"),
-            class_names=class_names or default_class_names(checkpoint.spec),
-            keep_reference=reference,
-            target=target,
-            half_between=half_between,
-        )
-        (folder / RECORD).write_bytes(pickle.dumps(conversion))
+        outcome = convert(checkpoint, folder / f"{name}.edgekit", source, options)
+        (folder / RECORD).write_bytes(pickle.dumps(outcome))
 
     record = make_once(f"conversion-{name}", make) / RECORD
-    conversion: Conversion = pickle.loads(record.read_bytes())
+    conversion: Outcome = pickle.loads(record.read_bytes())
     return Converted(checkpoint, conversion, open_bundle(conversion.bundle))

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from edgekit.conversion import builder_check
-from edgekit.conversion.builder_check import check_with_builder
 from edgekit.engines.tensorrt.library import Library
 from edgekit.errors import ConversionError
+from edgekit.targets import builder_check
+from edgekit.targets.builder_check import check_with_builder
 from tests.conversion.conversions import convert_small_for_jetson
 from tests.engines.tensorrt.networks import builder, make_network
 from tests.quantize.nets import Lines
@@ -56,7 +56,7 @@ def test_steps_are_told_and_refusals_raised() -> None:
 def test_without_a_builder_none_is_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import sys; sys.modules['tensorrt'] = sys.modules['tensorrt_rtx'] = None\n"
-        "from edgekit.conversion.builder_check import check_with_builder\n"
+        "from edgekit.targets.builder_check import check_with_builder\n"
         "from edgekit.progress import SILENT\n"
         "print(check_with_builder(b'', 'int8', SILENT))"
     )

@@ -13,16 +13,16 @@ import pytest
 
 from edgekit.arrays import Pixels
 from edgekit.checkpoint import load_checkpoint
-from edgekit.conversion.convert import _shrink, convert
+from edgekit.conversion.conversion_options import ConversionOptions
+from edgekit.conversion.convert import convert
 from edgekit.conversion.float_reference import run_float
+from edgekit.conversion.verification import shrink
 from edgekit.engines.open_engine import open_engine
 from edgekit.errors import ConversionError, ImageError, ModelFileError, OutputError, SettingsError
 from edgekit.evaluation.accuracy import evaluate
 from edgekit.images import LabelledImage, read_image, read_labels
 from edgekit.metrics import ParityMeter
 from edgekit.preprocess import preprocess
-from edgekit.quantize.calibration_images import CalibrationImages
-from edgekit.quantize.recipe import load_recipe
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.golden_check import check_golden
 from edgekit.spec import Accuracy, Precision
@@ -238,21 +238,20 @@ def test_what_engines_and_classifiers_refuse() -> None:
 
 
 def test_writing_fails_early_and_leaves_nothing(tmp_path: Path) -> None:
-    """Before any work: the caller's images are never looked at."""
+    """Before any work: the images are never looked at."""
     checkpoint = load_checkpoint(small_checkpoint(), input_size=64)
-    images = CalibrationImages(small_images(), checkpoint.spec.input)
-    settings: dict[str, Any] = {"precision": "int8", "recipe": load_recipe("fast")}
+    few = ConversionOptions(recipe="fast", class_names=["a"] * 9)
     with pytest.raises(ConversionError, match="9 class names do not fit the 10 classes"):
-        convert(checkpoint, tmp_path / "x", images, class_names=["a"] * 9, **settings)
+        convert(checkpoint, tmp_path / "x", small_images(), few)
     with pytest.raises(OutputError, match=r"the folder .*no does not exist: create it first"):
-        convert(checkpoint, tmp_path / "no" / "x", images, class_names=["a"] * 10, **settings)
+        convert(checkpoint, tmp_path / "no" / "x", small_images())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_photograph_of_a_camera_is_shrunk_for_the_bundle() -> None:
     spec = small_spec(64)
-    assert _shrink(np.zeros((3000, 4000, 3), np.uint8), spec).shape == (192, 256, 3)
-    assert _shrink(np.zeros((190, 4000, 3), np.uint8), spec).shape == (190, 4000, 3)
+    assert shrink(np.zeros((3000, 4000, 3), np.uint8), spec).shape == (192, 256, 3)
+    assert shrink(np.zeros((190, 4000, 3), np.uint8), spec).shape == (190, 4000, 3)
 
 
 def test_no_room_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

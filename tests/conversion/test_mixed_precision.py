@@ -11,18 +11,13 @@ import torch
 
 from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
-from edgekit.conversion.convert import (
-    Conversion,
-    convert,
-    default_class_names,
-    limit_threads,
-)
+from edgekit.conversion.conversion_options import ConversionOptions
+from edgekit.conversion.convert import convert
+from edgekit.conversion.outcome import Outcome
 from edgekit.engines.tflite_graph import list_operators, open_interpreter, read_graph
 from edgekit.errors import ConversionError
-from edgekit.images import LabelledImage, list_images
-from edgekit.quantize.calibration_images import CalibrationImages
+from edgekit.images import list_images
 from edgekit.quantize.recipe import Recipe
-from edgekit.spec import Target
 from tests.conversion.conversions import small_checkpoint, small_images
 
 pytestmark = pytest.mark.slow
@@ -54,22 +49,17 @@ def convert_within(
     folder: Path,
     max_drop: float,
     *,
-    target: Target = "jetson",
-    validation: tuple[LabelledImage, ...] = (),
-) -> Conversion:
-    limit_threads()
-    return convert(
-        checkpoint,
-        folder / f"{target}.edgekit",
-        CalibrationImages(small_images(), checkpoint.spec.input),
-        precision="int8",
-        recipe=PLAIN,
-        class_names=default_class_names(checkpoint.spec),
+    target: str = "jetson",
+    validation: Path | None = None,
+) -> Outcome:
+    options = ConversionOptions(
         target=target,
+        recipe=PLAIN,
         keep_reference=False,
         max_drop=max_drop,
         validation=validation,
     )
+    return convert(checkpoint, folder / f"{target}.edgekit", small_images(), options)
 
 
 def test_a_large_budget_needs_one_try(hostile: Checkpoint, tmp_path: Path) -> None:
@@ -83,7 +73,7 @@ def test_a_large_budget_needs_one_try(hostile: Checkpoint, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("target", ["jetson", "pi"])
 def test_the_fewest_layers_that_keep_the_budget(
-    hostile: Checkpoint, tmp_path: Path, target: Target
+    hostile: Checkpoint, tmp_path: Path, target: str
 ) -> None:
     conversion = convert_within(hostile, tmp_path, 5, target=target)
     mixed = conversion.mixed
@@ -129,7 +119,8 @@ def count_float_operators(model: bytes) -> int:
 def test_no_number_of_layers_keeps_the_budget(hostile: Checkpoint, tmp_path: Path) -> None:
     """Labels that are the float network's own, turned around by one: int8 can only gain."""
     files = list_images(small_images())[:8]
-    wrong = tuple(LabelledImage(path, 0) for path in files)
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("file,label\n" + "".join(f"{path},0\n" for path in files))
     conversion = convert_within(hostile, tmp_path, 0, validation=wrong)
     assert conversion.mixed is not None
     assert conversion.mixed.measure == "top-1 on 8 images"

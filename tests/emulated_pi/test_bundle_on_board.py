@@ -10,11 +10,11 @@ import pytest
 
 from edgekit import Classifier
 from edgekit.checkpoint import load_checkpoint
+from edgekit.conversion.conversion_options import ConversionOptions
 from edgekit.conversion.convert import convert
 from edgekit.images import read_image
 from edgekit.preprocess import preprocess
-from edgekit.quantize.calibration_images import MINIMUM_IMAGES, CalibrationImages
-from edgekit.quantize.recipe import DEFAULT_RECIPE, load_recipe
+from edgekit.quantize.calibration_images import MINIMUM_IMAGES
 from tests.emulated_pi.board import EmulatedBoard
 
 RUN_BUNDLE = Path(__file__).with_name("run_bundle.py")
@@ -34,16 +34,12 @@ def bundle(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = load_checkpoint(
         test_data / "checkpoints" / "mobilenet_v1_0.25_224_imagenet.pth.tar"
     )
-    conversion = convert(
+    return convert(
         checkpoint,
         folder / "mobilenet.edgekit",
-        CalibrationImages(table, checkpoint.spec.input),
-        precision="int8",
-        recipe=load_recipe(DEFAULT_RECIPE),
-        class_names=[f"class {index}" for index in range(checkpoint.spec.classes)],
-        keep_reference=False,
-    )
-    return conversion.bundle
+        table,
+        ConversionOptions(keep_reference=False),
+    ).bundle
 
 
 @pytest.mark.slow

@@ -119,10 +119,14 @@ def settle_batch_norms(module: nn.Module, images: Path, size: int = 64) -> None:
 
 
 class Lines(Progress):
-    """Keeps what is said."""
+    """Keeps what is reported."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.updates: list[tuple[int, int]] = []
 
     def step(self, text: str) -> None:
         self.lines.append(text)
+
+    def update(self, done: int, total: int) -> None:
+        self.updates.append((done, total))

@@ -11,6 +11,7 @@ from torch.fx import GraphModule
 
 from edgekit.quantize.activation_shift import Shifts, settle_shifts, shift_activations
 from edgekit.quantize.activation_statistics import gather_statistics
+from edgekit.quantize.backends import TENSORRT
 from edgekit.quantize.pipeline import choose_encodings
 from edgekit.quantize.pt2e import quantize_program
 from edgekit.quantize.recipe import Recipe
@@ -32,12 +33,12 @@ def prepare(program: GraphModule, *, shifted: bool) -> tuple[GraphModule, dict[s
     plan = plan_for_tensorrt(program)
     statistics = gather_statistics(program, plan.tensors, [x])
     recipe = Recipe(name="test", ranges="min-max")
-    encodings = choose_encodings(program, plan, statistics, recipe, symmetric=True)
+    encodings = choose_encodings(program, plan, statistics, recipe, TENSORRT)
     shifts = Shifts({}, {})
     if shifted:
         shifts = shift_activations(program, plan.reads, statistics, "min-max", 100)
     quantized = quantize_program(
-        program, plan, encodings | shifts.encodings, symmetric=True, fold_weights=True
+        program, plan, encodings | shifts.encodings, TENSORRT.scheme, fold_weights=True
     )
     settle_shifts(program, quantized, shifts)
     return quantized, shifts.encodings

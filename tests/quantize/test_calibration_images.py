@@ -13,7 +13,8 @@ import pytest
 from edgekit.errors import CalibrationError
 from edgekit.images import read_image
 from edgekit.preprocess import preprocess
-from edgekit.quantize.calibration_images import HOLD_OUT_AT_MOST, CalibrationImages
+from edgekit.quantize.calibration_images import HOLD_OUT_AT_MOST, find_calibration_images
+from edgekit.quantize.image_checks import ContentChecks
 from tests.quantize.nets import small_spec, write_images
 
 SPEC = small_spec(32)
@@ -30,7 +31,7 @@ def write_table(path: Path, files: list[Path], head: str = "file") -> Path:
 
 
 def test_split_is_disjoint_complete_and_the_same_each_time(folder: Path) -> None:
-    images, again = CalibrationImages(folder, SPEC), CalibrationImages(folder, SPEC)
+    images, again = find_calibration_images(folder, SPEC), find_calibration_images(folder, SPEC)
     assert (images.used, images.held_out) == (again.used, again.held_out)
     assert images.digest() == again.digest()
     assert (len(images.used), len(images.held_out)) == (48, 12)
@@ -42,7 +43,7 @@ def test_of_many_images_those_held_out_are_spread_over_all(tmp_path: Path) -> No
     files = [tmp_path / f"{index:04}.png" for index in range(3000)]
     for path in files:
         path.touch()
-    images = CalibrationImages(tmp_path, SPEC)
+    images = find_calibration_images(tmp_path, SPEC)
     assert 100 <= len(images.held_out) <= HOLD_OUT_AT_MOST
     positions = np.array([files.index(path) for path in images.held_out])
     assert positions.max() > 2900
@@ -50,7 +51,7 @@ def test_of_many_images_those_held_out_are_spread_over_all(tmp_path: Path) -> No
 
 
 def test_batches_are_the_preprocessed_images_in_order(folder: Path) -> None:
-    images = CalibrationImages(folder, SPEC)
+    images = find_calibration_images(folder, SPEC)
     pixels = np.concatenate(list(images.batches()))
     assert (pixels.shape, pixels.dtype) == ((48, 32, 32, 3), np.uint8)
     for index in (0, 17, 47):
@@ -61,7 +62,7 @@ def test_batches_are_the_preprocessed_images_in_order(folder: Path) -> None:
 
 
 def test_a_sample_is_spread_evenly(folder: Path) -> None:
-    images = CalibrationImages(folder, SPEC)
+    images = find_calibration_images(folder, SPEC)
     everything = np.concatenate(list(images.batches()))
     sample = np.concatenate(list(images.sample_batches(32)))
     positions = [int(np.flatnonzero((everything == one).all(axis=(1, 2, 3)))[0]) for one in sample]
@@ -77,7 +78,7 @@ def test_subfolders_are_searched(tmp_path: Path, folder: Path) -> None:
         target.parent.mkdir(exist_ok=True)
         shutil.copy(path, target)
     (tmp_path / "labels.csv").write_text("file,label\n")
-    assert len(CalibrationImages(tmp_path, SPEC).used) == 48
+    assert len(find_calibration_images(tmp_path, SPEC).used) == 48
 
 
 @pytest.mark.parametrize("head", ["file", "file,label", "label, file ", "\ufefffile"])
@@ -86,14 +87,14 @@ def test_a_table(tmp_path: Path, folder: Path, head: str) -> None:
     rows = [f"3, {path} " if head.startswith("label") else f"{path} " for path in files]
     table = tmp_path / "list.csv"
     table.write_text("\n".join([head, *rows]) + "\n\n", encoding="utf-8")
-    images = CalibrationImages(table, SPEC)
+    images = find_calibration_images(table, SPEC)
     assert sorted([*images.used, *images.held_out]) == files
 
 
 def test_a_tables_files_are_relative_to_it(tmp_path: Path, folder: Path) -> None:
     shutil.copytree(folder, tmp_path / "photos here")
     names = [Path("photos here") / path.name for path in sorted(folder.glob("*.png"))]
-    images = CalibrationImages(write_table(tmp_path / "list.csv", names), SPEC)
+    images = find_calibration_images(write_table(tmp_path / "list.csv", names), SPEC)
     assert images.used[0].parent == tmp_path / "photos here"
 
 
@@ -102,17 +103,17 @@ def test_too_few_images(tmp_path: Path, folder: Path, count: int) -> None:
     for path in sorted(folder.glob("*.png"))[:count]:
         shutil.copy(path, tmp_path)
     with pytest.raises(CalibrationError, match=rf"holds {count} images: expected at least 32"):
-        CalibrationImages(tmp_path, SPEC)
+        find_calibration_images(tmp_path, SPEC)
 
 
 def test_32_images_are_enough(tmp_path: Path) -> None:
-    images = CalibrationImages(write_images(tmp_path, 32), SPEC)
+    images = find_calibration_images(write_images(tmp_path, 32), SPEC)
     assert (len(images.used), len(images.held_out)) == (26, 6)
 
 
 def test_a_place_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match=r"nowhere is not a folder of images"):
-        CalibrationImages(tmp_path / "nowhere", SPEC)
+        find_calibration_images(tmp_path / "nowhere", SPEC)
 
 
 @pytest.mark.parametrize(
@@ -130,13 +131,13 @@ def test_wrong_tables(tmp_path: Path, content: bytes, words: str) -> None:
     table = tmp_path / "list.csv"
     table.write_bytes(content)
     with pytest.raises(CalibrationError, match=words):
-        CalibrationImages(table, SPEC)
+        find_calibration_images(table, SPEC)
 
 
 def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     write_images(tmp_path, 40)
     (tmp_path / "020.png").write_bytes(b"not an image at all")
-    images = CalibrationImages(tmp_path, SPEC)
+    images = find_calibration_images(tmp_path, SPEC)
     with pytest.raises(CalibrationError, match=r"020\.png \(19 bytes\) cannot be decoded"):
         list(images.batches())
     (tmp_path / "020.png").unlink()
@@ -153,9 +154,12 @@ def test_images_that_are_all_alike(tmp_path: Path, noise: int) -> None:
         shot = scene + generator.integers(-noise, noise + 1, scene.shape)
         cv2.imwrite(str(tmp_path / f"{index}.png"), shot.clip(0, 255).astype(np.uint8))
     shutil.rmtree(tmp_path / "one")
-    images = CalibrationImages(tmp_path, SPEC)
+    images = find_calibration_images(tmp_path, SPEC)
+    checks = ContentChecks(images.source)
+    for _ in checks.pass_on(images.batches()):
+        pass
     with pytest.raises(CalibrationError, match=r"the 32 images of .* are all alike \(they differ"):
-        list(images.batches())
+        checks.finish()
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
@@ -165,9 +169,9 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
         (tmp_path / "many" / f"{index:03}.png").symlink_to(few / f"{index % 50:03}.png")
     peaks = []
     for source in (few, few, tmp_path / "many"):  # the first run imports and caches
-        images = CalibrationImages(source, small_spec(64))
+        images = find_calibration_images(source, small_spec(64))
         tracemalloc.start()
-        for _ in images.batches():
+        for _ in ContentChecks(source).pass_on(images.batches()):
             pass
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()

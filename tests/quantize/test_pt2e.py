@@ -12,8 +12,9 @@ from torch import nn
 from torch.fx import GraphModule, Interpreter, Node
 
 from edgekit.quantize.activation_statistics import gather_statistics
+from edgekit.quantize.backends import LITERT, TENSORRT, Int8Backend
 from edgekit.quantize.bias_correction import correct_biases, estimate_mean, image_means
-from edgekit.quantize.calibration_images import CalibrationImages
+from edgekit.quantize.calibration_images import find_calibration_images
 from edgekit.quantize.litert_plan import plan_for_litert
 from edgekit.quantize.pipeline import calibrate, choose_encodings
 from edgekit.quantize.pt2e import (
@@ -45,10 +46,10 @@ def quantize_net(net: nn.Module, x: torch.Tensor, **options: object) -> tuple[Gr
     plan = plan_for_litert(program)
     statistics = gather_statistics(program, plan.tensors, [x])
     encodings = choose_encodings(
-        program, plan, statistics, Recipe(name="test", ranges="min-max"), symmetric=False
+        program, plan, statistics, Recipe(name="test", ranges="min-max"), LITERT
     )
-    settings: dict[str, Any] = {"symmetric": False, "fold_weights": False} | options
-    return program, quantize_program(program, plan, encodings, **settings)
+    settings: dict[str, Any] = {"fold_weights": False} | options
+    return program, quantize_program(program, plan, encodings, LITERT.scheme, **settings)
 
 
 def channel_errors(program: GraphModule, quantized: GraphModule, x: torch.Tensor) -> list[float]:
@@ -142,7 +143,7 @@ def test_logits_are_never_clipped() -> None:
     plan = plan_for_litert(program)
     statistics = gather_statistics(program, plan.tensors, [x])
     recipe = Recipe(name="test", ranges="percentile", percentile=90)
-    encodings = choose_encodings(program, plan, statistics, recipe, symmetric=False)
+    encodings = choose_encodings(program, plan, statistics, recipe, LITERT)
     logits = run(program, x)
     name = plan.tensors[-1]
     span = float(logits.max().clamp_min(0) - logits.min().clamp_max(0))
@@ -151,21 +152,21 @@ def test_logits_are_never_clipped() -> None:
     assert encodings[plan.tensors[1]].scale < 0.9 * (inner.maximum - inner.minimum) / 255
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_the_whole_road(tmp_path: Path, symmetric: bool) -> None:
+@pytest.mark.parametrize("backend", [LITERT, TENSORRT], ids=["LiteRT", "TensorRT"])
+def test_the_whole_road(tmp_path: Path, backend: Int8Backend) -> None:
     spec, progress = small_spec(64), Lines()
     net = small_net()
-    images = CalibrationImages(write_images(tmp_path / "images", 40), spec)
+    images = find_calibration_images(write_images(tmp_path / "images", 40), spec)
     program = export_program(net, spec)
     recipe = Recipe(name="test", bias_correction_images=16)
     result = calibrate(
-        program, spec.normalization, images, recipe, symmetric=symmetric, progress=progress
+        program, spec.normalization, images, recipe, backend, progress=progress
     ).quantize()
     assert result.left_float == ()
     assert result.encodings[next(iter(reversed(result.encodings)))] == Encoding(
         1.0, result.offset - 128
     )
-    assert (result.offset == 128) is symmetric
+    assert (result.offset == 128) is (backend is TENSORRT)
     assert progress.lines == [
         "equalizing the ranges of channels",
         "calibrating on 32 images",

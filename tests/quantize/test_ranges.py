@@ -10,8 +10,16 @@ import pytest
 import torch
 
 from edgekit.quantize.activation_statistics import TensorStatistics
-from edgekit.quantize.ranges import Encoding, Range, RangeMethod, choose_range, encode
+from edgekit.quantize.ranges import (
+    ActivationScheme,
+    Encoding,
+    Range,
+    RangeMethod,
+    choose_range,
+    encode,
+)
 
+ASYMMETRIC, SYMMETRIC = ActivationScheme
 METHODS: tuple[RangeMethod, ...] = get_args(RangeMethod)
 
 
@@ -31,9 +39,9 @@ def draw(kind: str) -> torch.Tensor:
     return -values.relu() if kind == "negative" else values
 
 
-def mean_squared_error(values: torch.Tensor, interval: Range, *, symmetric: bool) -> float:
-    scale, zero_point = encode(interval, symmetric=symmetric)
-    lowest = -127 if symmetric else -128
+def mean_squared_error(values: torch.Tensor, interval: Range, scheme: ActivationScheme) -> float:
+    scale, zero_point = encode(interval, scheme)
+    lowest = -127 if scheme is SYMMETRIC else -128
     codes = np.clip(np.round(values.double().numpy() / scale) + zero_point, lowest, 127)
     return float(np.square((codes - zero_point) * scale - values.double().numpy()).mean())
 
@@ -42,15 +50,15 @@ def mean_squared_error(values: torch.Tensor, interval: Range, *, symmetric: bool
 def test_min_max_is_the_extremes(kind: str) -> None:
     values = draw(kind)
     low, high = min(float(values.min()), 0), max(float(values.max()), 0)
-    assert choose_range(count(values), "min-max", symmetric=False) == Range(low, high)
+    assert choose_range(count(values), "min-max", ASYMMETRIC) == Range(low, high)
     bound = max(-low, high)
-    assert choose_range(count(values), "min-max", symmetric=True) == Range(-bound, bound)
+    assert choose_range(count(values), "min-max", SYMMETRIC) == Range(-bound, bound)
 
 
 @pytest.mark.parametrize("percentile", [99.9, 99.0, 90.0])
 def test_percentile_clips_its_share_at_each_end(percentile: float) -> None:
     values = draw("normal")
-    low, high = choose_range(count(values), "percentile", symmetric=False, percentile=percentile)
+    low, high = choose_range(count(values), "percentile", ASYMMETRIC, percentile=percentile)
     below, above = (
         100 * float(outside.float().mean()) for outside in (values < low, values > high)
     )
@@ -62,50 +70,50 @@ def test_percentile_100_is_the_extremes() -> None:
     for kind in ("normal", "relu", "negative", "outliers"):
         statistics = count(draw(kind))
         bin_width = 2 * statistics.reach / len(statistics.counts)
-        interval = choose_range(statistics, "percentile", symmetric=False, percentile=100)
-        expected = choose_range(statistics, "min-max", symmetric=False)
+        interval = choose_range(statistics, "percentile", ASYMMETRIC, percentile=100)
+        expected = choose_range(statistics, "min-max", ASYMMETRIC)
         assert interval == pytest.approx(expected, abs=bin_width), kind
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("scheme", ActivationScheme)
 @pytest.mark.parametrize("kind", ["normal", "relu", "negative", "outliers"])
-def test_mse_is_as_good_as_a_brute_force_search(kind: str, symmetric: bool) -> None:
+def test_mse_is_as_good_as_a_brute_force_search(kind: str, scheme: ActivationScheme) -> None:
     values = draw(kind)
-    low, high = choose_range(count(values), "min-max", symmetric=symmetric)
+    low, high = choose_range(count(values), "min-max", scheme)
     shares = np.linspace(0.02, 1, 50)
     pairs = [
         (low * down, high * up)
-        for down in (shares if low and not symmetric else [1])
+        for down in (shares if low and scheme is ASYMMETRIC else [1])
         for up in (shares if high else [1])
     ]
-    if symmetric:
+    if scheme is SYMMETRIC:
         pairs = [(-up, up) for _, up in pairs]
-    best = min(mean_squared_error(values, Range(*pair), symmetric=symmetric) for pair in pairs)
-    chosen = choose_range(count(values), "mse", symmetric=symmetric)
-    full = mean_squared_error(values, Range(low, high), symmetric=symmetric)
-    seen = mean_squared_error(values, chosen, symmetric=symmetric)
+    best = min(mean_squared_error(values, Range(*pair), scheme) for pair in pairs)
+    chosen = choose_range(count(values), "mse", scheme)
+    full = mean_squared_error(values, Range(low, high), scheme)
+    seen = mean_squared_error(values, chosen, scheme)
     assert seen <= full
     if kind != "outliers":  # there the grid's smallest share, 0.3, bounds the search
         assert seen <= 1.03 * best
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_a_tensor_of_zeros_gets_scale_1(method: RangeMethod, symmetric: bool) -> None:
-    interval = choose_range(count(torch.zeros(10)), method, symmetric=symmetric)
+@pytest.mark.parametrize("scheme", ActivationScheme)
+def test_a_tensor_of_zeros_gets_scale_1(method: RangeMethod, scheme: ActivationScheme) -> None:
+    interval = choose_range(count(torch.zeros(10)), method, scheme)
     assert interval == Range(0, 0)
-    assert encode(interval, symmetric=symmetric) == Encoding(1.0, 0)
+    assert encode(interval, scheme) == Encoding(1.0, 0)
 
 
 def test_a_tensor_too_small_for_float32_counts_as_zero() -> None:
     statistics = count(torch.full((20,), 1e-44))
-    assert encode(choose_range(statistics, "mse", symmetric=False), symmetric=False).scale == 1
+    assert encode(choose_range(statistics, "mse", ASYMMETRIC), ASYMMETRIC).scale == 1
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", ["normal", "relu", "negative", "outliers"])
 def test_every_range_contains_zero(method: RangeMethod, kind: str) -> None:
-    low, high = choose_range(count(draw(kind)), method, symmetric=False)
+    low, high = choose_range(count(draw(kind)), method, ASYMMETRIC)
     assert low <= 0 <= high and low < high
 
 
@@ -119,7 +127,7 @@ def test_every_range_contains_zero(method: RangeMethod, kind: str) -> None:
     ],
 )
 def test_asymmetric_encoding(interval: Range, expected: Encoding) -> None:
-    scale, zero_point = encode(interval, symmetric=False)
+    scale, zero_point = encode(interval, ASYMMETRIC)
     assert (scale, zero_point) == (pytest.approx(expected.scale), expected.zero_point)
     # zero is on a code exactly; the ends are reached to half a step
     assert scale * (-128 - zero_point) == pytest.approx(interval.low, abs=scale / 2 + 1e-9)
@@ -127,8 +135,8 @@ def test_asymmetric_encoding(interval: Range, expected: Encoding) -> None:
 
 
 def test_symmetric_encoding() -> None:
-    assert encode(Range(-2.54, 1), symmetric=True) == (pytest.approx(0.02), 0)
-    assert encode(Range(0, 127), symmetric=True) == (pytest.approx(1), 0)
+    assert encode(Range(-2.54, 1), SYMMETRIC) == (pytest.approx(0.02), 0)
+    assert encode(Range(0, 127), SYMMETRIC) == (pytest.approx(1), 0)
 
 
 def slow_divergence(magnitudes: list[float], bins: int, levels: int) -> float:
@@ -153,20 +161,20 @@ def slow_divergence(magnitudes: list[float], bins: int, levels: int) -> float:
 
 
 @pytest.mark.parametrize("kind", ["normal", "relu", "negative", "outliers"])
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_entropy_is_the_least_divergence(kind: str, symmetric: bool) -> None:
+@pytest.mark.parametrize("scheme", ActivationScheme)
+def test_entropy_is_the_least_divergence(kind: str, scheme: ActivationScheme) -> None:
     statistics = count(draw(kind))
-    low, high = choose_range(statistics, "entropy", symmetric=symmetric)
+    low, high = choose_range(statistics, "entropy", scheme)
     half = len(statistics.counts) // 2
     folded = statistics.counts[half:] + statistics.counts[:half][::-1]
     folded[0] = folded[1]  # zeros are exact whatever the range
     width = statistics.reach / half
     used = max(index for index, number in enumerate(folded) if number) + 1
-    two_sided = symmetric or statistics.minimum < 0 < statistics.maximum
+    two_sided = scheme is SYMMETRIC or statistics.minimum < 0 < statistics.maximum
     levels = 128 if two_sided else 256
     tried = [*range(levels, used, 8), used]
     best = min(tried, key=lambda bins: slow_divergence(folded.tolist(), bins, levels)) * width
-    if symmetric:
+    if scheme is SYMMETRIC:
         best = min(best, max(-statistics.minimum, statistics.maximum))
         assert (low, high) == pytest.approx((-best, best))
     else:
@@ -178,7 +186,7 @@ def test_entropy_clips_lonely_outliers() -> None:
     """Half a million values within 4, ten spread up to 60."""
     values = torch.randn(500_000, generator=torch.Generator().manual_seed(0)).clamp(-4, 4)
     statistics = count(torch.cat([values, torch.linspace(20, 60, 10)]))
-    low, high = choose_range(statistics, "entropy", symmetric=False)
+    low, high = choose_range(statistics, "entropy", ASYMMETRIC)
     assert low == -high
     assert 2 < high < 20
 
@@ -193,12 +201,12 @@ def test_a_moving_average_goes_image_by_image() -> None:
         low += 0.01 * (float(image.min()) - low)
         high += 0.01 * (float(image.max()) - high)
     assert together.average == apart.average == pytest.approx((low, high))
-    assert choose_range(together, "moving-average", symmetric=False) == pytest.approx((low, high))
+    assert choose_range(together, "moving-average", ASYMMETRIC) == pytest.approx((low, high))
 
 
 def test_statistics_survive_json() -> None:
     statistics = count(draw("outliers"))
     again = TensorStatistics.from_json(json.loads(json.dumps(statistics.to_json())))
     for method in METHODS:
-        expected = choose_range(statistics, method, symmetric=False)
-        assert choose_range(again, method, symmetric=False) == expected
+        expected = choose_range(statistics, method, ASYMMETRIC)
+        assert choose_range(again, method, ASYMMETRIC) == expected

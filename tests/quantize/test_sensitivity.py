@@ -7,32 +7,31 @@ import torch
 from torch import nn
 
 from edgekit.quantize.activation_statistics import gather_statistics
-from edgekit.quantize.pipeline import choose_encodings, make_plan
+from edgekit.quantize.backends import LITERT, TENSORRT, Int8Backend
+from edgekit.quantize.pipeline import choose_encodings
 from edgekit.quantize.pt2e import has_codes, quantize_program, read_quantized_weight
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.sensitivity import Ranking, rank_layers
 from edgekit.rewrite.graph import CONVOLUTION, is_call
-from tests.quantize.nets import export, random_input, run
+from tests.quantize.nets import Lines, export, random_input, run
 
 
-def rank(*layers: nn.Module, symmetric: bool = False) -> Ranking:
+def rank(*layers: nn.Module, backend: Int8Backend = LITERT) -> Ranking:
     x = random_input(8)
     program = export(*layers)
-    plan = make_plan(program, symmetric=symmetric)
+    plan = backend.plan(program)
     statistics = gather_statistics(program, plan.tensors, [x])
     recipe = Recipe(name="test", ranges="min-max")
-    encodings = choose_encodings(program, plan, statistics, recipe, symmetric=symmetric)
-    quantized = quantize_program(program, plan, encodings, symmetric=symmetric, fold_weights=False)
+    encodings = choose_encodings(program, plan, statistics, recipe, backend)
+    quantized = quantize_program(program, plan, encodings, backend.scheme, fold_weights=False)
     weights = {
         node.name: read_quantized_weight(quantized, node)
         for node in quantized.graph.nodes
         if has_codes(node)
     }
-    seen: list[tuple[int, int]] = []
-    ranking = rank_layers(
-        program, plan, encodings, weights, [x[:4], x[4:]], lambda *done: seen.append(done)
-    )
-    assert seen[-1][0] == seen[-1][1] == len(seen)
+    progress = Lines()
+    ranking = rank_layers(program, plan, encodings, weights, [x[:4], x[4:]], progress)
+    assert progress.updates[-1][0] == progress.updates[-1][1] == len(progress.updates)
     return ranking
 
 
@@ -63,7 +62,7 @@ def test_the_layers_around_a_wide_tensor_come_first(wide: int) -> None:
 
 
 def test_tensorrt_frees_a_tensor_with_its_reader_alone() -> None:
-    ranking = rank(*convolutions(wide=1), symmetric=True)
+    ranking = rank(*convolutions(wide=1), backend=TENSORRT)
     assert ranking.order[0] == _conv(2)
 
 
@@ -71,14 +70,14 @@ def test_noise_is_that_of_one_rounding() -> None:
     """A layer by itself: its own rounding is the whole program's."""
     torch.manual_seed(1)
     layer = nn.Conv2d(3, 5, 3)
-    ranking = rank(layer, symmetric=True)
+    ranking = rank(layer, backend=TENSORRT)
     x = random_input(8)
     program = export(layer)
-    plan = make_plan(program, symmetric=True)
+    plan = TENSORRT.plan(program)
     statistics = gather_statistics(program, plan.tensors, [x])
     recipe = Recipe(name="test", ranges="min-max")
-    encodings = choose_encodings(program, plan, statistics, recipe, symmetric=True)
-    quantized = quantize_program(program, plan, encodings, symmetric=True, fold_weights=False)
+    encodings = choose_encodings(program, plan, statistics, recipe, TENSORRT)
+    quantized = quantize_program(program, plan, encodings, TENSORRT.scheme, fold_weights=False)
     node = next(n for n in quantized.graph.nodes if is_call(n, CONVOLUTION))
     exact = run(program, x)
     rounded = torch.nn.functional.conv2d(x, read_quantized_weight(quantized, node), layer.bias)

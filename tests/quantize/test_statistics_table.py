@@ -14,26 +14,23 @@ import torch
 from torch.fx import GraphModule
 
 from edgekit.checkpoint import Checkpoint, load_checkpoint
-from edgekit.conversion.request import (
-    Request,
-    calibrate_network,
-    gather_table,
-    trace_network,
-)
+from edgekit.conversion.quantize_network import calibrate_network, gather_table, trace_network
+from edgekit.conversion.request import Request
 from edgekit.errors import CalibrationError
 from edgekit.images import list_images
 from edgekit.quantize.activation_statistics import TensorStatistics
-from edgekit.quantize.calibration_images import CalibrationImages
+from edgekit.quantize.calibration_images import find_calibration_images
 from edgekit.quantize.pipeline import Calibrated
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.statistics_table import (
-    Basis,
+    Calibration,
+    Provenance,
     open_calibration,
     read_table,
-    reuse,
+    reuse_statistics,
     write_table,
 )
-from edgekit.spec import Target
+from edgekit.targets import find_target
 from tests.conversion.conversions import small_checkpoint, small_images, workspace
 from tests.quantize.nets import Lines
 
@@ -61,20 +58,19 @@ def traced() -> GraphModule:
 
 
 def make_request(
-    images: CalibrationImages, recipe: Recipe = RECIPE, progress: Any = None
+    calibration: Calibration, recipe: Recipe = RECIPE, progress: Any = None
 ) -> Request:
-    progress = progress or Lines()
-    return Request(load_small(), images, "int8", recipe, keep_reference=False, progress=progress)
+    return Request(load_small(), calibration, find_target("pi"), recipe, progress or Lines())
 
 
 def calibrate(
-    images: CalibrationImages, recipe: Recipe = RECIPE, progress: Any = None
+    calibration: Calibration, recipe: Recipe = RECIPE, progress: Any = None
 ) -> Calibrated:
-    return calibrate_network(traced(), make_request(images, recipe, progress), "pi")
+    return calibrate_network(traced(), make_request(calibration, recipe, progress))
 
 
-def read_images(folder: Path) -> CalibrationImages:
-    return CalibrationImages(folder, load_small().spec.input)
+def read_images(folder: Path) -> Calibration:
+    return Calibration(find_calibration_images(folder, load_small().spec.input))
 
 
 @cache
@@ -84,7 +80,8 @@ def original_table() -> Path:
     folder.mkdir()
     shutil.copytree(small_images(), folder / "images")
     request = make_request(read_images(folder / "images"))
-    write_table(folder / "small.json", gather_table(request, "pi", folder))
+    table, _ = gather_table(request, folder)
+    write_table(folder / "small.json", table)
     return folder / "small.json"
 
 
@@ -99,15 +96,15 @@ def open_again(
     path: Path,
     *,
     checkpoint: Checkpoint | None = None,
-    target: Target = "pi",
+    target: str = "pi",
     recipe: Recipe = RECIPE,
 ) -> dict[str, TensorStatistics]:
     """All statistics of the table at `path`, as a conversion takes them."""
     checkpoint = checkpoint or load_small()
-    images = open_calibration(path, checkpoint.spec.input)
-    assert images.table is not None
-    tensors = list(images.table.statistics)
-    return reuse(images.table, Basis.of(checkpoint, target, recipe), images, tensors)
+    images, table = open_calibration(path, checkpoint.spec.input)
+    assert table is not None
+    tensors = list(table.statistics)
+    return reuse_statistics(table, Provenance.of(checkpoint, target, recipe), images, tensors)
 
 
 def refusal(action: Callable[[], object]) -> str:
@@ -145,7 +142,7 @@ def test_every_number_survives_the_file(table: Path) -> None:
 def test_what_does_not_touch_the_statistics_may_differ(table: Path) -> None:
     recipe = Recipe(name="other", rounding="gptq", weight_ranges="mse", bias_correction_images=0)
     open_again(table, recipe=recipe)
-    images = read_images(table.parent / "images")
+    images, _ = read_images(table.parent / "images")
     shutil.copy(images.used[0], images.held_out[0])  # only compared on
     assert len(open_again(table)) == 29
 
@@ -222,11 +219,11 @@ def test_images_that_are_gone(table: Path) -> None:
 
 
 def test_a_tensor_that_the_table_lacks(table: Path) -> None:
-    images = open_calibration(table, load_small().spec.input)
-    assert images.table is not None
-    known, basis = images.table, Basis.of(load_small(), "pi", RECIPE)
+    images, known = open_calibration(table, load_small().spec.input)
+    assert known is not None
+    provenance = Provenance.of(load_small(), "pi", RECIPE)
     tensors = [*known.statistics, "another", "and_another"]
-    text = refusal(lambda: reuse(known, basis, images, tensors))
+    text = refusal(lambda: reuse_statistics(known, provenance, images, tensors))
     assert "the statistics table lacks 2 of 31 tensors, another first" in text
 
 
@@ -302,5 +299,6 @@ def test_a_table_behind_a_link(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "far" / "away", target_is_directory=True)
     request = make_request(read_images(tmp_path / "images"))
-    write_table(link / "small.json", gather_table(request, "pi", link))
+    known, _ = gather_table(request, link)
+    write_table(link / "small.json", known)
     assert len(open_again(link / "small.json")) == 29

@@ -9,6 +9,7 @@ from torch.fx import GraphModule
 
 from edgekit.models import FAMILIES
 from edgekit.quantize.activation_statistics import gather_statistics
+from edgekit.quantize.backends import TENSORRT
 from edgekit.quantize.litert_plan import Plan
 from edgekit.quantize.pipeline import choose_encodings
 from edgekit.quantize.pt2e import quantize_program
@@ -40,8 +41,8 @@ def quantize(program: GraphModule) -> tuple[Plan, GraphModule]:
     plan = plan_for_tensorrt(program)
     statistics = gather_statistics(program, plan.tensors, [random_input()])
     recipe = Recipe(name="test", ranges="min-max")
-    encodings = choose_encodings(program, plan, statistics, recipe, symmetric=True)
-    return plan, quantize_program(program, plan, encodings, symmetric=True, fold_weights=True)
+    encodings = choose_encodings(program, plan, statistics, recipe, TENSORRT)
+    return plan, quantize_program(program, plan, encodings, TENSORRT.scheme, fold_weights=True)
 
 
 def test_what_layers_read_is_quantized_and_nothing_else() -> None:
@@ -110,7 +111,7 @@ def test_relu6_is_relu_where_the_codes_end_anyway(scale: float, clamps: int, pad
     program = export(nn.Conv2d(3, 4, 3), nn.ReLU6(), *between, nn.Conv2d(4, 4, 3))
     plan = plan_for_tensorrt(program)
     encodings = {name: Encoding(scale, 0) for name in plan.tensors}
-    quantized = quantize_program(program, plan, encodings, symmetric=True, fold_weights=True)
+    quantized = quantize_program(program, plan, encodings, TENSORRT.scheme, fold_weights=True)
     left = [n for n in quantized.graph.nodes if is_call(n, aten.hardtanh.default)]
     assert len(left) == clamps
 

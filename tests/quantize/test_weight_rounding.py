@@ -17,7 +17,7 @@ from edgekit.quantize.weight_rounding import (
     round_weights,
 )
 from edgekit.rewrite.graph import CONVOLUTION, LINEAR, is_call, read_weight
-from tests.quantize.nets import random_input
+from tests.quantize.nets import Lines, random_input
 from tests.quantize.test_pt2e import quantize_net
 
 LAYERS = {
@@ -102,9 +102,9 @@ def test_a_layers_outputs_err_less(name: str, folded: bool) -> None:
     x = x + 3 * x.mean(1, keepdim=True)
     program, quantized = quantize_net(net, x, fold_weights=folded)
     before = {n.name: read_quantized_weight(quantized, n) for n in _layers(quantized)}
-    seen: list[tuple[int, int]] = []
-    round_weights(program, quantized, x.split(8), lambda done, total: seen.append((done, total)))
-    assert seen[-1][0] == seen[-1][1]
+    progress = Lines()
+    round_weights(program, quantized, x.split(8), progress)
+    assert progress.updates[-1][0] == progress.updates[-1][1]
     first = next(n for n in program.graph.nodes if is_call(n, CONVOLUTION))
     after = {n.name: read_quantized_weight(quantized, n) for n in _layers(quantized)}
     exact = read_weight(program, first)

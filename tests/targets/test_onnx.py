@@ -50,19 +50,19 @@ def constants(model: bytes) -> dict[str, np.ndarray]:
     return {c.name: onnx.numpy_helper.to_array(c) for c in read(model).graph.initializer}
 
 
-def write_net(*layers: nn.Module, half: bool = False) -> ir.Model:
+def write_net(*layers: nn.Module, fp16: bool = False) -> ir.Model:
     """A small float network's ONNX."""
     torch.manual_seed(0)
     spec = small_spec()
     program = export_program(nn.Sequential(*layers).eval(), spec, FLOAT_PASSES)
     take_pixels(program, spec.normalization, 0, fold_mean=False)
-    return write_onnx(program, spec, 0, half=half)
+    return write_onnx(program, spec, 0, fp16=fp16)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_what_goes_in_and_comes_out(precision: Precision) -> None:
     bundle = convert_small_for_jetson(precision).bundle
-    for model in filter(None, (bundle.model, bundle.reference, bundle.half)):
+    for model in filter(None, (bundle.model, bundle.reference, bundle.fp16_model)):
         graph = read(model).graph
         (pixels,), (logits,) = graph.input, graph.output
         assert (pixels.name, logits.name) == ("pixels", "logits")
@@ -78,9 +78,9 @@ def test_members_of_a_best_bundle() -> None:
     bundle = convert_small_for_jetson("best").bundle
     assert bundle.manifest.precision == "best"
     assert count(bundle.model)["QuantizeLinear"] > 0
-    assert bundle.half is not None
-    assert count(bundle.half)["QuantizeLinear"] == 0
-    assert convert_small_for_jetson("int8").bundle.half is None
+    assert bundle.fp16_model is not None
+    assert count(bundle.fp16_model)["QuantizeLinear"] == 0
+    assert convert_small_for_jetson("int8").bundle.fp16_model is None
 
 
 def test_int8_is_a_pair_on_every_input_of_every_layer() -> None:
@@ -128,7 +128,7 @@ def test_nothing_of_this_machine_is_in_the_file() -> None:
 
 def test_float16_is_between_the_layers_only_when_asked_for() -> None:
     plain = convert_small_for_jetson("int8").bundle.model
-    half = convert_small_for_jetson("int8", half_between=True).bundle.model
+    half = convert_small_for_jetson("int8", jetpack="7.2").bundle.model
     assert [entry.version for entry in read(half).opset_import] == [19]
     kinds = {name: array.dtype for name, array in constants(half).items()}
     assert np.dtype(np.float32) not in kinds.values()
@@ -136,14 +136,14 @@ def test_float16_is_between_the_layers_only_when_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "half_between", "least"),
-    [("fp32", False, 100.0), ("fp16", False, 45.0), ("int8", False, 20.0), ("int8", True, 18.0)],
+    ("precision", "jetpack", "least"),
+    [("fp32", None, 100.0), ("fp16", None, 45.0), ("int8", None, 20.0), ("int8", "7.2", 18.0)],
 )
 def test_parity_with_the_float_checkpoint(
-    precision: Precision, half_between: bool, least: float
+    precision: Precision, jetpack: str | None, least: float
 ) -> None:
     """On images it was not calibrated on; an untrained network, so the SQNR alone counts."""
-    parity = convert_small_for_jetson(precision, half_between).conversion.parity
+    parity = convert_small_for_jetson(precision, jetpack).conversion.parity
     assert parity.sqnr_db >= least
 
 
@@ -224,7 +224,7 @@ def test_what_float16_cannot_hold_is_refused() -> None:
     with torch.no_grad():
         layer.bias.fill_(1e6)  # type: ignore[union-attr]
     with pytest.raises(ConversionError, match=r"1e\+06, which float16 cannot \(at most 65504\)"):
-        write_net(layer, nn.Flatten(), half=True)
+        write_net(layer, nn.Flatten(), fp16=True)
 
 
 def test_lowering_is_for_17_alone() -> None:

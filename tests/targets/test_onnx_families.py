@@ -19,6 +19,7 @@ from edgekit.errors import ConversionError
 from edgekit.models import FAMILIES
 from edgekit.quantize.activation_shift import settle_shifts, shift_activations
 from edgekit.quantize.activation_statistics import gather_statistics
+from edgekit.quantize.backends import TENSORRT
 from edgekit.quantize.pipeline import choose_encodings
 from edgekit.quantize.pt2e import quantize_program
 from edgekit.quantize.ranges import Encoding
@@ -63,11 +64,11 @@ def quantized(family: str, size: int) -> GraphModule:
     images = [torch.from_numpy(pixels[None]).float() - OFFSET for pixels in noise(size)]
     statistics = gather_statistics(program, plan.tensors[1:], images)
     recipe = Recipe(name="test", ranges="min-max")
-    encodings = choose_encodings(program, plan, statistics, recipe, symmetric=True)
+    encodings = choose_encodings(program, plan, statistics, recipe, TENSORRT)
     encodings[plan.tensors[0]] = Encoding(1.0, 0)
     shifts = shift_activations(program, plan.reads, statistics, recipe.ranges, recipe.percentile)
     encodings |= shifts.encodings
-    written = quantize_program(program, plan, encodings, symmetric=True, fold_weights=True)
+    written = quantize_program(program, plan, encodings, TENSORRT.scheme, fold_weights=True)
     settle_shifts(program, written, shifts)
     return written
 
@@ -82,9 +83,9 @@ def write(family: str, precision: Precision, half: bool, size: int) -> tuple[ir.
     spec: InputSpec = small_spec(size)
     if precision == "int8":
         program = quantized(family, size)
-        return write_onnx(program, spec, OFFSET, half=half), program
+        return write_onnx(program, spec, OFFSET, fp16=half), program
     program = make_float_program(traced(family, size), spec, 0)
-    return write_onnx(program, spec, 0, half=precision == "fp16"), program
+    return write_onnx(program, spec, 0, fp16=precision == "fp16"), program
 
 
 def check(family: str, precision: Precision, half: bool, size: int) -> None:

@@ -1,4 +1,4 @@
-"""How much of an artifact runs accelerated here, and whether its precision pays."""
+"""Measures how much of an artifact a delegate runs on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Acceleration(Record, frozen=True, kw_only=True):
 
 
 def find_acceleration(model: bytes, engine: Engine) -> Acceleration:
-    """What the delegate of `engine` runs of `model`."""
+    """Read from the graph of `model` what the delegate of `engine` runs of it."""
     operators = read_operators(model, engine.description)
     total = sum(op.multiply_adds for op in operators)
     delegated = sum(op.multiply_adds for op in operators if op.delegate)

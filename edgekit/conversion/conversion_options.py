@@ -1,0 +1,98 @@
+"""The settings of a conversion, and which of them go together. Loads without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.errors import CalibrationError, CheckpointError, SettingsError
+from edgekit.spec import TARGETS, CheckpointFlags, Precision
+
+if TYPE_CHECKING:
+    from edgekit.quantize.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionOptions:
+    """The settings of one conversion; the defaults are those of `edgekit convert`.
+
+    Attributes:
+        target: The board, a key of `edgekit.spec.TARGETS`.
+        precision: `int8`, `fp16`, `fp32`, or where the target has it `best`.
+        recipe: How to quantize: the name of a shipped recipe, a TOML file, or a recipe.
+        class_names: One name a class, or a text file with one a line; None numbers the classes.
+        keep_reference: Whether the bundle holds the float original too.
+        max_drop: Layers stay float until the artifact loses no more percentage points: of top-1 on
+            `validation`, or without it of agreement with the float original. None keeps all int8.
+        validation: Labelled images for `max_drop`: class subfolders, a folder with a `labels.csv`,
+            or a CSV `file,label`.
+        jetpack: The one JetPack that a Jetson's bundle is for; None makes it for all.
+        checkpoint: What the tensors of a checkpoint file do not say; not used where `convert` gets
+            a loaded checkpoint.
+    """
+
+    target: str = next(iter(TARGETS))
+    precision: Precision = "int8"
+    recipe: str | Recipe = "balanced"
+    class_names: Path | str | Sequence[str] | None = None
+    keep_reference: bool = True
+    max_drop: float | None = None
+    validation: Path | str | None = None
+    jetpack: str | None = None
+    checkpoint: CheckpointFlags = field(default_factory=CheckpointFlags)
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the artifact is int8, so that there is something to calibrate."""
+        return self.precision in ("int8", "best")
+
+    @property
+    def writes_float(self) -> bool:
+        """Whether the float original is written, into the bundle or as the artifact itself."""
+        return self.keep_reference or self.precision == "fp32"
+
+
+def check_options(options: ConversionOptions) -> None:
+    """Raises SettingsError for settings that do not go together or that the target has not."""
+    if options.max_drop is not None and options.precision != "int8":
+        raise SettingsError(
+            f"--max-drop {options.max_drop:g} chooses which layers of int8 stay float, but"
+            f" --precision is {options.precision}: leave one of them out"
+        )
+    if options.validation is not None and options.max_drop is None:
+        raise SettingsError(
+            f"--validation {options.validation} is for --max-drop: add --max-drop P with the"
+            " percentage points of top-1 that may be lost"
+        )
+    if options.target not in TARGETS:
+        raise SettingsError(
+            f"--target {options.target} is not known: expected one of {', '.join(TARGETS)}"
+        )
+    facts = TARGETS[options.target]
+    if options.precision not in facts.precisions:
+        others = [name for name, other in TARGETS.items() if options.precision in other.precisions]
+        raise SettingsError(
+            f"--precision {options.precision} is not for --target {options.target}, but for"
+            f" {', '.join(others) or 'no target'}: expected one of {', '.join(facts.precisions)}"
+        )
+    if options.jetpack is not None and options.jetpack not in facts.jetpacks:
+        others = [name for name, other in TARGETS.items() if options.jetpack in other.jetpacks]
+        raise SettingsError(
+            f"--jetpack {options.jetpack} is not for --target {options.target}: leave it out, or"
+            f" add --target {' or '.join(others) or 'NAME'}"
+        )
+
+
+def check_inputs(options: ConversionOptions, checkpoint: object, calibration: object) -> None:
+    """Raises CheckpointError where `checkpoint` is a path that is not there, and CalibrationError
+    where it becomes int8 and `calibration` is None."""
+    if isinstance(checkpoint, (str, Path)) and not Path(checkpoint).exists():
+        raise CheckpointError(f"{checkpoint} does not exist: expected a checkpoint file")
+    if options.is_quantized and calibration is None:
+        name = checkpoint if isinstance(checkpoint, (str, Path)) else "the checkpoint"
+        raise CalibrationError(
+            f"{options.precision} needs images to calibrate on, and none were given for {name}: add"
+            " --calibration DIR with 200 or so photographs of what the camera will see"
+        )

@@ -1,0 +1,83 @@
+"""What was written is run and compared with the float original, before it goes into a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+
+from edgekit.arrays import Pixels
+from edgekit.bundle import Golden
+from edgekit.conversion.float_reference import measure_parity
+from edgekit.conversion.mixed_precision import MixedPrecision
+from edgekit.conversion.quantize_network import Written
+from edgekit.conversion.request import Job
+from edgekit.engines.base import Engine, EngineDescription
+from edgekit.engines.open_engine import open_reference_engine
+from edgekit.images import read_image
+from edgekit.preprocess import preprocess
+from edgekit.spec import Accuracy, InputSpec
+from edgekit.targets.base import Artifact, Verification
+
+GOLDEN_IMAGES = 3
+
+
+class Verified(NamedTuple):
+    """The model files, how they ran here, and what every board will have to reproduce."""
+
+    job: Job
+    artifact: Artifact
+    mixed: MixedPrecision | None
+    engine: EngineDescription
+    parity: Accuracy
+    verification: Verification
+    golden: Sequence[Golden]
+
+
+def verify(written: Written) -> Verified:
+    """Compare the artifact with the float original on images that were not calibrated on.
+
+    Raises ConversionError when the board will not take it.
+    """
+    job, artifact = written.job, written.artifact
+    request, images = job.request, job.request.calibration.images
+    request.progress.step(
+        f"comparing with the float original on {len(images.held_out)} other images"
+    )
+    engine = open_reference_engine(artifact.model, name=str(job.output))
+    batches = list(images.held_out_batches())
+    parity = measure_parity(request.checkpoint, engine, batches)
+    verification = request.target.verify(artifact, engine, batches[0][0], request.progress)
+    golden = make_golden(engine, images.held_out[:GOLDEN_IMAGES], request.size)
+    return Verified(job, artifact, written.mixed, engine.description, parity, verification, golden)
+
+
+def make_golden(engine: Engine, files: Sequence[Path], spec: InputSpec) -> list[Golden]:
+    """Photographs with their pixels and logits, as every runtime must reproduce them.
+
+    Args:
+        engine: Runs the artifact.
+        files: The photographs.
+        spec: How they become pixels.
+    """
+    examples = []
+    for path in files:
+        image = shrink(read_image(path), spec)
+        pixels = preprocess(image, spec)
+        examples.append(Golden(image=image, pixels=pixels, logits=engine.infer(pixels)))
+    return examples
+
+
+def shrink(image: Pixels, spec: InputSpec) -> Pixels:
+    """Keep at most three times the input's side of an `(H, W, 3) uint8` image.
+
+    A camera's photograph of 12 megapixels would outweigh the model ten times.
+    """
+    factor = max(3 * spec.height / image.shape[0], 3 * spec.width / image.shape[1])
+    if factor >= 1:
+        return image
+    size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+    shrunk: Pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return shrunk

@@ -1,0 +1,123 @@
+"""How the boards' runtimes compute in int8, as far as quantization has to know it.
+
+`LITERT` is for LiteRT with XNNPACK (Raspberry Pi), `TENSORRT` for TensorRT (Jetson).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from torch.fx import GraphModule
+
+from edgekit.quantize.activation_shift import Shifts, shift_activations
+from edgekit.quantize.activation_statistics import TensorStatistics
+from edgekit.quantize.litert_plan import Plan, plan_for_litert
+from edgekit.quantize.pt2e import fence_float_layers
+from edgekit.quantize.ranges import ActivationScheme, Encoding
+from edgekit.quantize.recipe import Recipe
+from edgekit.quantize.tensorrt_plan import plan_for_tensorrt
+from edgekit.rewrite.channels_last_padding import pad_channels_last
+from edgekit.rewrite.graph import clean_up
+from edgekit.rewrite.input_pixels import border_offset
+from edgekit.spec import Normalization
+
+
+class Int8Backend(Protocol):
+    """What quantization asks of a runtime. All methods that change a program do so in place."""
+
+    @property
+    def scheme(self) -> ActivationScheme:
+        """Which zero points activations may have."""
+
+    @property
+    def unit_interval(self) -> Encoding:
+        """The encoding that the runtime prescribes for values in 0 … 1, a sigmoid's."""
+
+    @property
+    def folds_weights(self) -> bool:
+        """Whether the writer takes weights as int8 constants, not as float behind a quantize."""
+
+    def plan(self, program: GraphModule, keep_float: Collection[str] = ()) -> Plan:
+        """What becomes int8; the operators named in `keep_float`, by node, stay float."""
+
+    def choose_offset(self, program: GraphModule, normalization: Normalization) -> int:
+        """The pixel value that becomes 0 at the program's input."""
+
+    def arrange(self, program: GraphModule) -> None:
+        """Bring a canonical program into the form that the runtime computes best."""
+
+    def shift_activations(
+        self,
+        program: GraphModule,
+        plan: Plan,
+        statistics: Mapping[str, TensorStatistics],
+        recipe: Recipe,
+    ) -> Shifts:
+        """Shift tensors that the scheme would encode badly; no shifts where it needs none."""
+
+    def fence_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
+        """Keep the board's converter from quantizing the layers `kept` in float on purpose."""
+
+
+class _LiteRT:
+    """Whole graphs in int8, with any zero point."""
+
+    scheme = ActivationScheme.ASYMMETRIC
+    unit_interval = Encoding(1 / 256, -128)
+    folds_weights = False
+
+    def plan(self, program: GraphModule, keep_float: Collection[str] = ()) -> Plan:
+        return plan_for_litert(program, keep_float)
+
+    def choose_offset(self, program: GraphModule, normalization: Normalization) -> int:
+        return border_offset(program, normalization)
+
+    def arrange(self, program: GraphModule) -> None:
+        pad_channels_last(program)
+        clean_up(program)
+
+    def shift_activations(
+        self,
+        program: GraphModule,
+        plan: Plan,
+        statistics: Mapping[str, TensorStatistics],
+        recipe: Recipe,
+    ) -> Shifts:
+        return Shifts({}, {})
+
+    def fence_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
+        fence_float_layers(quantized, kept)
+
+
+class _TensorRT:
+    """Layers with weights in int8, zero points 0; what lies between them is fused."""
+
+    scheme = ActivationScheme.SYMMETRIC
+    unit_interval = Encoding(1 / 127, 0)
+    folds_weights = True
+
+    def plan(self, program: GraphModule, keep_float: Collection[str] = ()) -> Plan:
+        return plan_for_tensorrt(program, keep_float)
+
+    def choose_offset(self, program: GraphModule, normalization: Normalization) -> int:
+        return 128  # the pixels' own encoding has zero point 0 too
+
+    def arrange(self, program: GraphModule) -> None:
+        """TensorRT lays tensors out itself."""
+
+    def shift_activations(
+        self,
+        program: GraphModule,
+        plan: Plan,
+        statistics: Mapping[str, TensorStatistics],
+        recipe: Recipe,
+    ) -> Shifts:
+        return shift_activations(program, plan.reads, statistics, recipe.ranges, recipe.percentile)
+
+    def fence_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
+        """TensorRT computes in int8 only where Q/DQ stand."""
+
+
+LITERT: Int8Backend = _LiteRT()
+TENSORRT: Int8Backend = _TensorRT()
