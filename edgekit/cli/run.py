@@ -93,12 +93,13 @@ def _choose_source(ctx: click.Context, camera: str | None, source: str | None) -
 def _run(ctx: click.Context, options: RunOptions, stop: threading.Event, *, as_json: bool) -> None:
     from edgekit.errors import EdgekitError
     from edgekit.outputs.summary import print_summary
+    from edgekit.progress import Lines
     from edgekit.streaming.run_stream import run_stream
 
     _check_format(ctx, options.source)
     if options.source.lower().startswith("csi://"):
         keep_output_apart()
-    with run_stream(options, stop=stop, on_message=say, on_state_change=_print_state) as run:
+    with run_stream(options, stop=stop, progress=Lines(say), on_state_change=_print_state) as run:
         gc.freeze()  # all that is loaded stays to the end and need not be searched
         gc.enable()
         if not run.open():

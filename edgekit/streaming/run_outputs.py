@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edgekit.outputs.base import Output, Sink
+from edgekit.progress import Progress
 from edgekit.runtime.classify_frame import Result
 from edgekit.runtime.stream import Stream
 from edgekit.sources.source_state import SourceState
@@ -28,11 +29,11 @@ class RunOutputs:
     `page_url` and `metrics_url` say where it serves, once it is open.
     """
 
-    def __init__(self, options: RunOptions, on_message: Callable[[str], None]) -> None:
+    def __init__(self, options: RunOptions, progress: Progress) -> None:
         self.page_url: str | None = None
         self.metrics_url: str | None = None
         self._options = options
-        self._on_message = on_message
+        self._progress = progress
         self._always_wants_pixels = options.show or any(map(_is_video, options.outputs))
         self._viewer_present = threading.Event()
         self._sinks: list[Sink] = []
@@ -90,7 +91,7 @@ class RunOutputs:
                 outputs.append(open_output(target, context))
                 opened.callback(outputs[-1].close)
             opened.pop_all()  # their threads close them
-        deliveries = OutputsSink(outputs, self._on_message)
+        deliveries = OutputsSink(outputs, self._progress.note)
         self._add(deliveries)
         return deliveries.each
 

@@ -14,7 +14,7 @@ import cv2
 from edgekit.background_thread import LEAVE_S, Background
 from edgekit.engines.base import EngineDescription
 from edgekit.errors import SettingsError
-from edgekit.progress import Lines
+from edgekit.progress import SILENT, Progress
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.classify_frame import Result, ResultOptions
 from edgekit.runtime.load_model import LoadedModel, ModelChoice, find_demo_bundle, load_model
@@ -35,7 +35,7 @@ def run_stream(
     options: RunOptions,
     *,
     stop: threading.Event | None = None,
-    on_message: Callable[[str], None] = lambda text: None,
+    progress: Progress = SILENT,
     on_state_change: Callable[[SourceState], None] = lambda state: None,
 ) -> StreamRun:
     """Classify a camera, a stream, a video or images, as `edgekit run` does.
@@ -51,8 +51,8 @@ def run_stream(
     Args:
         options: what to read, what to classify, and where the results go.
         stop: ends the run after the frame in hand when it is set, from any thread.
-        on_message: is called with a line of text when TensorRT has to build an engine, and when an
-            output fails or works again.
+        progress: receives the steps of building an engine, and a note when an output fails or works
+            again.
         on_state_change: is called when a live source is lost, frozen, or live again.
 
     Returns:
@@ -75,7 +75,7 @@ def run_stream(
         # A file opens while the model loads; a camera waits until the model has proved to be sound.
         opening = None if source.is_live else start_opening(source)
         try:
-            model = _load_model(options, live=source.is_live, on_message=on_message)
+            model = _load_model(options, live=source.is_live, progress=progress)
         except BaseException:
             _close_source(source, opening)
             raise
@@ -83,7 +83,7 @@ def run_stream(
             options,
             source,
             model,
-            RunOutputs(options, on_message),
+            RunOutputs(options, progress),
             opening=opening,
             on_state_change=on_state_change,
             stop=stop or threading.Event(),
@@ -292,9 +292,7 @@ def _check_is_live(options: RunOptions, stream: Stream) -> None:
         )
 
 
-def _load_model(
-    options: RunOptions, *, live: bool, on_message: Callable[[str], None]
-) -> LoadedModel:
+def _load_model(options: RunOptions, *, live: bool, progress: Progress) -> LoadedModel:
     """A worker a core for files, one engine with several threads for a live source."""
     choice = ModelChoice(
         _choose_path(options),
@@ -305,9 +303,9 @@ def _load_model(
     cores = len(os.sched_getaffinity(0))
     if live:
         threads = options.threads or min(cores, MOST_THREADS)
-        return load_model(choice, threads=threads, progress=Lines(on_message))
+        return load_model(choice, threads=threads, progress=progress)
     workers = options.threads or min(cores, MOST_WORKERS)
-    return load_model(choice, workers=workers, progress=Lines(on_message))
+    return load_model(choice, workers=workers, progress=progress)
 
 
 def _choose_path(options: RunOptions) -> Path:
