@@ -1,4 +1,4 @@
-"""The bundle: what is written is read, and damage or a full disk is told in words."""
+"""A bundle is read as it was written; damage and a full disk raise an error with a message."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
-    """Put the bundle together anew after `change` of its members; digests stay as they were."""
+    """Write the bundle again after `change` of its members; the digests stay as they were."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     change(members)
@@ -341,7 +341,7 @@ def test_a_file_size_limit_keeps_the_old_bundle(tmp_path: Path) -> None:
 
 
 def test_golden_arrays_are_never_unpickled(bundle: Path) -> None:
-    """An object array in a golden file of a stranger's bundle could run code."""
+    """An object array in a golden file of a foreign bundle could run code."""
     buffer = io.BytesIO()
     np.save(buffer, np.array([{}], dtype=object), allow_pickle=True)
 

@@ -1,4 +1,4 @@
-"""Reading images, labels and class names as people's files really are."""
+"""Images, labels and class names are read, in all the forms that users' files have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agreement and SQNR are what their definitions say, however the images are batched."""
+"""Agreement and SQNR match their definitions for any division into batches."""
 
 from __future__ import annotations
 

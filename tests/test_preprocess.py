@@ -1,4 +1,4 @@
-"""Preprocessing against the definition it implements, over shapes, layouts and settings."""
+"""Preprocessing matches its definition, for all shapes, layouts and settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHAPES = [(227, 227), (480, 640), (1080, 1920), (1920, 1080), (224, 224), (100, 
 
 
 def smooth_image(height: int, width: int) -> Pixels:
-    """A photograph's stand-in: colour gradients with a few edges."""
+    """Draw colour gradients with a few edges, in place of a photograph."""
     generator = np.random.default_rng(0)
     small = generator.integers(0, 256, (9, 11, 3), dtype=np.uint8)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""`.pt2` files to test with: exported from real modules, and taken apart to be changed."""
+"""Makes `.pt2` files for tests: exports modules, and changes the members of the files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Classifier(nn.Module):
 
 
 def build_classifier() -> Classifier:
-    """A classifier in eval mode whose batch norm has something to do."""
+    """Make a classifier in eval mode whose batch norm has random statistics."""
     torch.manual_seed(0)
     network = Classifier().eval()
     nn.init.normal_(network.norm.running_mean, std=0.3)
@@ -90,7 +90,7 @@ def export_like_2_8(network: nn.Module, path: Path) -> Path:
 
 
 def change(source: Path, target: Path, members: Mapping[str, bytes | None]) -> Path:
-    """A copy with other content in `members` (None leaves one out); names as in the archive."""
+    """Copy the file with other content in `members`; None leaves one out."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         root = old.namelist()[0].partition("/")[0]
         content = {name: old.read(name) for name in old.namelist()}
@@ -104,7 +104,7 @@ def change(source: Path, target: Path, members: Mapping[str, bytes | None]) -> P
 def change_json(
     source: Path, target: Path, edit: Callable[[Any], None], member: str = "models/model.json"
 ) -> Path:
-    """A copy whose `member`, JSON, went through `edit`."""
+    """Copy the file and change its JSON `member` with `edit`."""
     with zipfile.ZipFile(source) as archive:
         root = archive.namelist()[0].partition("/")[0]
         document = json.loads(archive.read(f"{root}/{member}"))

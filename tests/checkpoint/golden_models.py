@@ -1,4 +1,4 @@
-"""The golden folder's own `rule.py`, and its specifications as records."""
+"""Loads `rule.py` of the golden folder, and its specifications as records."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def load_rule(golden: Path) -> ModuleType:
 
 
 def load_specification(golden: Path, tag: str) -> dict[str, Any]:
-    """One `TAG.json`."""
+    """The content of one `TAG.json`."""
     specification: dict[str, Any] = json.loads((golden / f"{tag}.json").read_text())
     return specification

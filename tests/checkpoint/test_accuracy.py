@@ -1,4 +1,4 @@
-"""Real checkpoints on labelled photographs: the float network is the one that was trained."""
+"""Float networks of real checkpoints reach their known accuracy on labelled photographs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHECKPOINTS: dict[str, tuple[dict[str, Any], float, float]] = {
 
 
 def measure_top1(checkpoint: Checkpoint, folder: Path) -> float:
-    """Percent of images whose label has the highest logit."""
+    """Compute the percentage of images whose label has the highest logit."""
     images = read_labels(folder / "labels.csv", folder)
     hits = 0
     for image in images:
@@ -41,7 +41,7 @@ def test_top1(test_data: Path, name: str) -> None:
     assert measured == pytest.approx(top1, abs=tolerance)
 
 
-def test_recovered_weights_lie_on_their_grid_with_the_default_eps(test_data: Path) -> None:
+def test_recovered_weights_are_on_their_grid_with_the_default_eps(test_data: Path) -> None:
     """The weights came from one 8-bit tensor: folding batch norm with the right eps shows it."""
     path = test_data / "checkpoints" / "mobilenet_v1_0.5_160_tfsame.pth"
     checkpoint = load_checkpoint(path, **V1_SAME)

@@ -1,4 +1,4 @@
-"""Finding the weights in what training scripts save."""
+"""The weights are found in the files that training scripts save."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def test_prefixes_come_off(weights: dict[str, torch.Tensor], prefix: str) -> Non
     assert load_checkpoint(prefixed).spec.classes == 3
 
 
-def test_bookkeeping_is_no_weight(weights: dict[str, torch.Tensor]) -> None:
+def test_bookkeeping_is_not_a_weight(weights: dict[str, torch.Tensor]) -> None:
     kept = {key: value for key, value in weights.items() if "num_batches_tracked" not in key}
     extra: dict[str, Any] = {"n_averaged": torch.tensor(3), "stem.conv.total_ops": torch.zeros(1)}
     assert load_checkpoint(kept | extra).spec.classes == 3
 
 
 def test_half_precision_is_widened(weights: dict[str, torch.Tensor]) -> None:
-    half = {key: value.half() for key, value in weights.items() if value.is_floating_point()}
-    module = load_checkpoint(half).module
+    float16 = {key: value.half() for key, value in weights.items() if value.is_floating_point()}
+    module = load_checkpoint(float16).module
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
 
 
@@ -86,7 +86,7 @@ def test_no_weights(content: dict[str, Any], message: str) -> None:
         load_checkpoint(content)
 
 
-def test_a_list_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_list_is_not_a_checkpoint(tmp_path: Path) -> None:
     torch.save([torch.zeros(2, 2)], tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match="holds a list, not a dict of tensors"):
         load_checkpoint(tmp_path / "model.pth")

@@ -1,4 +1,4 @@
-"""The defaults that follow from family, layout and width."""
+"""The defaults follow from family, layout and width."""
 
 from __future__ import annotations
 

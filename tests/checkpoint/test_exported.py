@@ -1,4 +1,4 @@
-"""Networks that `torch.export` wrote down: what loads, what is refused, and that nothing is run."""
+"""Exported programs load or are refused with a message, and nothing in them is run."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_files_of_older_pytorch(
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 def test_decomposed_layers_are_put_together_again(tmp_path: Path) -> None:
-    """Core operators: the passes of the conversion look for the layers that these were."""
+    """The passes of the conversion match whole layers, so core operators are composed to these."""
     conv, norm = nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8, eps=1e-3)
     nn.init.normal_(norm.running_mean)
     head = [nn.MaxPool2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6)]
@@ -170,7 +170,7 @@ def test_weights_in_two_places_count_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dynamic_shapes", [None, ANY_BATCH])
 def test_tensors_and_sizes_made_on_the_way(tmp_path: Path, dynamic_shapes: Any) -> None:
-    """Shuffled channels, a tensor made where the image lies, sizes that are computed."""
+    """Shuffled channels, a tensor made on the device of the image, sizes that are computed."""
 
     class Shuffling(nn.Module):
         def __init__(self) -> None:
@@ -183,8 +183,10 @@ def test_tensors_and_sizes_made_on_the_way(tmp_path: Path, dynamic_shapes: Any) 
             x = x.view(count, 2, channels // 2, height, width).transpose(1, 2)
             halves = x.reshape(count * 2, channels // 2, height, width).mean((2, 3))
             ramp = torch.arange(4, device=images.device, dtype=torch.float32)
-            shares = torch.softmax((halves + ramp).view(count, 8), dim=1)
-            logits: Tensor = self.head(torch.cat([shares, torch.zeros_like(shares)], dim=-1))
+            probabilities = torch.softmax((halves + ramp).view(count, 8), dim=1)
+            logits: Tensor = self.head(
+                torch.cat([probabilities, torch.zeros_like(probabilities)], dim=-1)
+            )
             return logits
 
     network = Shuffling().eval()

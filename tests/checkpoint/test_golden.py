@@ -1,4 +1,4 @@
-"""Our networks against timm's and torchvision's: same keys, same cost, same logits."""
+"""edgekit's networks have the keys, costs and logits of timm's and torchvision's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MODELS = {
 @pytest.mark.parametrize("tag", MODELS)
 def test_logits_and_cost_match(golden: Path, tag: str) -> None:
     rule, expected = load_rule(golden), load_specification(golden, tag)
-    padding = "same" if "-tf_" in tag else None  # no tensor tells timm's TensorFlow ports
+    padding = "same" if "-tf_" in tag else None  # tensors do not show timm's TensorFlow ports
     checkpoint = load_checkpoint(rule.state_dict(expected["state_dict"]), padding=padding)
     spec = checkpoint.spec
     assert (spec.family, spec.width) == MODELS[tag]

@@ -1,4 +1,4 @@
-"""Flags, defaults and where each value of the spec came from."""
+"""Flags replace defaults, and each value of the spec names its origin."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_factory_of_the_users_own(own_code: Path) -> None:
 
 
 def test_a_prefix_of_the_modules_own(own_code: Path) -> None:
-    """`model.net.` in front of every key is the class's, not a training script's."""
+    """`model.net.` before every key is the class's, not a training script's."""
     weights = own_weights("Wrapper")
     assert all(key.startswith("model.net.") for key in weights)
     module = load_checkpoint(weights, arch="own_network:Wrapper", input_size=32).module

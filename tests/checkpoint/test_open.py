@@ -1,4 +1,4 @@
-"""Opening files: what loads, and that nothing in a file is ever run."""
+"""Checkpoint files open or are refused with a message, and nothing in them is run."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_junk_is_named(tmp_path: Path, content: bytes, message: str) -> None:
 def test_flipped_bytes_fail_in_one_line_or_not_at_all(
     tmp_path: Path, weights: dict[str, torch.Tensor], kind: str
 ) -> None:
-    """60 files with damage near either end, where names and offsets lie."""
+    """60 files with damage near either end, where names and offsets are stored."""
     from safetensors.torch import save_file
 
     path = tmp_path / "model.pth"

@@ -1,4 +1,4 @@
-"""Family, width, classes and layout from tensors alone; everything else is refused in words."""
+"""Family, width, classes and layout are recognised from tensors; everything else is refused."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_every_layout_is_recognised(layout: Layout) -> None:
     "name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v4_conv_small"]
 )
 def test_every_width_and_scaling_fits(name: str, width: float) -> None:
-    """The width found gives the very channels that are there (rounding may merge widths)."""
+    """The width that is found has exactly these channels (rounding may merge widths)."""
     for scaling in FAMILIES[name].scalings:
         weights = save_as(own_layout(name), width, scaling)
         checkpoint = load_checkpoint(weights)
@@ -53,7 +53,7 @@ def test_every_width_and_scaling_fits(name: str, width: float) -> None:
         }
 
 
-def test_layers_or_shapes_tell_families_apart() -> None:
+def test_layers_or_shapes_distinguish_families() -> None:
     """Two layouts may name the same layers only where every width has shapes of its own."""
     by_layers: dict[frozenset[str], list[Layout]] = {}
     for layout in [*LAYOUTS, *map(own_layout, FAMILIES)]:

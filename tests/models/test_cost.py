@@ -1,4 +1,4 @@
-"""Costs against published formulas and figures: every number here is exact."""
+"""Costs are compared with published formulas and figures, without a tolerance."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_separable_pairs_follow_the_papers_ratio() -> None:
 
 
 def test_separable_pairs_are_found_around_squeeze_and_excite() -> None:
-    """Also where the image has shrunk to one pixel, as the squeeze has it."""
+    """The pair is also found where the image has one pixel, as a squeeze has."""
     for input_size in (224, 32):
         layers = count_family(FAMILIES["mobilenet_v3_small"], 1.0, input_size).layers
         pairs = compare_separable(layers)
@@ -150,7 +150,7 @@ def test_spatially_separable_depthwise_is_depthwise() -> None:
 
 
 class Functional(nn.Module):
-    """A grouped convolution and a linear layer that are no modules."""
+    """A grouped convolution and a linear layer that are functions, not modules."""
 
     def __init__(self) -> None:
         super().__init__()

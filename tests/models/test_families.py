@@ -1,4 +1,4 @@
-"""The registry: every family builds, runs and exports, and says no in words."""
+"""Every family builds, runs, exports, and refuses wrong values with a message."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_every_mobilenet_figure_has_its_printed_cost() -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_published_figures_have_a_source(name: str) -> None:
-    """No accuracy of the preprint's MicroNet is at hand from a source."""
+    """No source states an accuracy of the preprint's MicroNet."""
     family = FAMILIES[name]
     assert bool(family.published) == (name != "micronet_m0_preprint")
     assert all(figure.source and 0 < figure.top1 < 100 for figure in family.published)

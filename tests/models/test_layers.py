@@ -1,4 +1,4 @@
-"""The shared layers: TensorFlow's padding, rounding, export."""
+"""The shared layers pad as TensorFlow does, round channels, and export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MicroNet's parts against definitions written out, and both published forms of the network."""
+"""MicroNet's layers match their definitions, and both published forms of the network build."""
 
 from __future__ import annotations
 

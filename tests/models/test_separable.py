@@ -1,4 +1,4 @@
-"""DepthwiseConv, PointwiseConv, SeparableConv: shapes, parameters, arithmetic."""
+"""DepthwiseConv, PointwiseConv and SeparableConv match their shapes, counts and arithmetic."""
 
 from __future__ import annotations
 

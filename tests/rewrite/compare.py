@@ -1,4 +1,7 @@
-"""Small networks in float64, their programs, and whether both compute the same."""
+"""Builds small networks in float64, rewrites them, and compares both.
+
+In: a network and passes. Out: the program, after a check that it computes the same.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from tests.quantize.nets import calls, relative_error, run
 
 SIZE = (8, 8)
 TOLERANCE = 1e-9
-"""Relative; the passes are exact, so nothing but float64's own rounding may show."""
+"""The relative difference that float64's rounding may make; the passes themselves are exact."""
 
 CONV, ADD, CAT, RELU = (
     "aten.conv2d.default",
@@ -62,7 +65,7 @@ def between_layers(function: Callable[[Tensor], Tensor], *, padding: int = 1) ->
 
 
 def prepare(module: nn.Module, seed: int = 0) -> nn.Module:
-    """`module` in float64 with random weights, its batch norms as if they had seen something."""
+    """Convert `module` to float64 with random weights and random batch norm statistics."""
     generator = torch.Generator().manual_seed(seed)
     module = module.double().eval()
     with torch.no_grad():

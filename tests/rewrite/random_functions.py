@@ -1,4 +1,4 @@
-"""Functions of an image that keep its shape, for networks drawn at random."""
+"""Makes functions of an image that keep its shape, for random networks."""
 
 from __future__ import annotations
 

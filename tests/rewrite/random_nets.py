@@ -1,4 +1,4 @@
-"""Small networks drawn from a seed: what the passes know, and some of what they don't."""
+"""Builds small random networks from a seed, with operators that the passes match and others."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_batch_norm_without_weights_is_folded() -> None:
     assert relative_error(run(program, x), run(nn.Sequential(conv, norm).eval(), x)) < 1e-6
 
 
-def test_batch_norm_behind_a_linear_layer_is_folded() -> None:
+def test_batch_norm_after_a_linear_layer_is_folded() -> None:
     net = small_net()
     norm = nn.BatchNorm1d(10)
     norm.running_mean.uniform_(-1, 1)

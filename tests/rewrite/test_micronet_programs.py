@@ -1,4 +1,4 @@
-"""MicroNet and families like it: exact, and nothing left that moves channels one by one."""
+"""Programs of MicroNet and similar families compute the same, and move channels in slices only."""
 
 from __future__ import annotations
 

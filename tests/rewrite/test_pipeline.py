@@ -59,7 +59,7 @@ def test_each_pass_has_a_file_of_its_name() -> None:
         assert step.rewrite is getattr(module, module.__name__.rpartition(".")[2])
 
 
-def test_a_broken_promise_names_the_pass_and_those_before_it() -> None:
+def test_a_broken_ensures_names_the_pass_and_those_before_it() -> None:
     steps = [
         Pass("first", leave),
         Pass("second", leave),
@@ -74,13 +74,13 @@ def test_a_broken_promise_names_the_pass_and_those_before_it() -> None:
         run_passes(traced(), steps)
 
 
-def test_a_promise_that_the_first_pass_breaks() -> None:
+def test_an_ensures_that_the_first_pass_breaks() -> None:
     step = Pass("alone", leave, ensures=lambda program: iter(find_activations(program)))
     with pytest.raises(ConversionError, match=r"'alone' left relu .*, after no other pass: "):
         run_passes(traced(), [step])
 
 
-def test_a_promise_is_checked_behind_its_pass_alone() -> None:
+def test_an_ensures_is_checked_only_after_its_pass() -> None:
     """Later passes may bring back what an earlier one has removed."""
     calls_made: list[str] = []
 

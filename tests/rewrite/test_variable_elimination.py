@@ -1,4 +1,4 @@
-"""Variable elimination against trying every combination."""
+"""Variable elimination finds the same minimum as trying every combination."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What meets, reads or makes tensors whose channels are stored in another order."""
+"""Operators that read or make reordered channels get them in the order that they need."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.rewrite.passes.test_arrange_channels import pointwise
 
 
 def around(function: Callable[[Net, Tensor], Tensor], **layers: nn.Module | nn.Parameter) -> Net:
-    """Stem and shuffle before `function`, shuffle and grouped convolution behind it."""
+    """Stem and shuffle before `function`, shuffle and grouped convolution after it."""
 
     def whole(net: Net, x: Tensor) -> Tensor:
         y = function(net, shuffle_channels(F.relu(net.stem(x)), 3))
@@ -98,7 +98,7 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", POOLS)
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_linear_heads(name: str, shuffled: bool) -> None:
-    """Behind a flattened image a linear layer's columns are the channels' pixels, as they were."""
+    """After a flattened image a linear layer's columns are pixels of channels, in network order."""
     pool = POOLS[name]
 
     def function(net: Net, x: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ def test_a_shuffle_is_read_as_it_is_twice() -> None:
 
 
 def test_a_roll_is_read_as_it_is() -> None:
-    """Two rolls choose the order, one of them is read by what needs the network's."""
+    """Two rolls choose the order; a reader of one of them needs network order."""
 
     def function(net: Net, x: Tensor) -> Tensor:
         y = F.relu(net.first(x))

@@ -1,4 +1,4 @@
-"""In whatever order channels are stored, the program computes the same and only slices."""
+"""With channels in any order the program computes the same, and moves them in slices only."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_two_rolls_of_one_tensor() -> None:
 
 
 def test_a_roll_of_groups_keeps_the_groups() -> None:
-    """Whole groups move, in the order in which they are stored anyway."""
+    """Whole groups move, in the order in which they are already stored."""
 
     def function(net: Net, x: Tensor) -> Tensor:
         y = F.relu(net.first(net.stem(x)))

@@ -1,4 +1,4 @@
-"""Each activation, pooling and batch norm in its one form, in float64."""
+"""Each activation, pooling and batch norm gets its canonical form, and computes the same."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_the_maximum_with_itself_is_itself() -> None:
     rewrite(after_conv(lambda x: torch.maximum(x, x)), "canonicalize")
 
 
-def test_reads_behind_an_in_place_activation_read_its_result() -> None:
+def test_readers_after_an_in_place_activation_read_its_result() -> None:
     rewrite(after_conv(lambda x: F.relu_(x) + 2 * x), "canonicalize")
 
 
@@ -148,7 +148,7 @@ def test_an_in_place_activation_reaches_the_slices_taken_before() -> None:
     ],
     ids=["padding", "padding not counted", "divisor", "ceil"],
 )
-def test_pooling_that_is_no_mean_stays(
+def test_pooling_that_is_not_a_mean_stays(
     function: Callable[[Tensor], Tensor], passes: tuple[Pass, ...]
 ) -> None:
     rewrite(after_conv(function), passes)

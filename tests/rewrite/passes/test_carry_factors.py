@@ -1,4 +1,4 @@
-"""Factors are carried on to where a layer takes them, or stay."""
+"""Factors are carried to a layer that takes them, or stay where they are."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_products_that_are_left(name: str, products: int) -> None:
 
 
 def test_a_factor_goes_through_a_gate_and_depthwise_convolutions() -> None:
-    """From a hard sigmoid's width to the convolution behind the gated tensor."""
+    """A hard sigmoid's width is carried to the convolution after the gated tensor."""
 
     def function(net: Net, x: Tensor) -> Tensor:
         y = F.relu(net.first(x))
@@ -140,7 +140,7 @@ def test_a_factor_with_a_reader_that_cannot_take_it(passes: tuple[Pass, ...]) ->
 
 
 def test_one_that_stays_does_not_hold_others() -> None:
-    """The residual's factor cannot be carried; the one behind the next layer can."""
+    """The residual's factor cannot be carried; the one after the next layer can."""
 
     def function(net: Net, x: Tensor) -> Tensor:
         y = F.relu(net.first(x))

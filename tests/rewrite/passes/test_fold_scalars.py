@@ -1,4 +1,4 @@
-"""Arithmetic with numbers, before and behind layers and clamps."""
+"""Arithmetic with numbers before and after layers and clamps is folded into the layers."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ FOLDED: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
     "chain": (lambda y: ((y + 1) * 2 - 0.5) / 3 * -1 + 4, []),
     "before a clamp": (lambda y: F.relu6(y * 2 + 3), [CLAMP]),
     "before a ReLU": (lambda y: F.relu(2 * y - 1), [RELU]),
-    "behind a clamp": (lambda y: (F.relu6(y) - 0.5) * 4 + 1, [CLAMP]),
+    "after a clamp": (lambda y: (F.relu6(y) - 0.5) * 4 + 1, [CLAMP]),
     "around a clamp": (lambda y: (y.clamp(-1, 2) / 6 - 0.5) * 4 + 1, [CLAMP]),
     "hard sigmoid": (lambda y: (F.hardsigmoid(y) - 0.5) * 4 + 1, [CLAMP]),
     "two clamps": (lambda y: (F.relu6(y * 2 - 1) * 0.5 + 1).clamp(0, 3) + 1, [CLAMP, CLAMP, ADD]),
-    "negative slope behind a clamp": (lambda y: F.relu6(y) * -2 + 1, [CLAMP, MUL, ADD]),
+    "negative slope after a clamp": (lambda y: F.relu6(y) * -2 + 1, [CLAMP, MUL, ADD]),
     "rsub": (lambda y: 3 - y, [RSUB]),
-    "rsub behind a clamp": (lambda y: 1 - F.hardsigmoid(y), [CLAMP, RSUB]),
+    "rsub after a clamp": (lambda y: 1 - F.hardsigmoid(y), [CLAMP, RSUB]),
     "integers": (lambda y: (y * 2 + 3) * True, []),
     "add with alpha": (lambda y: torch.add(y, 1.0, alpha=3), [ADD]),
     "subtract with alpha": (lambda y: torch.sub(y, 2, alpha=2), ["aten.sub.Tensor"]),
-    "alpha behind a clamp": (lambda y: torch.add(F.relu6(y), 1, alpha=0.25) * 2, [CLAMP, ADD, MUL]),
+    "alpha after a clamp": (lambda y: torch.add(F.relu6(y), 1, alpha=0.25) * 2, [CLAMP, ADD, MUL]),
     "rsub with alpha": (lambda y: torch.rsub(y, 2, alpha=3), [RSUB]),
     "rounded quotient": (
         lambda y: torch.div(y, 2, rounding_mode="floor"),
         ["aten.div.Tensor_mode"],
     ),
-    "behind a hard-swish": (lambda y: F.hardswish(y * 2) * 3, [HARD_SWISH, MUL]),
+    "after a hard-swish": (lambda y: F.hardswish(y * 2) * 3, [HARD_SWISH, MUL]),
 }
 
 
@@ -117,7 +117,7 @@ def test_the_bounds_move_along() -> None:
     assert clamp.args[1:] == (2.5, 4.0)
 
 
-def test_numbers_behind_a_linear_layer_and_its_batch_norm() -> None:
+def test_numbers_after_a_linear_layer_and_its_batch_norm() -> None:
     layers = [nn.Conv2d(3, 6, 8), nn.Flatten(), nn.Linear(6, 5), nn.BatchNorm1d(5)]
     net = Net(lambda net, x: 3 * net.layers(x) - 1, layers=nn.Sequential(*layers))
     assert calls(rewrite(net, "fold scalars"))[2:] == ["aten.linear.default"]

@@ -33,7 +33,7 @@ FUSED = (*COMMON, Pass("fuse clamps", fuse_clamps))
 
 
 @pytest.mark.parametrize(
-    ("bounds", "form", "behind"),
+    ("bounds", "fused", "following"),
     [
         ((0, 6), (0.0, 6.0), []),
         ((-1, 1), (-1.0, 1.0), []),
@@ -46,14 +46,14 @@ FUSED = (*COMMON, Pass("fuse clamps", fuse_clamps))
         ((-3, 0), (-1.0, 1.0), [MUL, ADD]),
     ],
 )
-def test_clamps_behind_a_layer_get_bounds_that_are_fused(
-    bounds: tuple[float, float], form: tuple[float, float], behind: list[str]
+def test_clamps_after_a_layer_get_bounds_that_are_fused(
+    bounds: tuple[float, float], fused: tuple[float, float], following: list[str]
 ) -> None:
     program = rewrite(between_layers(lambda y: y.clamp(*bounds)), FUSED)
-    assert calls(program) == [CONV, CLAMP, *behind, CONV]
+    assert calls(program) == [CONV, CLAMP, *following, CONV]
     (clamp,) = find(program, aten.hardtanh.default)
-    assert clamp.args[1:] == form
-    assert form in FUSED_BOUNDS
+    assert clamp.args[1:] == fused
+    assert fused in FUSED_BOUNDS
 
 
 def test_a_clamp_whose_layer_has_another_reader_keeps_its_bounds() -> None:
@@ -62,7 +62,7 @@ def test_a_clamp_whose_layer_has_another_reader_keeps_its_bounds() -> None:
     assert clamp.args[1:] == (0, 1)
 
 
-def test_a_clamp_behind_no_layer_keeps_its_bounds() -> None:
+def test_a_clamp_that_follows_no_layer_keeps_its_bounds() -> None:
     program = rewrite(between_layers(lambda y: y.sigmoid().clamp(0, 0.6)), FUSED)
     assert calls(program) == [CONV, SIGMOID, CLAMP, CONV]
 

@@ -1,4 +1,4 @@
-"""Whatever only moves channels becomes one selection; whatever moves pixels stays."""
+"""Operators that only move channels become one selection; those that move pixels stay."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_a_last_part_that_is_smaller(size: int) -> None:
 
 
 @pytest.mark.parametrize("name", WRITINGS)
-def test_a_permutation_behind_a_concatenation_of_several(name: str) -> None:
+def test_a_permutation_after_a_concatenation_of_several(name: str) -> None:
     """ShuffleNet v2: the branches are joined, then shuffled."""
 
     def function(x: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ def test_a_permutation_behind_a_concatenation_of_several(name: str) -> None:
     rewrite_fully(between(function))
 
 
-def test_a_permutation_of_channels_behind_a_movement_of_pixels() -> None:
+def test_a_permutation_of_channels_after_a_movement_of_pixels() -> None:
     program = rewrite(between(lambda x: shuffle_channels(x.flip(3), 3)), "gather permutations")
     assert count_selects(program) == 1
 

@@ -1,4 +1,4 @@
-"""A k×1 and a 1×k convolution as one, exact up to the last pixel of the border."""
+"""A k×1 and a 1×k convolution are merged to one that computes the same, borders included."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_pad_before_the_pair() -> None:
 def test_other_strides_and_paddings(
     first: dict[str, object], second: dict[str, object], flat_first: bool
 ) -> None:
-    """Strides and paddings across the kernel: merged where that is exact, else left alone."""
+    """Pairs with strides and paddings across a kernel are merged only where that is exact."""
 
     def turn(options: dict[str, object]) -> dict[str, object]:
         if not flat_first:
@@ -176,7 +176,7 @@ def test_three_in_a_row() -> None:
 
 
 def test_the_border_moves_with_its_channels() -> None:
-    """Behind a merged pair the channels are shuffled and convolved in groups."""
+    """After a merged pair the channels are shuffled and convolved in groups."""
 
     def function(net: Net, x: Tensor) -> Tensor:
         y = F.relu(F.channel_shuffle(net.pair(x), 4))
