@@ -11,7 +11,8 @@ import msgspec
 from edgekit.evaluation.accuracy import Evaluation
 from edgekit.evaluation.layer_sqnr import LayerSqnr
 from edgekit.files import write_folder
-from edgekit.report.html import add, add_plot, add_table, frame_page
+from edgekit.report.html import add, add_figures, add_plot, add_table, frame_page
+from edgekit.report.outline import Figure
 from edgekit.report.plot import BOTTOM, WIDTH, Plot, Scale
 from edgekit.report.table import Table
 from edgekit.spec import Accuracy
@@ -40,12 +41,7 @@ def render_page(evaluation: Evaluation) -> str:
     images = f"{evaluation.accuracy.images:,} images"
     add(main, "h1", title)
     add(main, "p", f"edgekit evaluate, {images}, {evaluation.runtime}", "subtitle")
-    figures = add(main, "section", kind="figures")
-    for name, value, detail in _figures(evaluation.accuracy):
-        card = add(figures, "div", kind="figure")
-        add(card, "span", name, "name")
-        add(card, "span", value, "value")
-        add(card, "span", detail, "detail")
+    add_figures(main, _figures(evaluation.accuracy))
     flow = add(main, "section", kind="flow")
     if evaluation.steps:
         add_plot(flow, "SQNR of the logits, step by step", draw_steps(evaluation.steps))
@@ -56,14 +52,17 @@ def render_page(evaluation: Evaluation) -> str:
     return frame_page(title, main)
 
 
-def _figures(accuracy: Accuracy) -> list[tuple[str, str, str]]:
+def _figures(accuracy: Accuracy) -> list[Figure]:
+    images = f"{accuracy.images:,} images"
     figures = [
-        ("Top-1", f"{accuracy.top1:.2f} %", f"{accuracy.images:,} images"),
-        ("Top-5", f"{accuracy.top5:.2f} %", ""),
+        Figure("Top-1", f"{accuracy.top1:.2f} %", images),
+        Figure("Top-5", f"{accuracy.top5:.2f} %", images),
     ]
     if accuracy.agreement is not None:
-        figures.append(("Agreement", f"{accuracy.agreement:.2f} %", "same best class as in float"))
-        figures.append(("SQNR", f"{accuracy.sqnr_db:.2f} dB", "of the logits, against float"))
+        agreement = f"{accuracy.agreement:.2f} %"
+        figures.append(Figure("Agreement", agreement, "same best class as in float"))
+        sqnr = f"{accuracy.sqnr_db:.2f} dB"
+        figures.append(Figure("SQNR", sqnr, "of the logits, against float"))
     return figures
 
 

@@ -6,11 +6,12 @@ The page is built from elements, which escape every text; `page.html` is the fra
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 from xml.etree import ElementTree
 
-from edgekit.report.outline import Outline, Section
+from edgekit.report.outline import Figure, Outline, Section
 from edgekit.report.plots import draw_distribution, draw_layers, draw_stages
 from edgekit.report.table import Table
 from edgekit.report.timeline import draw_timeline
@@ -65,26 +66,22 @@ def _add_verdict(main: ElementTree.Element, page: Outline) -> None:
 def _add_accuracy(main: ElementTree.Element, page: Outline) -> None:
     if page.accuracy is None:
         return
-    flow = add(main, "section", kind="flow")
+    add_table(add(main, "section", kind="wide"), page.accuracy)
     tradeoff = draw_tradeoff([section.result for section in page.sections])
     if tradeoff is not None:
-        add_plot(flow, "Accuracy against latency", tradeoff)
-    add_table(flow, page.accuracy)
+        add_plot(add(main, "section", kind="flow"), "Accuracy against latency", tradeoff)
 
 
 def _add_section(main: ElementTree.Element, section: Section, page: Outline) -> None:
     if len(page.sections) > 1:
         add(main, "h2", section.title)
-    figures = add(main, "section", kind="figures")
-    for figure in section.figures:
-        card = add(figures, "div", kind="figure")
-        add(card, "span", figure.label, "name")
-        add(card, "span", figure.value, "value")
-        add(card, "span", figure.detail, "detail")
+    add_figures(main, section.figures)
     result = section.result
     flow = add(main, "section", kind="flow")
     add_plot(flow, "Latency of the model alone", draw_distribution(result))
-    add_plot(flow, "The same over time", draw_timeline(result, page.conditions.snapshots))
+    add_plot(
+        flow, "Latency of the model over time", draw_timeline(result, page.conditions.snapshots)
+    )
     add_plot(flow, "Stages of the loop", draw_stages(result))
     layers = draw_layers(result)
     if layers is not None:
@@ -99,6 +96,16 @@ def _add_run(main: ElementTree.Element, page: Outline) -> None:
     flow = add(main, "section", kind="flow")
     for table in page.tables:
         add_table(flow, table)
+
+
+def add_figures(main: ElementTree.Element, figures: Sequence[Figure]) -> None:
+    """A card for each headline number."""
+    cards = add(main, "section", kind=f"figures of-{len(figures)}")
+    for figure in figures:
+        card = add(cards, "div", kind="figure")
+        add(card, "span", figure.label, "name")
+        add(card, "span", figure.value, "value")
+        add(card, "span", figure.detail, "detail")
 
 
 def add_plot(parent: ElementTree.Element, title: str, plot: ElementTree.Element) -> None:
