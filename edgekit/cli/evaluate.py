@@ -190,6 +190,7 @@ def _layers(bundle: Bundle, images: Sequence[LabelledImage], spec: InputSpec) ->
     from edgekit.evaluation.layer_sqnr import compare_layers
     from edgekit.images import read_image
     from edgekit.preprocess import preprocess
+    from edgekit.targets import find_target
 
     if bundle.reference is None:
         raise SettingsError(
@@ -198,7 +199,9 @@ def _layers(bundle: Bundle, images: Sequence[LabelledImage], spec: InputSpec) ->
         )
     few = images[:: max(1, len(images) // LAYER_IMAGES)][:LAYER_IMAGES]
     pixels = (preprocess(read_image(image.path), spec) for image in few)
-    return compare_layers(bundle.model, bundle.reference, pixels)
+    target = find_target(bundle.manifest.target)
+    artifact, original = target.open_tap(bundle.model), target.open_tap(bundle.reference)
+    return compare_layers(artifact, original, pixels)
 
 
 def _reference(bundle: Bundle, options: Mapping[str, Any]) -> Reference | None:

@@ -9,23 +9,18 @@ its inputs and weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit.arrays import Pixels
-from edgekit.engines.base import ModelFormat
 from edgekit.engines.litert import import_runtime
-from edgekit.engines.onnx_runtime import FATAL_ONLY, import_onnx_runtime
-from edgekit.engines.open_engine import find_format
 from edgekit.engines.tflite_graph import COMPUTING, read_graph
-from edgekit.errors import MissingPackageError, SettingsError
+from edgekit.errors import SettingsError
 from edgekit.metrics import sqnr_db
 from edgekit.spec import Record
-
-ONNX_LAYERS = ("Conv", "Gemm", "MatMul")
 
 Values = npt.NDArray[np.float64]
 
@@ -39,23 +34,47 @@ class LayerSqnr(Record, frozen=True, kw_only=True):
     sqnr_db: float
 
 
-def compare_layers(model: bytes, reference: bytes, images: Iterable[Pixels]) -> list[LayerSqnr]:
-    """The SQNR of every layer of `model` against `reference` over `(H, W, 3) uint8` RGB images.
+class LayerTap(Protocol):
+    """A model whose layers' outputs can be read."""
 
-    Both are TFLite or both ONNX. Raises SettingsError when the two do not have the same layers,
-    MissingPackageError without what looks into them.
+    @property
+    def operators(self) -> Sequence[str]:
+        """The kind of each layer, in the order of the graph."""
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether conversion shifts tensors, so that an offset is fitted as well as a gain."""
+
+    def read_outputs(self, pixels: Pixels) -> list[Values]:
+        """The real values of every layer's output, channels last, for `(H, W, 3) uint8` RGB
+        pixels."""
+
+
+def compare_layers(
+    artifact: LayerTap, original: LayerTap, images: Iterable[Pixels]
+) -> list[LayerSqnr]:
+    """Measure the SQNR of every layer of an artifact.
+
+    Args:
+        artifact: The artifact.
+        original: Its float original, in the same format.
+        images: `(H, W, 3) uint8` RGB pixels, 0-255.
+
+    Returns:
+        The layers in the order of the graph.
+
+    Raises:
+        SettingsError: The two do not have the same layers.
     """
-    tap = _TAPS[find_format(model, "the artifact")]
-    artifact, original = tap(model), tap(reference)
     if artifact.operators != original.operators:
         raise SettingsError(
             f"the artifact has {len(artifact.operators)} layers and its float original"
             f" {len(original.operators)}, or in another order: --layers cannot pair them"
         )
-    sums = [_ChannelSums(shifted=tap.shifted) for _ in artifact.operators]
+    sums = [_ChannelSums(shifted=artifact.is_shifted) for _ in artifact.operators]
     for pixels in images:
         for total, quantized, exact in zip(
-            sums, artifact.outputs(pixels), original.outputs(pixels), strict=True
+            sums, artifact.read_outputs(pixels), original.read_outputs(pixels), strict=True
         ):
             total.add(exact, quantized)
     return [
@@ -64,10 +83,10 @@ def compare_layers(model: bytes, reference: bytes, images: Iterable[Pixels]) -> 
     ]
 
 
-class _TappedTflite:
+class TfliteTap:
     """An interpreter that keeps every tensor; it has no delegate, which would keep none."""
 
-    shifted = False
+    is_shifted = False
 
     def __init__(self, model: bytes) -> None:
         runtime, _ = import_runtime()
@@ -88,8 +107,7 @@ class _TappedTflite:
         tensors: list[dict[str, Any]] = self._interpreter.get_tensor_details()
         return tensors
 
-    def outputs(self, pixels: Pixels) -> list[Values]:
-        """The real values of every layer's output, channels last."""
+    def read_outputs(self, pixels: Pixels) -> list[Values]:
         codes = (pixels ^ np.uint8(0x80)).view(np.int8)
         self._interpreter.set_tensor(self._input["index"], codes[None])
         self._interpreter.invoke()
@@ -98,51 +116,6 @@ class _TappedTflite:
             value = self._interpreter.get_tensor(index).astype(np.float64)
             values.append((value - zero_point) * scale if scale else value)
         return values
-
-
-class _TappedOnnx:
-    """An ONNX session that returns every layer's output, node by node as the graph is written."""
-
-    shifted = True
-
-    def __init__(self, model: bytes) -> None:
-        try:
-            import onnx
-        except ImportError as error:
-            raise MissingPackageError(
-                f"--layers needs onnx to look into ONNX models ({error}): pip install onnx"
-            ) from error
-        proto = onnx.load_from_string(model)
-        layers = [node for node in proto.graph.node if node.op_type in ONNX_LAYERS]
-        self.operators = [str(node.op_type) for node in layers]
-        self._names = [str(node.output[0]) for node in layers]
-        given = {value.name for value in proto.graph.output}
-        proto.graph.output.extend(
-            onnx.ValueInfoProto(name=name) for name in self._names if name not in given
-        )
-        runtime = import_onnx_runtime()
-        options = runtime.SessionOptions()
-        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-        options.log_severity_level = FATAL_ONLY
-        self._session = runtime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        self._input = self._session.get_inputs()[0].name
-
-    def outputs(self, pixels: Pixels) -> list[Values]:
-        """The values of every layer's output, channels last."""
-        values = self._session.run(self._names, {self._input: pixels[None]})
-        return [
-            np.moveaxis(np.asarray(value, np.float64), 1, -1) if value.ndim == 4 else value
-            for value in values
-        ]
-
-
-_TAPS: dict[ModelFormat, type[_TappedTflite | _TappedOnnx]] = {
-    "tflite": _TappedTflite,
-    "onnx": _TappedOnnx,
-}
 
 
 class _ChannelSums:

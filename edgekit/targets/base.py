@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgekit.arrays import Pixels
     from edgekit.engines.base import Engine
     from edgekit.engines.timing import Latency
+    from edgekit.evaluation.layer_sqnr import LayerTap
     from edgekit.quantize.backends import Int8Backend
     from edgekit.quantize.pipeline import Quantized
     from edgekit.targets.acceleration import Acceleration
@@ -117,6 +118,12 @@ class Target(Protocol):
         self, options: WriterOptions, progress: Progress
     ) -> AbstractContextManager[Writer]:
         """A writer; worker processes that it needs start now and end with it."""
+
+    def open_tap(self, model: bytes) -> LayerTap:
+        """Open a model file so that the outputs of its layers can be read.
+
+        Raises MissingPackageError without what looks into it.
+        """
 
     def verify(
         self, artifact: Artifact, engine: Engine, pixels: Pixels, progress: Progress

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from edgekit.arrays import Pixels
     from edgekit.engines.base import Engine
+    from edgekit.evaluation.layer_sqnr import LayerTap
     from edgekit.quantize.backends import Int8Backend
     from edgekit.quantize.pipeline import Quantized
 
@@ -46,6 +47,11 @@ class Jetson:
     @contextlib.contextmanager
     def open_writer(self, options: WriterOptions, progress: Progress) -> Iterator[Writer]:
         yield _JetsonWriter(fp16_activations=options.jetpack in FP16_ACTIVATIONS)
+
+    def open_tap(self, model: bytes) -> LayerTap:
+        from edgekit.targets.onnx_tap import OnnxTap
+
+        return OnnxTap(model)
 
     def verify(
         self, artifact: Artifact, engine: Engine, pixels: Pixels, progress: Progress

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edgekit.arrays import Pixels
     from edgekit.engines.base import Engine
+    from edgekit.evaluation.layer_sqnr import LayerTap
     from edgekit.quantize.backends import Int8Backend
     from edgekit.quantize.pipeline import Quantized
 
@@ -46,6 +47,11 @@ class Pi:
             artifact = stack.enter_context(TFLiteWriter()) if needs_own else None
             original = stack.enter_context(TFLiteWriter()) if options.writes_float else None
             yield _PiWriter(artifact, original)
+
+    def open_tap(self, model: bytes) -> LayerTap:
+        from edgekit.evaluation.layer_sqnr import TfliteTap
+
+        return TfliteTap(model)
 
     def verify(
         self, artifact: Artifact, engine: Engine, pixels: Pixels, progress: Progress

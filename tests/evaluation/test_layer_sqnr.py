@@ -13,10 +13,11 @@ import pytest
 
 from edgekit.bundle import open_bundle
 from edgekit.errors import SettingsError
-from edgekit.evaluation.layer_sqnr import compare_layers
+from edgekit.evaluation.layer_sqnr import TfliteTap, compare_layers
 from edgekit.images import list_images, read_image
 from edgekit.preprocess import preprocess
 from edgekit.resources import resource
+from edgekit.targets.onnx_tap import OnnxTap
 
 LAYERS_OF_MOBILENET_V1 = 28
 
@@ -52,11 +53,12 @@ def test_a_model_equals_itself_and_another_cannot_be_paired(test_data: Path) -> 
     bundle = open_bundle(resource("calibration/demo/digits-pi.edgekit"))
     image = read_image(list_images(resource("calibration/demo/test"))[0])
     pixels = [preprocess(image, bundle.manifest.model.input)]
-    layers = compare_layers(bundle.model, bundle.model, pixels)
+    tap = TfliteTap(bundle.model)
+    layers = compare_layers(tap, TfliteTap(bundle.model), pixels)
     assert all(row.sqnr_db > 120 for row in layers)
     other = (test_data / "tflite" / "tf2_mobilenet_v2_1.0_224_ptq.tflite").read_bytes()
     with pytest.raises(SettingsError, match=r"--layers cannot pair them"):
-        compare_layers(bundle.model, other, [np.zeros((64, 64, 3), np.uint8)])
+        compare_layers(tap, TfliteTap(other), [np.zeros((64, 64, 3), np.uint8)])
 
 
 def test_layers_of_a_jetsons_bundle() -> None:
@@ -64,10 +66,11 @@ def test_layers_of_a_jetsons_bundle() -> None:
     assert bundle.reference is not None
     images = list_images(resource("calibration/demo/test"))[:4]
     pixels = [preprocess(read_image(image), bundle.manifest.model.input) for image in images]
-    layers = compare_layers(bundle.model, bundle.reference, pixels)
+    artifact, original = OnnxTap(bundle.model), OnnxTap(bundle.reference)
+    layers = compare_layers(artifact, original, pixels)
     assert len(layers) == LAYERS_OF_MOBILENET_V1
     assert [row.operator for row in layers] == ["Conv"] * 27 + ["Gemm"]
     assert layers[0].shape == (32, 32, 8) and layers[-1].shape == (10,)
     assert all(20 < row.sqnr_db < 60 for row in layers)
-    same = compare_layers(bundle.model, bundle.model, pixels)
+    same = compare_layers(artifact, OnnxTap(bundle.model), pixels)
     assert all(row.sqnr_db > 100 for row in same)
