@@ -34,7 +34,7 @@ def quarters(height: int = 40, width: int = 60) -> np.ndarray:
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".ppm", ".tif", ".webp", ".jpg"])
 def test_formats_are_read_as_rgb(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"image{suffix}"
-    Image.fromarray(quarters()).save(path, **({"lossless": True} if suffix == ".webp" else {}))
+    Image.fromarray(quarters()).save(path, lossless=suffix == ".webp")
     image = read_image(path)
     assert (image.shape, image.dtype) == ((40, 60, 3), np.uint8)
     difference = np.abs(image.astype(int) - quarters())

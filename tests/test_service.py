@@ -24,7 +24,7 @@ DEMO = REPOSITORY / "calibration/demo/digits-pi.edgekit"
 TEMPLATE = REPOSITORY / service.TEMPLATE
 
 
-def read_options(text: str) -> dict[str, object]:
+def read_options(text: str) -> dict[str, service.Setting]:
     return read_run_options(text.split())
 
 

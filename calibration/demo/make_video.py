@@ -72,8 +72,12 @@ def draw_sheets(digits: Digits, rng: np.random.Generator) -> list[Sheet]:
     sheets = []
     for number, label in enumerate([*range(10), *rng.permutation(10)]):
         of_class = digits.held_out[digits.labels[digits.held_out] == label]
-        fine = {int(index): draw_fine(digits.images[index], int(label)) for index in of_class}
-        index = int(rng.choice([index for index, stroke in fine.items() if stroke is not None]))
+        fine = {
+            int(index): stroke
+            for index in of_class
+            if (stroke := draw_fine(digits.images[index], int(label))) is not None
+        }
+        index = int(rng.choice(list(fine)))
         stroke = draw_felt(digits.images[index]) if number in FELT else fine[index]
         look = sample_look(rng, strength=0.35)
         sheets.append(Sheet(int(label), stroke, look, rng.uniform(0, 2 * np.pi, 8)))

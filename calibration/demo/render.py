@@ -128,7 +128,7 @@ def _warp(
 def _light(look: Look, size: tuple[int, int]) -> Plane:
     right = np.linspace(-0.5, 0.5, size[1], dtype=np.float32) * look.gradient[0]
     down = np.linspace(-0.5, 0.5, size[0], dtype=np.float32) * look.gradient[1]
-    return look.light * (1 + right[None, :] + down[:, None])
+    return np.float32(look.light) * (1 + right[None, :] + down[:, None])
 
 
 def sample_look(rng: np.random.Generator, strength: float) -> Look:

@@ -33,7 +33,7 @@ class ModelCutter:
 
     def __init__(self, model: bytes) -> None:
         try:
-            import flatbuffers  # type: ignore[import-untyped]
+            import flatbuffers
             from ai_edge_litert import schema_py_generated as schema
         except ImportError as error:
             raise ModelFileError(

@@ -71,7 +71,7 @@ def test_vcgencmd_is_asked_where_the_kernel_has_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["throttled=0x50005\n", "50005\n", "0x50005"])
-def test_throttled_spellings(text) -> None:
+def test_throttled_spellings(text: str) -> None:
     assert parse_throttled(text) == 0x50005
 
 

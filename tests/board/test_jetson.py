@@ -30,7 +30,7 @@ def test_mode_clocks_and_events_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("lowest", "pinned"), [("306000000", "off"), ("624750000", "on")])
-def test_without_root_the_gpus_limits_tell(tmp_path: Path, lowest, pinned) -> None:
+def test_without_root_the_gpus_limits_tell(tmp_path: Path, lowest: str, pinned: str) -> None:
     gpu = {"sys/class/devfreq/17000000.gpu/min_freq": lowest}
     assert Sensors(write_tree(tmp_path, ORIN_NANO | gpu)).read().jetson_clocks == pinned
 

@@ -93,8 +93,8 @@ def change(source: Path, target: Path, members: Mapping[str, bytes | None]) -> P
     """Copy the file with other content in `members`; None leaves one out."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         root = old.namelist()[0].partition("/")[0]
-        content = {name: old.read(name) for name in old.namelist()}
-        content |= {f"{root}/{name}": value for name, value in members.items()}  # type: ignore[dict-item]
+        content: dict[str, bytes | None] = {name: old.read(name) for name in old.namelist()}
+        content |= {f"{root}/{name}": value for name, value in members.items()}
         for name, value in content.items():
             if value is not None:
                 new.writestr(name, value)

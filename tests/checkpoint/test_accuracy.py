@@ -12,7 +12,12 @@ from edgekit.conversion.float_reference import run_float
 from edgekit.images import read_image, read_labels
 from edgekit.preprocess import preprocess
 
-V1_SAME = {"normalize": "half", "padding": "same", "activation": "relu6", "input_size": 160}
+V1_SAME: dict[str, Any] = {
+    "normalize": "half",
+    "padding": "same",
+    "activation": "relu6",
+    "input_size": 160,
+}
 V2_SAME = {"normalize": "tf", "padding": "same"}
 CHECKPOINTS: dict[str, tuple[dict[str, Any], float, float]] = {
     "mobilenet_v1_0.25_224_imagenet.pth.tar": ({}, 59.54, 0.3),

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from edgekit.checkpoint import load_checkpoint
+from edgekit.spec import Padding
 from tests.checkpoint.golden_models import load_rule, load_specification
 
 TOLERANCE = 1e-4
@@ -33,7 +34,8 @@ MODELS = {
 @pytest.mark.parametrize("tag", MODELS)
 def test_logits_and_cost_match(golden: Path, tag: str) -> None:
     rule, expected = load_rule(golden), load_specification(golden, tag)
-    padding = "same" if "-tf_" in tag else None  # tensors do not show timm's TensorFlow ports
+    # Tensors do not show timm's TensorFlow ports.
+    padding: Padding | None = "same" if "-tf_" in tag else None
     checkpoint = load_checkpoint(rule.state_dict(expected["state_dict"]), padding=padding)
     spec = checkpoint.spec
     assert (spec.family, spec.width) == MODELS[tag]

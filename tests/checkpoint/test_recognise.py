@@ -19,7 +19,9 @@ from edgekit.models import FAMILIES
 LAYOUT_IDS = [f"{layout.family}-{layout.name}" for layout in LAYOUTS]
 
 
-def save_as(layout: Layout, width: float, scaling: str | None = None, classes: int = 5):
+def save_as(
+    layout: Layout, width: float, scaling: str | None = None, classes: int = 5
+) -> dict[str, Tensor]:
     """A new network's weights under the names of `layout`."""
     torch.manual_seed(0)
     module = FAMILIES[layout.family].build(width, classes, scaling=scaling)

@@ -43,7 +43,7 @@ def model(test_data: Path) -> Path:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten frames: shorter than any measurement, so that the source begins again."""
     path = tmp_path_factory.mktemp("clip") / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 30, (320, 240))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, (320, 240))
     for index in range(10):
         writer.write(np.full((240, 320, 3), 20 * index, np.uint8))
     writer.release()
@@ -201,7 +201,7 @@ def test_settings_may_name_the_model(model: Path, clip: Path, tmp_path: Path) ->
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
-    model: Path, clip: Path, tmp_path: Path, arguments, message
+    model: Path, clip: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "labels.csv").write_text("name,class\na.png,1\n")
@@ -224,11 +224,11 @@ def test_bad_input_is_one_line_and_writes_nothing(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_command_and_its_worker(
-    model: Path, clip: Path, tmp_path: Path, number
+    model: Path, clip: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    command = [sys.executable, "-m", "edgekit", "benchmark", model, "--source", clip]
+    command = [sys.executable, "-m", "edgekit", "benchmark", str(model), "--source", str(clip)]
     process = subprocess.Popen(
-        [*command, "-o", tmp_path / "out"], stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
+        [*command, "-o", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
     )
     next(line for line in process.stderr if "warm-up" in line)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -241,7 +241,7 @@ def test_a_signal_ends_the_command_and_its_worker(
 
 
 @pytest.mark.parametrize("threads", [0, 65, 5000])
-def test_threads_have_a_range(model: Path, threads) -> None:
+def test_threads_have_a_range(model: Path, threads: int) -> None:
     done = run(model, "--threads", threads)
     assert done.returncode == 2
     assert "1<=x<=64" in done.stderr

@@ -44,7 +44,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ("form", "begins"),
     [("terminal", "digits on Raspberry"), ("md", "# digits on"), ("html", "<!doctype html>")],
 )
-def test_show_prints_the_form(records, form, begins) -> None:
+def test_show_prints_the_form(records: dict[str, Path], form: str, begins: str) -> None:
     shown = run("show", records["base"], "--format", form)
     assert shown.returncode == 0
     assert shown.stdout.startswith(begins)
@@ -52,12 +52,14 @@ def test_show_prints_the_form(records, form, begins) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--format", "json"), ("--json",)])
-def test_show_prints_the_record(records, arguments) -> None:
+def test_show_prints_the_record(records: dict[str, Path], arguments: tuple[str, ...]) -> None:
     shown = run("show", records["base"], *arguments)
     assert json.loads(shown.stdout) == json.loads(records["base"].read_text())
 
 
-def test_show_refuses_a_truncated_record_in_one_line(records, tmp_path: Path) -> None:
+def test_show_refuses_a_truncated_record_in_one_line(
+    records: dict[str, Path], tmp_path: Path
+) -> None:
     (tmp_path / "report.json").write_bytes(records["base"].read_bytes()[:500])
     shown = run("show", tmp_path)
     assert shown.returncode == 1
@@ -68,7 +70,7 @@ def test_show_refuses_a_truncated_record_in_one_line(records, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("form", ["terminal", "md", "html", "json"])
-def test_show_without_standard_output_is_one_line(records, form) -> None:
+def test_show_without_standard_output_is_one_line(records: dict[str, Path], form: str) -> None:
     command = f"exec {sys.executable} -m edgekit report show {records['base']} --format {form} >&-"
     shown = subprocess.run(
         ["sh", "-c", command], stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, check=False
@@ -79,7 +81,9 @@ def test_show_without_standard_output_is_one_line(records, form) -> None:
 
 
 @pytest.mark.parametrize("command", ["show", "compare", "gate"])
-def test_an_impossible_record_is_one_line(records, tmp_path: Path, command) -> None:
+def test_an_impossible_record_is_one_line(
+    records: dict[str, Path], tmp_path: Path, command: str
+) -> None:
     document = json.loads(records["base"].read_text())
     document["results"][0]["model_ms"]["p50"] = 0
     path = tmp_path / "report.json"
@@ -90,14 +94,14 @@ def test_an_impossible_record_is_one_line(records, tmp_path: Path, command) -> N
     assert done.stderr.count("\n") == 1
 
 
-def test_compare_prints_both(records) -> None:
+def test_compare_prints_both(records: dict[str, Path]) -> None:
     compared = run("compare", records["base"], records["slow"])
     assert compared.returncode == 0
     assert "model alone, median ms" in compared.stdout
     assert "17.88" in compared.stdout
 
 
-def test_compare_as_json(records) -> None:
+def test_compare_as_json(records: dict[str, Path]) -> None:
     compared = run("compare", records["base"], records["doubtful"], "--json")
     document = json.loads(compared.stdout)
     assert document["models"][0]["figures"]["model_p50_ms"]["ratio"] == 1
@@ -105,13 +109,13 @@ def test_compare_as_json(records) -> None:
     assert "warning: the new record is not trusted: it throttled" in compared.stderr
 
 
-def test_gate_passes_an_equal_record(records) -> None:
+def test_gate_passes_an_equal_record(records: dict[str, Path]) -> None:
     gated = run("gate", records["base"], records["base"], "--max-regression", "5%")
     assert gated.returncode == 0
     assert "passed" in gated.stderr
 
 
-def test_gate_fails_a_regression(records) -> None:
+def test_gate_fails_a_regression(records: dict[str, Path]) -> None:
     gated = run("gate", records["base"], records["slow"], "--max-regression", "5%", "--json")
     assert gated.returncode == 1
     assert "regression: digits: model alone, median ms +1" in gated.stderr
@@ -120,7 +124,7 @@ def test_gate_fails_a_regression(records) -> None:
     assert document["regressions"][0]["figure"] == "model_p50_ms"
 
 
-def test_gate_fails_when_a_model_is_missing(records, tmp_path: Path) -> None:
+def test_gate_fails_when_a_model_is_missing(records: dict[str, Path], tmp_path: Path) -> None:
     both = tmp_path / "both.json"
     both.write_bytes(encode_report(make_report(make_result(), make_result("other", 9.0))))
     gated = run("gate", both, records["base"])
@@ -131,11 +135,11 @@ def test_gate_fails_when_a_model_is_missing(records, tmp_path: Path) -> None:
     assert run("gate", records["base"], both).returncode == 0
 
 
-def test_gate_allows_what_it_is_told_to(records) -> None:
+def test_gate_allows_what_it_is_told_to(records: dict[str, Path]) -> None:
     assert run("gate", records["base"], records["slow"], "--max-regression", "20%").returncode == 0
 
 
-def test_gate_may_require_trust(records) -> None:
+def test_gate_may_require_trust(records: dict[str, Path]) -> None:
     paths = records["base"], records["doubtful"]
     assert run("gate", *paths).returncode == 0
     gated = run("gate", *paths, "--require-trusted")
@@ -144,7 +148,7 @@ def test_gate_may_require_trust(records) -> None:
 
 
 @pytest.mark.parametrize("text", ["5", "0.05", "-5%", "five%", "nan%", "inf%", "5%%"])
-def test_gate_wants_a_percentage(records, text) -> None:
+def test_gate_wants_a_percentage(records: dict[str, Path], text: str) -> None:
     gated = run("gate", records["base"], records["base"], f"--max-regression={text}")
     assert gated.returncode == 2
     assert "as in 5%" in gated.stderr

@@ -75,7 +75,7 @@ def test_an_rtsp_server_that_restarts(model: Path) -> None:
     with rtsp_server(port, "viewer", "hunter2"):
         lost_at, line = time.monotonic(), ""
         os.set_blocking(process.stdout.fileno(), True)
-        seen = []
+        seen: list[str] = []
         while time.monotonic() - lost_at < 20 and len(seen) < 60:
             line = process.stdout.readline()
             seen.append(line)

@@ -9,6 +9,7 @@ import pytest
 
 from edgekit.engines.tensorrt.library import Library
 from edgekit.errors import ConversionError
+from edgekit.progress import SILENT
 from edgekit.targets import builder_check
 from edgekit.targets.builder_check import check_with_builder
 from tests.conversion.conversions import convert_small_for_jetson
@@ -68,4 +69,4 @@ def test_without_a_builder_none_is_the_answer(monkeypatch: pytest.MonkeyPatch) -
 
     jetpack = Library(Module, "tensorrt", "10.3.0")
     monkeypatch.setattr(builder_check, "find_library", lambda: jetpack)
-    assert check_with_builder(b"", "int8", lambda text: None) is None
+    assert check_with_builder(b"", "int8", SILENT) is None

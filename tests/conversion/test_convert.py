@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,8 @@ def test_the_bundled_float_original_is_the_checkpoint() -> None:
 def test_what_engines_and_classifiers_refuse() -> None:
     model = convert_small("int8").bundle.model
     engine = open_engine(model)
-    for pixels in (np.zeros((32, 64, 3), np.uint8), np.zeros((64, 64, 3), np.int8)):
+    wrong: tuple[Any, ...] = (np.zeros((32, 64, 3), np.uint8), np.zeros((64, 64, 3), np.int8))
+    for pixels in wrong:
         with pytest.raises(ImageError, match=r"expected \(64, 64, 3\) uint8"):
             engine.infer(pixels)
     with pytest.raises(SettingsError, match="--threads is 0: expected 1 or more"):
@@ -255,6 +257,6 @@ def test_a_photograph_of_a_camera_is_shrunk_for_the_bundle() -> None:
 
 
 def test_no_room_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tflite.tempfile, "tempdir", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(OutputError, match=r"cannot write temporary files: No such file.*TMPDIR"):
         tflite.TFLiteWriter()

@@ -27,7 +27,9 @@ def test_a_machine_that_tells_nothing_is_judged(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("board", NAMES)
 @pytest.mark.parametrize("rubbish", ["", "\0\xff", "{}", "[1]", '{"version": 3}', "-1 -1 x:\n" * 9])
-def test_rubbish_from_every_file_and_program_is_judged(board, rubbish, tmp_path: Path) -> None:
+def test_rubbish_from_every_file_and_program_is_judged(
+    board: str, rubbish: str, tmp_path: Path
+) -> None:
     root = copy_board(board, tmp_path)
     for path in root.rglob("*"):
         if path.is_file() and path.name not in ("model", "commands.json"):
@@ -47,7 +49,7 @@ def test_kinds_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "release, jetpack", [(28, 3), (32, 4), (35, 5), (36, 6), (38, 7), (1000, 7)]
 )
-def test_jetpack_is_known_by_its_l4t(release, jetpack, tmp_path: Path) -> None:
+def test_jetpack_is_known_by_its_l4t(release: int, jetpack: int, tmp_path: Path) -> None:
     line = {"etc/nv_tegra_release": f"# R{release} (release), REVISION: 2.0, GCID: 1\n"}
     assert look_at(tmp_path, line).jetpack_major == jetpack
 

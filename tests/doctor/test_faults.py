@@ -13,14 +13,14 @@ from tests.doctor.machines import BOARDS, NAMES, check_by_name, copy_board, look
 
 
 @pytest.mark.parametrize("board", NAMES)
-def test_a_healthy_board_has_nothing_to_fix(board) -> None:
+def test_a_healthy_board_has_nothing_to_fix(board: str) -> None:
     checks = check_by_name(look_at(BOARDS / board))
     assert {name: check for name, check in checks.items() if check.status != "ok"} == {}
     assert {"board", "system", "Python", "cameras", "memory", "disk", "clock"} <= set(checks)
 
 
 @pytest.mark.parametrize("key", FAULTS)
-def test_a_planted_fault_is_named_with_its_fix(key, tmp_path: Path) -> None:
+def test_a_planted_fault_is_named_with_its_fix(key: str, tmp_path: Path) -> None:
     fault = FAULTS[key]
     facts = look_at(copy_board(fault.board, tmp_path), fault.files, fault.commands)
     assert key in [rule.key for rule in choose_rules(facts)]

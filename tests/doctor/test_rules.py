@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.doctor.checks import check_machine, choose_rules
-from edgekit.doctor.rules import RULES
+from edgekit.doctor.rules import RULES, Rule
 from tests.doctor.faults import FAULTS, MODEL, PROBE, TFLITE_WORKS
 from tests.doctor.machines import Commands, Files, copy_board, look_at
 
@@ -80,7 +80,7 @@ HEALTHY: dict[str, tuple[str, str, Files, Commands]] = {
 
 
 @pytest.mark.parametrize("key", HEALTHY)
-def test_an_ok_row_says_what_it_found(key, tmp_path: Path) -> None:
+def test_an_ok_row_says_what_it_found(key: str, tmp_path: Path) -> None:
     board, says, files, commands = HEALTHY[key]
     facts = look_at(copy_board(board, tmp_path), files, commands)
     rules = {rule.key: rule for rule in choose_rules(facts)}
@@ -102,5 +102,5 @@ def test_rows_of_a_name_stand_together() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.key)
-def test_a_row_has_a_mend_unless_it_is_ok(rule) -> None:
+def test_a_row_has_a_fix_unless_it_is_ok(rule: Rule) -> None:
     assert (rule.fix is None) == (rule.status == "ok")

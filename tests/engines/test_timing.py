@@ -32,11 +32,15 @@ class SleepingEngine(Engine):
 
 def test_runs_alternate_and_each_has_its_column() -> None:
     calls: list[str] = []
-    runs = [
-        lambda: calls.append("short"),
-        lambda: (calls.append("long"), time.sleep(0.002)),
-    ]
-    laps = time_in_turn(runs, seconds=0, least_rounds=4)
+
+    def run_short() -> None:
+        calls.append("short")
+
+    def run_long() -> None:
+        calls.append("long")
+        time.sleep(0.002)
+
+    laps = time_in_turn([run_short, run_long], seconds=0, least_rounds=4)
     assert laps.shape == (4, 2)
     assert calls == ["short", "long"] * 4
     assert (laps[:, 1] >= 2_000_000).all() and (laps >= 0).all()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgekit.models import FAMILIES, SeparableConv
+from edgekit.models import FAMILIES, Family, SeparableConv
 from edgekit.models.cost import (
     compare_separable,
     conv_multiply_adds,
@@ -62,7 +62,7 @@ def test_exact_costs(
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
-def test_layers_add_up_to_the_totals(family) -> None:
+def test_layers_add_up_to_the_totals(family: Family) -> None:
     width = 1.0 if family.fixed_width else 0.5
     cost = count_cost(family.build(width, classes=10), 96)
     assert sum(layer.multiply_adds for layer in cost.layers) == cost.multiply_adds

@@ -8,11 +8,12 @@ import torch
 from edgekit.errors import SettingsError
 from edgekit.models import FAMILIES, Family, PublishedAccuracy, find_family
 from edgekit.models.cost import count_family
+from edgekit.spec import Padding
 
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_family_exports_what_it_computes(name: str, padding) -> None:
+def test_family_exports_what_it_computes(name: str, padding: Padding) -> None:
     torch.manual_seed(0)
     family = FAMILIES[name]
     width = 1.0 if family.fixed_width else 0.25

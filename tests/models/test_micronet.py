@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +68,9 @@ def test_roll_reads_the_next_channel_of_the_next_group(channels: int, groups: in
 
 @pytest.mark.parametrize("full", [True, False])
 @pytest.mark.parametrize("start", [(1.0, 0.0, 1.0, 0.0), (1.0, 0.0, 0.5, 0.5)])
-def test_dynamic_shift_max_is_the_formula(full: bool, start: tuple[float, ...]) -> None:
+def test_dynamic_shift_max_is_the_formula(
+    full: bool, start: tuple[float, float, float, float]
+) -> None:
     torch.manual_seed(1)
     layer = DynamicShiftMax(24, 4, full=full, reduction=8, start=start)
     nn.init.normal_(layer.expand.bias, std=3)  # gates on both sides of the hard sigmoid's ends
@@ -208,7 +211,7 @@ def fold(layer: ConvBN) -> tuple[torch.Tensor, torch.Tensor]:
         ((96, 6, 90, (4, 4)), "4 groups do not divide 16 channels in and 90 out"),
     ],
 )
-def test_pointwise_errors_say_what_does_not_fit(arguments, message: str) -> None:
+def test_pointwise_errors_say_what_does_not_fit(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         MicroFactorizedPointwise(*arguments)
 
@@ -261,7 +264,9 @@ def test_shortcut_is_a_convolution_where_they_do_not(out_channels: int, stride: 
         (MicroBlockC, (96, 192, 5, 6), "which has no whole square root"),
     ],
 )
-def test_block_errors_say_what_does_not_fit(block, arguments, message: str) -> None:
+def test_block_errors_say_what_does_not_fit(
+    block: type[nn.Module], arguments: tuple[int, ...], message: str
+) -> None:
     with pytest.raises(SettingsError, match=message):
         block(*arguments)
 

@@ -56,7 +56,8 @@ def finish(*deliveries: Delivery) -> None:
 
 
 def test_results_arrive_in_order() -> None:
-    output, told = Collector(), []
+    output = Collector()
+    told: list[str] = []
     delivery = Delivery(output, told.append)
     for numbered in make_numbered(500):
         delivery.put(numbered)
@@ -67,7 +68,8 @@ def test_results_arrive_in_order() -> None:
 
 
 def test_an_output_that_fails_is_told_once_and_gets_the_same_again() -> None:
-    output, told = Collector(), []
+    output = Collector()
+    told: list[str] = []
     output.reason = "the disk is full"
     delivery = Delivery(output, told.append)
     for numbered in make_numbered(10):
@@ -85,7 +87,8 @@ def test_an_output_that_fails_is_told_once_and_gets_the_same_again() -> None:
 
 
 def test_the_oldest_are_dropped_and_counted() -> None:
-    output, told = Collector(), []
+    output = Collector()
+    told: list[str] = []
     output.reason = "away"
     delivery = Delivery(output, told.append, waiting=20)
     for numbered in make_numbered(100):
@@ -101,7 +104,8 @@ def test_the_oldest_are_dropped_and_counted() -> None:
 
 
 def test_an_output_that_blocks_does_not_hold_up_the_loop() -> None:
-    output, told = Collector(), []
+    output = Collector()
+    told: list[str] = []
     output.gate.clear()
     deliveries = OutputsSink([output], told.append)
     began = time.monotonic()
@@ -115,7 +119,8 @@ def test_an_output_that_blocks_does_not_hold_up_the_loop() -> None:
 
 
 def test_what_fails_to_the_end_is_counted() -> None:
-    output, told = Collector(), []
+    output = Collector()
+    told: list[str] = []
     output.reason = "away"
     delivery = Delivery(output, told.append)
     for numbered in make_numbered(7):
@@ -146,7 +151,8 @@ def test_a_fault_of_an_output_is_told_and_does_not_end_it() -> None:
                 raise ZeroDivisionError(self.reason)
             super().write(results)
 
-    output, told = Faulty(), []
+    output = Faulty()
+    told: list[str] = []
     output.reason = "by zero"
     delivery = Delivery(output, told.append)
     delivery.put(make_numbered(1)[0])

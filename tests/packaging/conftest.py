@@ -48,7 +48,9 @@ def install(wheel: Path, python: Path, folder: Path, *venv_options: str) -> None
 
     Raises NoNetworkError when the wheels cannot be fetched.
     """
-    requirements = wheel_requirements(wheel, {**default_environment()})
+    requirements = wheel_requirements(
+        wheel, {key: str(value) for key, value in default_environment().items()}
+    )
     wheels = cached_folder(
         "wheels",
         (python_version(python), *requirements),

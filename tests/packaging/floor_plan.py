@@ -104,7 +104,7 @@ def list_imports(path: Path, source: str | None = None) -> list[Import]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in _IMPORTERS
     ]
-    named = [argument for call in calls for argument in call.args[:1]]
+    named: list[ast.AST] = [argument for call in calls for argument in call.args[:1]]
     if calls:
         named += [node for node in ast.walk(tree) if _names_module(node)]
     imports += [

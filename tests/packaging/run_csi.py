@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
+from unittest import mock
 
 from edgekit.errors import EdgekitError
-from edgekit.sources import gstreamer_pipeline
+from edgekit.sources import csi_jetson, gstreamer_pipeline
 from edgekit.sources.csi_jetson import CsiSource
 
 
@@ -15,10 +16,7 @@ def main() -> None:
     """`run_csi.py WAY HEAD FRAMES TIMEOUT_S`; WAY is `opencv` or `gobject`."""
     way, head, frames, timeout_s = sys.argv[1:]
     if way == "gobject":
-        gstreamer_pipeline.choose_reader = gstreamer_pipeline.GObjectReader
-        import edgekit.sources.csi_jetson as csi
-
-        csi.choose_reader = gstreamer_pipeline.GObjectReader
+        mock.patch.object(csi_jetson, "choose_reader", gstreamer_pipeline.GObjectReader).start()
     seen = []
     error = None
     began = time.monotonic()

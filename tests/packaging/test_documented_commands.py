@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
@@ -50,7 +51,7 @@ def list_options(command: click.Command) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
-def test_every_option_exists(page) -> None:
+def test_every_option_exists(page: Path) -> None:
     wrong = []
     for text in documented(page.read_text(encoding="utf-8")):
         try:

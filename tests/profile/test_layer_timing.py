@@ -37,7 +37,7 @@ def run(model: bytes, inputs: list[np.ndarray]) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", ["demo", "mobilenet"])
 def test_the_pieces_in_turn_give_the_whole_models_scores(
-    name, request: pytest.FixtureRequest
+    name: str, request: pytest.FixtureRequest
 ) -> None:
     model = request.getfixturevalue(name)
     (tensor,) = open_interpreter("ai-edge-litert", model).get_input_details()
@@ -59,7 +59,7 @@ def _crossed_once(cutter: ModelCutter, cut: int) -> bool:
     return cut == 0 or sum(cutter._last_use[t] >= cut for t in made) == 1
 
 
-def test_parts_add_up_and_hold_every_multiply_add(mobilenet) -> None:
+def test_parts_add_up_and_hold_every_multiply_add(mobilenet: bytes) -> None:
     engine = open_engine(mobilenet)
     operators = read_operators(mobilenet, engine.description)
     layers = time_layers(mobilenet, operators, engine.description, 0.5)
@@ -73,7 +73,7 @@ def test_parts_add_up_and_hold_every_multiply_add(mobilenet) -> None:
     assert operators[0].output == (1, 112, 112, 32)
 
 
-def test_a_fast_model_is_cut_into_few_pieces(demo) -> None:
+def test_a_fast_model_is_cut_into_few_pieces(demo: bytes) -> None:
     engine = open_engine(demo)
     operators = read_operators(demo, engine.description)
     layers = time_layers(demo, operators, engine.description, 0.2)
@@ -82,7 +82,7 @@ def test_a_fast_model_is_cut_into_few_pieces(demo) -> None:
     assert sum(op.multiply_adds for op in operators if op.delegate) == 3_331_072
 
 
-def test_reference_kernels_are_no_delegate(demo) -> None:
+def test_reference_kernels_are_no_delegate(demo: bytes) -> None:
     description = msgspec.structs.replace(open_engine(demo).description, delegate=None)
     assert not any(op.delegate for op in read_operators(demo, description))
 

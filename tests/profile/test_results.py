@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from edgekit.profile.record import Result
 from edgekit.profile.results import _keep_samples
 from edgekit.profile.statistics import summarize
 from edgekit.profile.worker_protocol import Timed
@@ -27,7 +28,7 @@ def series() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def result(series):
+def result(series: np.ndarray) -> Result:
     turn = Timed(began_ns=0, ended_ns=8_000_000_000, laps_ns={})
     model_ms = summarize(series)
     return msgspec.structs.replace(
@@ -35,7 +36,9 @@ def result(series):
     )
 
 
-def test_samples_are_few_and_not_in_step_with_the_source(result, series) -> None:
+def test_samples_are_few_and_not_in_step_with_the_source(
+    result: Result, series: np.ndarray
+) -> None:
     (chunk,) = result.model_samples
     assert len(chunk.latency_ms) <= 20_000
     assert chunk.stride == 11
@@ -53,7 +56,7 @@ def test_samples_of_a_third_are_not_one_image() -> None:
     assert min(counts) > 6000
 
 
-def test_the_longest_runs_are_kept(result, series) -> None:
+def test_the_longest_runs_are_kept(result: Result, series: np.ndarray) -> None:
     (chunk,) = result.model_samples
     held = {*chunk.latency_ms, *(ms for _, ms in chunk.longest)}
     assert {round(float(ms), 4) for ms in series[series > 1]} <= held
@@ -61,7 +64,7 @@ def test_the_longest_runs_are_kept(result, series) -> None:
     assert all(series[run] == pytest.approx(ms, abs=1e-4) for run, ms in chunk.longest)
 
 
-def test_bars_stand_for_all_runs(result, series) -> None:
+def test_bars_stand_for_all_runs(result: Result, series: np.ndarray) -> None:
     bars = [mark.findtext("title") for mark in draw_distribution(result).iter("rect")]
     counts = [int(title.split()[0].replace(",", "")) for title in bars]
     assert sum(counts) == pytest.approx(RUNS, abs=len(counts))
@@ -71,6 +74,6 @@ def test_bars_stand_for_all_runs(result, series) -> None:
     assert "from one in 11 runs" in texts
 
 
-def test_the_timeline_marks_the_longest(result) -> None:
+def test_the_timeline_marks_the_longest(result: Result) -> None:
     titles = [mark.text for mark in draw_timeline(result, ()).iter("title")]
     assert any(f"longest {LONGEST:.2f} ms" in title for title in titles)

@@ -9,8 +9,9 @@ import pytest
 from edgekit.profile.statistics import median_drift, median_interval, median_ratio, summarize
 
 
-def noise(count: int, seed: int, scale: float = 1.0) -> np.ndarray:
-    return scale * np.random.default_rng(seed).gamma(20, 0.1, count)
+def noise(count: int, seed: int, scale: float = 1.0) -> list[float]:
+    series: list[float] = (scale * np.random.default_rng(seed).gamma(20, 0.1, count)).tolist()
+    return series
 
 
 def test_summary_keeps_the_tail() -> None:
@@ -65,7 +66,7 @@ def test_ratio_of_single_runs() -> None:
 
 
 @pytest.mark.parametrize("count", [100, 12_000, 21_000])
-def test_interval_of_a_source_that_repeats_itself_holds_its_median(count) -> None:
+def test_interval_of_a_source_that_repeats_itself_holds_its_median(count: int) -> None:
     series = np.tile([1.0, 2.0, 3.0], count // 3) + noise(count // 3 * 3, 1, scale=0.01)
     interval = median_interval(series)
     assert interval.low <= np.median(series) <= interval.high

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 import pytest
 
+from edgekit.profile.record import Conditions, Result
 from edgekit.profile.statistics import Interval
 from edgekit.profile.trust import judge
 from tests.report.records import make_conditions, make_result
@@ -14,16 +16,16 @@ from tests.report.records import make_conditions, make_result
 replace = msgspec.structs.replace
 
 
-def reasons(conditions=None, result=None) -> tuple[str, ...]:
+def reasons(conditions: Conditions | None = None, result: Result | None = None) -> tuple[str, ...]:
     return judge(conditions or make_conditions(), (result or make_result(),), cores=4)
 
 
-def with_cpu(**figures):
+def with_cpu(**figures: float | None) -> Conditions:
     conditions = make_conditions()
     return replace(conditions, cpu=replace(conditions.cpu, **figures))
 
 
-def during(**readings):
+def during(**readings: Any) -> Conditions:
     conditions = make_conditions()
     return replace(conditions, during=tuple(replace(s, **readings) for s in conditions.during))
 
@@ -57,7 +59,9 @@ def test_a_machine_that_tells_nothing_is_trusted() -> None:
         (with_cpu(waiting=0.49), r"waited for a core 49%", "fewer --threads"),
     ],
 )
-def test_a_spoilt_run_says_why_and_what_to_do(conditions, seen, remedy) -> None:
+def test_a_spoilt_run_says_why_and_what_to_do(
+    conditions: Conditions, seen: str, remedy: str
+) -> None:
     (reason,) = reasons(conditions)
     assert re.search(seen, reason)
     assert remedy in reason
@@ -71,7 +75,7 @@ def test_a_spoilt_run_says_why_and_what_to_do(conditions, seen, remedy) -> None:
         ("layers", "while the layers were timed"),
     ],
 )
-def test_figures_outside_the_rounds_are_judged_too(what, said) -> None:
+def test_figures_outside_the_rounds_are_judged_too(what: str, said: str) -> None:
     conditions = make_conditions()
     busy = replace(conditions.cpu, others=1.9, elapsed_s=1.2)
     (reason,) = reasons(replace(conditions, cpu_elsewhere={what: busy}))
@@ -91,7 +95,7 @@ def test_figures_outside_the_rounds_are_judged_too(what, said) -> None:
         (with_cpu(waiting=0.0503), "a core 5.03% of the time (at most 5.00% is expected)"),
     ],
 )
-def test_a_figure_just_beyond_its_limit_reads_so(conditions, said) -> None:
+def test_a_figure_just_beyond_its_limit_reads_so(conditions: Conditions, said: str) -> None:
     assert said in reasons(conditions)[0]
 
 
@@ -102,14 +106,14 @@ def test_swapping_is_a_reason() -> None:
 
 
 @pytest.mark.parametrize(("drift", "trusted"), [(0.049, True), (0.051, False), (-0.2, False)])
-def test_drift(drift, trusted) -> None:
+def test_drift(drift: float, trusted: bool) -> None:
     found = reasons(result=replace(make_result(), model_drift=drift))
     assert (not found) == trusted
     assert trusted or f"changed by {drift:+.1%}" in found[0]
 
 
 @pytest.mark.parametrize(("factor", "trusted"), [(1.02, True), (1.05, False)])
-def test_rounds_that_differ(factor, trusted) -> None:
+def test_rounds_that_differ(factor: float, trusted: bool) -> None:
     result = make_result()
     first, *others = result.model_samples
     slow = replace(first, latency_ms=tuple(ms * factor for ms in first.latency_ms))

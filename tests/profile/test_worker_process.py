@@ -34,7 +34,9 @@ def process() -> Iterator[MeasuredProcess]:
 
 
 @pytest.mark.parametrize("request_", [TimeModel(seconds=0.01), TimeLoop(seconds=0.01)])
-def test_load_and_warm_up_are_not_booked_to_a_turn(process, request_) -> None:
+def test_load_and_warm_up_are_not_booked_to_a_turn(
+    process: MeasuredProcess, request_: TimeModel | TimeLoop
+) -> None:
     assert process.used.cpu_s > 0.1  # Python, OpenCV, the model
     process.ask(Settle(limit_s=1.0))
     began_s = time.monotonic()
@@ -44,7 +46,7 @@ def test_load_and_warm_up_are_not_booked_to_a_turn(process, request_) -> None:
     assert process.used.waited_s <= elapsed_s
 
 
-def test_an_interruption_while_it_ends_is_not_lost(process) -> None:
+def test_an_interruption_while_it_ends_is_not_lost(process: MeasuredProcess) -> None:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
@@ -60,7 +62,7 @@ def test_an_interruption_while_it_ends_is_not_lost(process) -> None:
     assert not Path(f"/proc/{process._process.pid}").exists()
 
 
-def test_its_end_does_not_wait_for_an_answer_that_nobody_reads(process) -> None:
+def test_its_end_does_not_wait_for_an_answer_that_nobody_reads(process: MeasuredProcess) -> None:
     process._process.stdin.write(encode(TimeModel(seconds=1.0)) + b"\n")
     process._process.stdin.flush()
     select.select([process._process.stdout], [], [])

@@ -182,7 +182,8 @@ def test_batch_norms_that_no_training_made_tell_nothing(test_data: Path, name: s
 
 
 def read_frames(video: Path, spec: InputSpec, count: int = 32) -> Pixels:
-    capture, frames = cv2.VideoCapture(str(video)), []
+    capture = cv2.VideoCapture(str(video))
+    frames: list[Pixels] = []
     while len(frames) < count * 10:
         frames.append(cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB))
     return np.stack([preprocess(frame, spec) for frame in frames[::10]])

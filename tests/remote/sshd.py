@@ -45,7 +45,7 @@ class Sshd:
         shutil.copy(folder / "key.pub", folder / "authorized_keys")
 
     def _make_key(self, name: str) -> None:
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self._folder / name]
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._folder / name)]
         subprocess.run(command, check=True)
 
     def add(self, login: Login, *, host_key: str = "host_key", key: str = "key") -> str:

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -131,7 +132,7 @@ def test_a_host_as_a_folder(host: str, folder: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory):
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     if CHROMIUM is None:
         pytest.skip(MISSING)
     path = tmp_path_factory.mktemp("page") / "report.html"
@@ -141,14 +142,14 @@ def page(tmp_path_factory: pytest.TempPathFactory):
     page.close()
 
 
-def test_the_browser_asks_for_nothing_and_does_not_complain(page) -> None:
+def test_the_browser_asks_for_nothing_and_does_not_complain(page: Page) -> None:
     asked = [url for url in page.requests() if not url.startswith("data:")]
     assert [url.rpartition("/")[2] for url in asked] == ["report.html"]
     assert page.complaints() == []
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_nothing_sticks_out_sideways(page, view) -> None:
+def test_nothing_sticks_out_sideways(page: Page, view: str) -> None:
     page.show(view)
     width, shown = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width <= shown

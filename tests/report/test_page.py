@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import pytest
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory):
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     path = tmp_path_factory.mktemp("page") / "report.html"
     report = make_report(
         with_accuracy(make_result("small", 9.0), 61.0),
@@ -28,20 +29,20 @@ def page(tmp_path_factory: pytest.TempPathFactory):
     page.close()
 
 
-def test_the_browser_asks_for_nothing_and_does_not_complain(page) -> None:
+def test_the_browser_asks_for_nothing_and_does_not_complain(page: Page) -> None:
     asked = [url for url in page.requests() if not url.startswith("data:")]
     assert [url.rpartition("/")[2] for url in asked] == ["report.html"]
     assert page.complaints() == []
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_nothing_sticks_out_sideways(page, view) -> None:
+def test_nothing_sticks_out_sideways(page: Page, view: str) -> None:
     page.show(view)
     width, shown = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert width <= shown
 
 
-def test_dark_and_light_differ(page) -> None:
+def test_dark_and_light_differ(page: Page) -> None:
     colours = []
     for view in ("wide", "dark"):
         page.show(view)

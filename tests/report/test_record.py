@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from edgekit.profile.record import decode_report, encode_report, read_report, to
 from edgekit.report.compare import compare_reports
 from edgekit.report.html import render_html
 from edgekit.report.markdown import render_markdown
-from edgekit.report.outline import outline
+from edgekit.report.outline import Outline, outline
 from tests.report.records import make_report, make_result, with_accuracy
 
 
@@ -61,7 +62,7 @@ SCHEMA_1 = Path(__file__).with_name("schema-1.json")
 
 
 @pytest.mark.parametrize("render", [render_markdown, render_html])
-def test_a_record_of_schema_1_still_opens(render) -> None:
+def test_a_record_of_schema_1_still_opens(render: Callable[[Outline], str]) -> None:
     """The fixture is what `edgekit benchmark --duration 1` wrote then, every 88th sample kept."""
     report = read_report(SCHEMA_1)
     (result,) = report.results
@@ -92,7 +93,7 @@ def test_missing_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_truncated_record(tmp_path: Path, share) -> None:
+def test_truncated_record(tmp_path: Path, share: float) -> None:
     content = encode_report(make_report())
     path = tmp_path / "report.json"
     path.write_bytes(content[: int(len(content) * share)])
@@ -101,7 +102,7 @@ def test_truncated_record(tmp_path: Path, share) -> None:
 
 
 @pytest.mark.parametrize("schema", [0, 99, None, "1"])
-def test_unknown_schema(tmp_path: Path, schema) -> None:
+def test_unknown_schema(tmp_path: Path, schema: object) -> None:
     path = tmp_path / "report.json"
     path.write_text(json.dumps(to_document(make_report()) | {"schema": schema}))
     with pytest.raises(ReportError, match=f"record schema {schema!r}, this edgekit reads 1 to 2"):
@@ -109,7 +110,7 @@ def test_unknown_schema(tmp_path: Path, schema) -> None:
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '"text"', "null", '{"kind": "other"}'])
-def test_other_json(tmp_path: Path, text) -> None:
+def test_other_json(tmp_path: Path, text: str) -> None:
     path = tmp_path / "report.json"
     path.write_text(text)
     with pytest.raises(ReportError, match="record schema None"):
@@ -117,7 +118,7 @@ def test_other_json(tmp_path: Path, text) -> None:
 
 
 @pytest.mark.parametrize("key", ["results", "device", "conditions", "settings"])
-def test_incomplete_record(tmp_path: Path, key) -> None:
+def test_incomplete_record(tmp_path: Path, key: str) -> None:
     document = to_document(make_report())
     del document[key]
     path = tmp_path / "report.json"
@@ -166,7 +167,7 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize(("place", "value"), IMPOSSIBLE)
-def test_impossible_figures_are_refused(place, value) -> None:
+def test_impossible_figures_are_refused(place: str, value: object) -> None:
     document = json.loads(encode_report(make_report()))
     *path, last = [int(key) if key.isdecimal() else key for key in place.split(".")]
     part = document

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from edgekit.board.conditions import Snapshot
+from edgekit.profile.record import Report
 from edgekit.report.html import render_html
 from edgekit.report.markdown import render_markdown
 from edgekit.report.outline import outline
@@ -27,13 +29,13 @@ HOSTILE = '<script>alert(1)</script>|`x`"&'
 REASON = "the board limited itself during the run (0x4: now throttled): cool the board"
 
 
-def render_terminal(report, width: int = 80) -> str:
+def render_terminal(report: Report, width: int = 80) -> str:
     stream = io.StringIO()
     print_outline(outline(report), Console(file=stream, width=width))
     return stream.getvalue()
 
 
-RENDERINGS = {
+RENDERINGS: dict[str, Callable[[Report], str]] = {
     "terminal": render_terminal,
     "markdown": lambda report: render_markdown(outline(report)),
     "html": lambda report: render_html(outline(report)),
@@ -52,7 +54,7 @@ WORKSTATION = msgspec.structs.replace(DEVICE, board="unknown", cpu="Intel Xeon")
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-def test_a_model_on_a_gpu(form) -> None:
+def test_a_model_on_a_gpu(form: str) -> None:
     report = make_report(on_gpu(make_result()), device=WORKSTATION)
     text = " ".join(RENDERINGS[form](report).replace("\\", "").split())
     for said in ("digits on NVIDIA H200 (SM90)", "GPU", "3 node_conv2d_23", "0.010", "38%"):
@@ -63,7 +65,7 @@ def test_a_model_on_a_gpu(form) -> None:
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-def test_every_rendering_says_the_same(form) -> None:
+def test_every_rendering_says_the_same(form: str) -> None:
     text = " ".join(RENDERINGS[form](make_report()).replace("\\", "").split())
     for said in (
         "Raspberry Pi 4 Model B Rev 1.4",
@@ -90,7 +92,7 @@ def test_every_rendering_says_the_same(form) -> None:
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-def test_an_untrusted_run_says_so_and_why(form) -> None:
+def test_an_untrusted_run_says_so_and_why(form: str) -> None:
     text = RENDERINGS[form](make_report(reasons=(REASON,)))
     assert "Not trusted" in text
     assert REASON in " ".join(text.split())
@@ -108,7 +110,7 @@ class Links(HTMLParser):
         self.tags: set[str] = set()
         self.fetched: list[str] = []
 
-    def handle_starttag(self, tag, attrs) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.fetched += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
 
@@ -158,7 +160,7 @@ def test_what_the_machine_does_not_tell_is_named() -> None:
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-def test_accuracy_is_told_with_its_pareto_line(form) -> None:
+def test_accuracy_is_told_with_its_pareto_line(form: str) -> None:
     report = make_report(
         with_accuracy(make_result("small", 9.0), 61.0),
         with_accuracy(make_result("middle", 14.0), 59.0),
@@ -232,12 +234,12 @@ def test_sensors_without_readings_have_no_lane() -> None:
     ("low", "high", "expected"),
     [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (17.3, 19.1, [17.5, 18, 18.5, 19]), (5, 5, [5])],
 )
-def test_ticks_are_round(low, high, expected) -> None:
+def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
     assert ticks(low, high, 5)[: len(expected)] == expected
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-def test_a_build_on_the_board_is_told(form) -> None:
+def test_a_build_on_the_board_is_told(form: str) -> None:
     result = make_result()
     built = msgspec.structs.replace(
         result, engine=msgspec.structs.replace(result.engine, build_s=83.25)
@@ -253,7 +255,7 @@ RAILS = {"CPU_GPU": 1.5, "VDD_IN": 4.5}
 
 
 @pytest.mark.parametrize("form", RENDERINGS)
-def test_the_main_rail_is_shown_and_named(form) -> None:
+def test_the_main_rail_is_shown_and_named(form: str) -> None:
     report = make_report()
     readings = tuple(
         msgspec.structs.replace(snapshot, power_w=RAILS) for snapshot in report.conditions.during

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from edgekit.errors import OutputError
-from edgekit.profile.record import encode_report
+from edgekit.profile.record import Report, encode_report
 from edgekit.report.rendering import render
 from edgekit.report.write import check_folder, write_report
 from tests.report.records import make_report, make_result
 
 
 @pytest.fixture
-def report():
+def report() -> Report:
     """Its page is the largest of its files."""
     result = make_result()
     chunks = (
@@ -31,7 +32,7 @@ def report():
 
 
 @pytest.fixture
-def full_disk(report):
+def full_disk(report: Report) -> Iterator[None]:
     """A file cannot become as large as the page."""
     size = len(render(report).html().encode())
     assert len(encode_report(report)) < size - 1
@@ -41,14 +42,14 @@ def full_disk(report):
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_leaves_nothing(report, full_disk, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_nothing(report: Report, full_disk: None, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*report\.html.*: File too large"):
         write_report(report, tmp_path / "deep" / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_leaves_the_older_report(
-    report, tmp_path: Path, request: pytest.FixtureRequest
+    report: Report, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     older = make_report(make_result("older"))
     write_report(older, tmp_path)
@@ -59,7 +60,7 @@ def test_a_full_disk_leaves_the_older_report(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
-def test_a_link_stays(report, tmp_path: Path) -> None:
+def test_a_link_stays(report: Report, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("old")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.html").symlink_to("../page.html")
@@ -82,13 +83,13 @@ def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["report.json", "report.md", "report.html"])
-def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path, name) -> None:
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(OutputError, match=f"{name}: it is a folder"):
         check_folder(tmp_path)
 
 
 @pytest.mark.parametrize("deep", ["", "absent/"])
-def test_a_name_that_is_too_long_is_refused(tmp_path: Path, deep) -> None:
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path, deep: str) -> None:
     with pytest.raises(OutputError, match="File name too long: choose another with -o"):
         check_folder(tmp_path / f"{deep}{'a' * 300}")

@@ -39,7 +39,7 @@ def random_costs(
     ]
 
 
-CHAIN = [(0, 1), (1, 2), (2, 3), (3, 4)]
+CHAIN: list[tuple[int, ...]] = [(0, 1), (1, 2), (2, 3), (3, 4)]
 SHAPES: dict[str, list[tuple[int, ...]]] = {
     "none": [],
     "chain": CHAIN,
@@ -92,7 +92,7 @@ def test_the_first_of_equal_settings_is_taken() -> None:
 
 def test_a_long_chain_is_quick() -> None:
     """2000 choices of 8 settings: trying all would be 8 to the 2000th."""
-    shared = [(index, index + 1) for index in range(1999)]
+    shared: list[tuple[int, ...]] = [(index, index + 1) for index in range(1999)]
     costs = random_costs(0, [8] * 2000, shared)
     best = costs[0].table
     tables = {cost.variables: cost.table for cost in costs}

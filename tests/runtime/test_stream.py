@@ -134,7 +134,7 @@ def test_answers_on_real_video_equal_a_plain_loop(test_data: Path) -> None:
     model = (test_data / MODEL).read_bytes()
     plain = Classifier.from_model(model)
     capture = cv2.VideoCapture(str(test_data / VIDEO))
-    expected = []
+    expected: list[int] = []
     while len(expected) < 60:
         _, frame = capture.read()
         pixels = cv2.cvtColor(cv2.resize(frame, (224, 224)), cv2.COLOR_BGR2RGB)

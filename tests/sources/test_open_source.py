@@ -12,9 +12,10 @@ import pytest
 
 from edgekit.errors import ImageError, SourceError
 from edgekit.sources.base import Frame, Source
-from edgekit.sources.network import NetworkSource, hide_credentials
+from edgekit.sources.network import NetworkSource
 from edgekit.sources.open_source import make_source
 from edgekit.sources.v4l2_devices import list_devices
+from edgekit.text import hide_credentials
 from tests.sources.video_files import (
     VIDEO,
     VIDEO_FRAMES,

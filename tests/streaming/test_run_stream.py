@@ -56,7 +56,7 @@ def test_the_demo_is_what_there_is_without_a_model() -> None:
 def test_results_are_those_of_the_classifier() -> None:
     classifier = edgekit.Classifier.from_bundle(demo_bundle())
     source = edgekit.open_source(VIDEO)
-    expected = []
+    expected: list[str] = []
     while len(expected) < 10 and (frame := source.read()) is not None:
         expected.append(classifier.classify_bgr(frame.pixels).label)
     source.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -17,14 +17,14 @@ from edgekit.engines.tensorrt.engine_provider import Machine, find_machine
 from edgekit.errors import EngineError, MissingPackageError
 
 COMMAND = "run it on a Jetson, or beside any NVIDIA GPU: pytest tests/hardware/jetson -v"
-BINDINGS = {"cuda-python": CudaPython, "pycuda": PyCuda}
+BINDINGS: dict[str, Callable[[], Cuda]] = {"cuda-python": CudaPython, "pycuda": PyCuda}
 
 
 @pytest.fixture(params=BINDINGS)
 def cuda(request: pytest.FixtureRequest) -> Cuda:
     """CUDA through each package that is installed."""
     try:
-        opened: Cuda = BINDINGS[request.param]()
+        opened = BINDINGS[request.param]()
     except ImportError as error:
         pytest.skip(f"{error}: pip install {request.param}, then {COMMAND}")
     except EngineError as error:

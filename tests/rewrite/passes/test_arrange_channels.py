@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
@@ -28,7 +30,7 @@ def depthwise(channels: int, outputs: int | None = None, stride: int = 1) -> nn.
 
 
 def groups_of(program: torch.fx.GraphModule) -> list[int]:
-    return [int(argument(node, 6, 1)) for node in find(program, CONVOLUTION)]
+    return [int(cast("int", argument(node, 6, 1))) for node in find(program, CONVOLUTION)]
 
 
 # --- Shuffles ------------------------------------------------------------------------------------

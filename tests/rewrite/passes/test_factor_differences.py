@@ -95,7 +95,9 @@ def test_a_factor_of_another_shape() -> None:
 
 
 @pytest.mark.parametrize("start", [(1.0, 0.0, 1.0, 0.0), (1.0, 0.0, 0.5, 0.5)])
-def test_dynamic_shift_max_in_int8_takes_the_difference_of_gates(start: tuple[float, ...]) -> None:
+def test_dynamic_shift_max_in_int8_takes_the_difference_of_gates(
+    start: tuple[float, float, float, float],
+) -> None:
     program = rewrite(dynamic_shift_max(start), INTEGER_PASSES)
     assert [node.meta["val"].shape[2:] for node in find(program, aten.sub.Tensor)] == [(1, 1)] * 2
     rewrite_fully(dynamic_shift_max(start))
@@ -107,6 +109,6 @@ def test_dynamic_shift_max_in_float_is_a_maximum() -> None:
     assert not find(program, aten.sub.Tensor)
 
 
-def dynamic_shift_max(start: tuple[float, ...]) -> nn.Module:
+def dynamic_shift_max(start: tuple[float, float, float, float]) -> nn.Module:
     layers = [nn.Conv2d(3, 16, 3), DynamicShiftMax(16, 4, start=start), nn.Conv2d(16, 4, 1)]
     return nn.Sequential(*layers)
