@@ -286,11 +286,11 @@ def test_the_page_says_why_nothing_new_comes(board: Board) -> None:
     try:
         wait_until(lambda: page.evaluate(state) == "live")
         assert page.evaluate(notice) == ""
-        board.sink.see_state(SourceState("lost", "the camera was unplugged", 1.0))
+        board.sink.set_source_state(SourceState("lost", "the camera was unplugged", 1.0))
         wait_until(lambda: page.evaluate(state) == "lost")
         assert page.evaluate(notice).startswith("the camera was unplugged. It is opened again")
         assert page.evaluate("getComputedStyle(document.querySelector('img')).opacity") == "0.35"
-        board.sink.see_state(SourceState("live", "it delivers again", 1.0))
+        board.sink.set_source_state(SourceState("live", "it delivers again", 1.0))
         wait_until(lambda: page.evaluate(notice) == "")
         board.served.close()
         wait_until(lambda: page.evaluate(state) == "no connection")

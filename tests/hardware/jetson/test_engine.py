@@ -26,6 +26,7 @@ from edgekit.engines.tensorrt.engine_provider import (
 from edgekit.evaluation.accuracy import evaluate
 from edgekit.images import find_labelled_images
 from edgekit.profile.tensorrt_layers import summarize
+from edgekit.progress import Lines
 from edgekit.spec import Precision
 from tests.environments import REPOSITORY
 
@@ -115,10 +116,10 @@ def test_memory_is_given_back(machine: Machine, bundle: Bundle, cache: EngineCac
 def test_best_chooses_and_remembers(machine: Machine, bundle: Bundle, cache: EngineCache) -> None:
     said: list[str] = []
     arguments = (machine, Candidate(bundle.model, "int8"), bundle.reference, bundle.golden(), "x")
-    first = choose(*arguments, said.append, cache=cache)
+    first = choose(*arguments, Lines(said.append), cache=cache)
     assert any(f"{first.precision} is kept" in line for line in said)
     said.clear()
-    assert choose(*arguments, said.append, cache=cache) == first
+    assert choose(*arguments, Lines(said.append), cache=cache) == first
     assert said == []
 
 
