@@ -128,5 +128,5 @@ class Lines(Progress):
     def step(self, text: str) -> None:
         self.lines.append(text)
 
-    def update(self, done: int, total: int) -> None:
+    def update(self, done: int, total: int, phase: str = "") -> None:
         self.updates.append((done, total))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
-from edgekit.conversion.request import make_float_program
+from edgekit.conversion.quantize_network import make_float_program
 from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
 from edgekit.engines.tensorrt.build import build_engine
 from edgekit.errors import ConversionError
