@@ -66,7 +66,7 @@ WIDTHS = [("screen", 1280), ("screen", 1000), ("screen", 720), ("print", 794), (
 
 
 @pytest.fixture(scope="module")
-def cards(tmp_path_factory: pytest.TempPathFactory):
+def cards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A page with sections of one to nine cards."""
     main = ElementTree.Element("main")
     for count in range(1, 10):
