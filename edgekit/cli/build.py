@@ -55,7 +55,7 @@ def _open(path: Path) -> Bundle:
 
     if path.is_file() and not is_bundle(path):
         raise BundleError(
-            f"{path} is no bundle: engines and plain models cannot be built from; expected a"
+            f"{path} is not a bundle: engines and plain models cannot be built from; expected a"
             " .edgekit file that edgekit convert --target jetson wrote"
         )
     bundle = open_bundle(path)

@@ -25,7 +25,7 @@ _OPTIONS: tuple[Decorator, ...] = (
     click.option(
         "--width",
         type=FiniteRange(min=0, min_open=True),
-        help="The width multiplier the tensors must have; they tell it themselves.",
+        help="The width multiplier that the tensors must have; it is read from them.",
     ),
     click.option(
         "--input-size", type=click.IntRange(32, 1024), help="Side of the input in pixels."

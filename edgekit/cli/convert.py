@@ -53,8 +53,8 @@ class ConvertCommand(NamedTuple):
 @click.option(
     "--jetpack",
     type=click.Choice(JETPACKS),
-    help="For this JetPack alone: with 7.2, what lies between int8 layers is float16 in the file,"
-    " since its TensorRT 11 has no switch for it.  [default: a file for all]",
+    help="For this JetPack alone: with 7.2, activations between int8 layers are float16 in the"
+    " file, since its TensorRT 11 has no switch for it.  [default: a file for all]",
 )
 @click.option(
     "--calibration",

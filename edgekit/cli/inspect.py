@@ -29,7 +29,8 @@ WIDTH = 120
 def command(file: Path, as_json: bool, flags: CheckpointFlags) -> None:
     """Say what FILE is: a checkpoint, a torch.export .pt2, a bundle, a .tflite or a .onnx.
 
-    For a checkpoint, values that its tensors cannot tell and no option gave are marked (default).
+    For a checkpoint, values that are neither in its tensors nor given as options are marked
+    (default).
     """
     if not file.exists():
         raise ModelFileError(
@@ -102,8 +103,8 @@ def print_facts(facts: dict[str, Any], defaults: list[str]) -> None:
     for name, value in facts.items():
         if name == "defaults" or value is None or value == []:
             continue
-        mark = " (default)" if name in defaults else ""
-        table.add_row(name.replace("_", " "), format_fact(name, value) + mark)
+        suffix = " (default)" if name in defaults else ""
+        table.add_row(name.replace("_", " "), format_fact(name, value) + suffix)
     Console(highlight=False, markup=False, width=WIDTH).print(table)
 
 

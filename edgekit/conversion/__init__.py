@@ -1,4 +1,6 @@
-"""From a checkpoint to a bundle: the order of the steps, and what is measured on the way.
+"""From a checkpoint to a bundle.
 
-Workbench. `convert` runs the whole conversion; `pi` and `jetson` write the artifacts.
+Workbench. `convert` runs the steps, each from one record to the next: `request` opens and checks
+what was named, `quantize_network` calibrates, quantizes and writes, `verification` compares with
+the float original, `outcome` writes the bundle. `stages` runs the network as it was in between.
 """

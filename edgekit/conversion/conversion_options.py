@@ -55,7 +55,7 @@ class ConversionOptions:
 
 
 def check_options(options: ConversionOptions) -> None:
-    """Raises SettingsError for settings that do not go together or that the target has not."""
+    """Raises SettingsError for settings that exclude one another or that the target lacks."""
     if options.max_drop is not None and options.precision != "int8":
         raise SettingsError(
             f"--max-drop {options.max_drop:g} chooses which layers of int8 stay float, but"
@@ -86,8 +86,17 @@ def check_options(options: ConversionOptions) -> None:
 
 
 def check_inputs(options: ConversionOptions, checkpoint: object, calibration: object) -> None:
-    """Raises CheckpointError where `checkpoint` is a path that is not there, and CalibrationError
-    where it becomes int8 and `calibration` is None."""
+    """Check that what a conversion reads was named and is there.
+
+    Args:
+        options: The settings.
+        checkpoint: A path, or a loaded checkpoint.
+        calibration: None where no images were named.
+
+    Raises:
+        CheckpointError: The path of the checkpoint does not exist.
+        CalibrationError: The artifact is int8 and there are no images.
+    """
     if isinstance(checkpoint, (str, Path)) and not Path(checkpoint).exists():
         raise CheckpointError(f"{checkpoint} does not exist: expected a checkpoint file")
     if options.is_quantized and calibration is None:

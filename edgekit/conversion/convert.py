@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle: the order of the steps.
+"""Converts a checkpoint to a bundle, in named steps.
 
 check → calibrate → quantize → write → verify → bundle. Loads without PyTorch: the target's writer
 starts its processes first, and they load what they need while PyTorch is imported here.
@@ -42,7 +42,7 @@ def convert(
             that `edgekit calibrate` gathered of them. int8 needs them; without, the demo's images
             are compared on.
         options: Target, precision and all other settings; those of `edgekit convert` by default.
-        progress: Hears of every step.
+        progress: Receives every step.
 
     Returns:
         What was made and measured.
@@ -50,8 +50,8 @@ def convert(
     Raises:
         SettingsError: Settings do not go together.
         CheckpointError: The checkpoint is not one that edgekit knows.
-        CalibrationError: The images will not do.
-        ConversionError: A step cannot be done for this network.
+        CalibrationError: The images cannot be used.
+        ConversionError: A step is not possible for this network.
         OutputError: `output` cannot be written.
     """
     options = options or ConversionOptions()

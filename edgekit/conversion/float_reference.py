@@ -1,4 +1,4 @@
-"""The float original of a conversion: what every artifact is compared with."""
+"""Runs the float network that every artifact is compared with."""
 
 from __future__ import annotations
 
@@ -36,7 +36,16 @@ def run_normalized(module: torch.nn.Module, normalization: Normalization, batch:
 
 
 def measure_parity(checkpoint: Checkpoint, engine: Engine, batches: Iterable[Pixels]) -> Accuracy:
-    """The artifact, as `engine` runs it, against the float module on `(N, H, W, 3)` batches."""
+    """Compare an artifact with the float network.
+
+    Args:
+        checkpoint: The float network.
+        engine: Runs the artifact.
+        batches: `(N, H, W, 3) uint8` RGB pixels, 0-255.
+
+    Raises:
+        ConversionError: The artifact's logits are not finite.
+    """
     meter = ParityMeter()
     for batch in batches:
         artifact = np.stack([engine.infer(pixels) for pixels in batch])

@@ -1,8 +1,8 @@
-"""Mixed precision by budget: the fewest layers go back to float until accuracy is near enough.
+"""Mixed precision by budget: puts the fewest layers back to float that keep the accuracy.
 
 Layers are taken in the order of `sensitivity`. The number of them is doubled until the artifact
-keeps the budget, then narrowed down, so that one layer fewer is known to break it. All figures are
-of artifacts as their runtime runs them.
+keeps the budget, then narrowed down by bisection, so that one layer fewer is known to break it. All
+figures are measured on artifacts, run by a runtime.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SENSITIVITY_IMAGES = 16
 
 
 class MixedStep(Record, frozen=True, kw_only=True):
-    """One number of float layers: what it keeps, and what it costs.
+    """One number of float layers: the accuracy that it keeps, and what it costs.
 
     `nodes` are all operators that stay float. `drop` is in percentage points; `int8_share` is the
     percentage of multiply-adds left in int8; `slowdown` how many times as long as all of int8 one
@@ -49,8 +49,11 @@ class MixedStep(Record, frozen=True, kw_only=True):
 
 
 class MixedPrecision(Record, frozen=True, kw_only=True):
-    """What was asked for and found. `measure` says of what `drop` is, `steps` are in the order of
-    the number of layers; `chosen` is the index of the artifact's."""
+    """The budget and what was found.
+
+    `measure` says what `drop` is taken of. `steps` are in the order of the number of layers, and
+    `chosen` is the index of the artifact's.
+    """
 
     max_drop: float
     measure: str
@@ -110,9 +113,18 @@ class Budget:
 def fit_budget(
     calibrated: Calibrated, budget: Budget, write: Callable[[Quantized], Int8Model]
 ) -> tuple[Quantized, Int8Model, MixedPrecision]:
-    """The quantized program with the fewest float layers that keeps the budget, and its artifact.
+    """Find the quantized program with the fewest float layers that keeps the budget.
 
-    Raises ConversionError when none does, not even with every layer in float.
+    Args:
+        calibrated: The network.
+        budget: What artifacts may lose.
+        write: Writes an artifact.
+
+    Returns:
+        The program, its artifact, and what was tried.
+
+    Raises:
+        ConversionError: No program keeps the budget, not even with every layer in float.
     """
     search = _Search(calibrated, budget, write)
     count = search.find()

@@ -1,4 +1,4 @@
-"""The network on its way through a conversion: rewritten, calibrated, quantized, and written."""
+"""Rewrites, calibrates, quantizes and writes the network of a conversion."""
 
 from __future__ import annotations
 
@@ -124,11 +124,12 @@ def make_float_program(traced: GraphModule, size: InputSpec, offset: int) -> Gra
 
     Args:
         traced: The network's graph; it is left as it is.
-        size: What the network's input is.
+        size: The network's input.
         offset: The pixel value that becomes 0.
 
     Raises:
-        ConversionError: The rewritten graph computes something else, or has no one entrance.
+        ConversionError: The rewritten graph computes something else, or its input is read by
+            several layers.
     """
     program = run_passes(copy.deepcopy(traced), FLOAT_PASSES)
     check_rewriting(traced, program, size)
@@ -139,7 +140,7 @@ def make_float_program(traced: GraphModule, size: InputSpec, offset: int) -> Gra
 def calibrate_network(traced: GraphModule, request: Request) -> Calibrated:
     """The network ready to be quantized; `traced`, its graph, is left as it is.
 
-    Raises CalibrationError when the images or their table will not do.
+    Raises CalibrationError when the images or their table cannot be used.
     """
     program = run_passes(copy.deepcopy(traced), INTEGER_PASSES)
     check_rewriting(traced, program, request.size)

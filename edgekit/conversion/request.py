@@ -1,4 +1,4 @@
-"""What a conversion starts from: everything that was named is opened, and checked."""
+"""Opens and checks everything that a conversion starts from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a conversion did to the logits, stage by stage, in PyTorch."""
+"""Runs a network as each stage of its conversion left it, in PyTorch."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def make_stages(
     calibration: Calibration | None,
     progress: Progress,
 ) -> dict[str, Reference]:
-    """Make what runs a network as each stage of its conversion left it.
+    """Make a function for each stage of a conversion that runs the network as it was then.
 
     Args:
         checkpoint: The float network.
         bundle: What became of it.
-        calibration: What the bundle was calibrated on, where it is known.
-        progress: Hears of each step.
+        calibration: What the bundle was calibrated on; None leaves two stages out.
+        progress: Receives each step.
 
     Returns:
         The stages before the artifact, in order, each `(H, W, 3) uint8` RGB pixels → `(classes,)`

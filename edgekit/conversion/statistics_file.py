@@ -1,4 +1,4 @@
-"""Calibration without conversion: the statistics of a network's activations go into a file."""
+"""Gathers the statistics of a network's activations and writes them to a file."""
 
 from __future__ import annotations
 

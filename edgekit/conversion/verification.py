@@ -1,4 +1,4 @@
-"""What was written is run and compared with the float original, before it goes into a bundle."""
+"""Runs what was written and compares it with the float original, before it goes into a bundle."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Verified(NamedTuple):
 def verify(written: Written) -> Verified:
     """Compare the artifact with the float original on images that were not calibrated on.
 
-    Raises ConversionError when the board will not take it.
+    Raises ConversionError when the board cannot run it.
     """
     job, artifact = written.job, written.artifact
     request, images = job.request, job.request.calibration.images

@@ -1,10 +1,10 @@
 """All 256 codes for tensors that are never negative, although their zero point must be 0.
 
-TensorRT takes symmetric activations only, so of a ReLU's output half of the codes stay unused. Such
-a tensor r in 0 … 255·s is shifted by c = 128·s: the layer before it gets c less in its bias, and
-every layer that reads it gets c·ΣW more, which is exact where nothing is padded. What is
-rounded is then r − c, from code −128 to 127, with half the step; and as codes end at −128, where
-r is 0, rounding itself is the ReLU.
+TensorRT takes symmetric activations only, so half of the codes of a ReLU's output stay unused. Such
+a tensor r in 0 … 255·s is shifted by c = 128·s: c is subtracted from the bias of the layer before
+it, and c·ΣW is added to the bias of every layer that reads it, which is exact where nothing is
+padded. The tensor that is rounded is then r − c, from code −128 to 127, with half the step; and as
+the codes end at −128, where r is 0, rounding itself is the ReLU.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from edgekit.rewrite.graph import (
 
 
 class Shifts(NamedTuple):
-    """The encodings of the shifted tensors, and how much their readers' inputs are shifted, both
-    by node name."""
+    """The encodings of the shifted tensors, and the shift c of what each reader reads, both by node
+    name."""
 
     encodings: dict[str, Encoding]
     readers: dict[str, float]
@@ -46,9 +46,15 @@ def shift_activations(
     method: RangeMethod,
     percentile: float,
 ) -> Shifts:
-    """Shift what can be shifted, in place: what none but `readers_in_int8`, by name, reads.
+    """Shift every tensor that can be shifted, in place; only the shifted tensors change.
 
-    The program computes what it did before, but for the shifted tensors themselves.
+    Args:
+        program: The float program.
+        readers_in_int8: Operators that read int8, by node name. A tensor with another reader is
+            not shifted.
+        statistics: What calibration gathered, by node name.
+        method: How the range of a shifted tensor is chosen.
+        percentile: For the method `percentile`, in percent.
     """
     shifts = Shifts({}, {})
     for node in list(program.graph.nodes):
@@ -80,24 +86,27 @@ def shift_activations(
     return shifts
 
 
-def settle_shifts(program: GraphModule, quantized: GraphModule, shifts: Shifts) -> None:
-    """Let the readers' biases be those of the rounded weights, in place.
+def compensate_rounding(program: GraphModule, quantized: GraphModule, shifts: Shifts) -> None:
+    """Change the readers' biases from c·ΣW, of the float weights W, to c·ΣŴ, of the rounded ones.
 
-    A reader's bias holds c·ΣW of the float weights W; computing with Ŵ, it owes c·ΣŴ.
+    Args:
+        program: The float program, shifted.
+        quantized: Its quantized form; the biases are changed in place.
+        shifts: What `shift_activations` returned.
     """
-    exact = {node.name: node for node in program.graph.nodes if node.name in shifts.readers}
+    originals = {node.name: node for node in program.graph.nodes if node.name in shifts.readers}
     for node in list(quantized.graph.nodes):
-        if node.name not in exact:
+        if node.name not in originals:
             continue
         rounded = read_quantized_weight(quantized, node).double()
-        difference = rounded - read_weight(program, exact[node.name]).double()
+        difference = rounded - read_weight(program, originals[node.name]).double()
         change = shifts.readers[node.name] * difference.flatten(1).sum(1)
         set_bias(quantized, node, read_bias(quantized, node) + change)
     quantized.recompile()
 
 
 def _is_clamped_layer(node: Node) -> bool:
-    """Whether this is a ReLU or ReLU6 right behind a layer that nothing else reads."""
+    """Whether this is a ReLU or ReLU6 directly after a layer that nothing else reads."""
     if is_call(node, aten.hardtanh.default):
         starts_at_zero = node.args[1] == 0
     else:

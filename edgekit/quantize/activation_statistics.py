@@ -80,7 +80,7 @@ class TensorStatistics:
 
     @property
     def centers(self) -> npt.NDArray[np.float64]:
-        """The middle of each bin, in the tensor's own unit."""
+        """The middle of each bin, `(BINS,) float64`, in the tensor's own unit."""
         width = 2 * self.reach / BINS
         return -self.reach + width * (np.arange(BINS, dtype=np.float64) + 0.5)
 
@@ -136,30 +136,51 @@ class _Observer(Interpreter):
     """Runs a program and shows each named activation to a callback."""
 
     def __init__(
-        self, program: GraphModule, names: Sequence[str], see: Callable[[str, torch.Tensor], None]
+        self,
+        program: GraphModule,
+        names: Sequence[str],
+        on_tensor: Callable[[str, torch.Tensor], None],
     ) -> None:
         super().__init__(program)
         self._names = frozenset(names)
-        self._see = see
+        self._on_tensor = on_tensor
 
     def run_node(self, n: Node) -> Any:
         value = super().run_node(n)
         if n.name in self._names:
-            self._see(n.name, value)
+            self._on_tensor(n.name, value)
         return value
 
 
 def gather_channel_maxima(
     program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """The largest magnitude that each channel, `(C,)`, of the activations `names` takes."""
+    """Find the largest magnitude of each channel.
+
+    Args:
+        program: The program that is run.
+        names: Activations `(N, C, …)`, by node name.
+        batches: The program's input, images first.
+
+    Returns:
+        The magnitudes, `(C,)`, by node name.
+    """
     return _gather_channels(program, names, batches, lambda v: v.abs().amax(1), torch.maximum)
 
 
 def gather_channel_minima(
     program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """The least value that each channel, `(C,)`, of the activations `names` takes."""
+    """Find the least value of each channel.
+
+    Args:
+        program: The program that is run.
+        names: Activations `(N, C, …)`, by node name.
+        batches: The program's input, images first.
+
+    Returns:
+        The values, `(C,)`, by node name.
+    """
     return _gather_channels(program, names, batches, lambda v: v.amin(1), torch.minimum)
 
 
@@ -173,11 +194,11 @@ def _gather_channels(
     """`read` of each channel's values, `(C, values)`, over all batches."""
     extremes: dict[str, torch.Tensor] = {}
 
-    def see(name: str, value: torch.Tensor) -> None:
-        seen = read(value.transpose(0, 1).flatten(1))
-        extremes[name] = join(extremes.get(name, seen), seen)
+    def add(name: str, value: torch.Tensor) -> None:
+        found = read(value.transpose(0, 1).flatten(1))
+        extremes[name] = join(extremes.get(name, found), found)
 
-    observer = _Observer(program, names, see)
+    observer = _Observer(program, names, add)
     with torch.inference_mode():
         for batch in batches:
             observer.run(batch)
@@ -187,7 +208,19 @@ def _gather_channels(
 def gather_statistics(
     program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
 ) -> dict[str, TensorStatistics]:
-    """Run `program` over `batches` of its input and count the values of the activations `names`."""
+    """Count the values that activations take.
+
+    Args:
+        program: The program that is run.
+        names: The activations, by node name.
+        batches: The program's input, `(N, H, W, 3) float32` pixels less the offset.
+
+    Returns:
+        The statistics by node name.
+
+    Raises:
+        ConversionError: A value is not finite.
+    """
     statistics = {name: TensorStatistics() for name in names}
     observer = _Observer(program, names, lambda name, value: statistics[name].update(value))
     with torch.inference_mode():

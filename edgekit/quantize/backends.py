@@ -24,7 +24,7 @@ from edgekit.spec import Normalization
 
 
 class Int8Backend(Protocol):
-    """What quantization asks of a runtime. All methods that change a program do so in place."""
+    """What quantization needs to know of a runtime. Programs are changed in place."""
 
     @property
     def scheme(self) -> ActivationScheme:
@@ -36,7 +36,7 @@ class Int8Backend(Protocol):
 
     @property
     def folds_weights(self) -> bool:
-        """Whether the writer takes weights as int8 constants, not as float behind a quantize."""
+        """Whether the writer takes weights as int8 constants, not as float before a quantize."""
 
     def plan(self, program: GraphModule, keep_float: Collection[str] = ()) -> Plan:
         """What becomes int8; the operators named in `keep_float`, by node, stay float."""
@@ -54,7 +54,14 @@ class Int8Backend(Protocol):
         statistics: Mapping[str, TensorStatistics],
         recipe: Recipe,
     ) -> Shifts:
-        """Shift tensors that the scheme would encode badly; no shifts where it needs none."""
+        """Shift the tensors that the scheme would encode badly, where there are such.
+
+        Args:
+            program: The float program.
+            plan: What becomes int8 of it.
+            statistics: What calibration gathered, by node name.
+            recipe: How ranges are chosen.
+        """
 
     def fence_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
         """Keep the board's converter from quantizing the layers `kept` in float on purpose."""
@@ -116,7 +123,7 @@ class _TensorRT:
         return shift_activations(program, plan.reads, statistics, recipe.ranges, recipe.percentile)
 
     def fence_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
-        """TensorRT computes in int8 only where Q/DQ stand."""
+        """TensorRT computes in int8 only where the graph has Q/DQ."""
 
 
 LITERT: Int8Backend = _LiteRT()

@@ -2,7 +2,7 @@
 
 Equalization can leave channels with a bias so high that their values only ever take a narrow band
 far from zero. Where a channel is never below c > 0, subtracting c before the ReLU and adding it
-back behind the next layer changes nothing: relu(y) − c = relu(y − c) (Nagel et al.,
+back after the next layer changes nothing: relu(y) − c = relu(y − c) (Nagel et al.,
 arXiv:1906.04721, section 4.1.3). There c = max(0, β − 3γ) is guessed from the batch norm; here it
 is the least value that the channel takes on calibration images, so fewer assumptions are needed.
 """
@@ -31,10 +31,11 @@ from edgekit.rewrite.graph import (
 
 
 def absorb_high_biases(program: GraphModule, batches: Iterable[torch.Tensor]) -> int:
-    """Move the least value of each channel into the next layer, in place; how many channels moved.
+    """Move the least value of each channel into the next layer's bias, in place.
 
-    Only where nothing but ReLUs, means and flattening stand between and nothing is padded, for a
-    padded zero would become −c.
+    `batches` are the program's input, `(N, H, W, 3) float32` pixels less the offset. A channel is
+    moved only where nothing but ReLUs, means and flattening come between the layers and nothing is
+    padded, for a padded zero would become −c. Returns how many channels were moved.
     """
     pairs = [pair for pair in find_pairs(program) if _is_exact(pair.first, pair.second)]
     minima = gather_channel_minima(program, [pair.first.name for pair in pairs], batches)

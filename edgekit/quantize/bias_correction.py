@@ -2,8 +2,8 @@
 
 Nagel et al., "Data-Free Quantization through Weight Equalization and Bias Correction"
 (arXiv:1906.04721), section 4.2, the empirical form: the quantized run's mean per output channel is
-compared with the float run's, and the bias takes up the difference, as far as it stands out from
-how much the difference varies from image to image.
+compared with the float run's, and the difference is added to the bias, as far as it exceeds its own
+variation from image to image.
 """
 
 from __future__ import annotations
@@ -67,10 +67,15 @@ def estimate_mean(samples: torch.Tensor) -> torch.Tensor:
 
 
 def correct_biases(program: GraphModule, quantized: GraphModule, images: torch.Tensor) -> None:
-    """Correct the biases of `quantized` in place, layer after layer in one pass.
+    """Correct the biases of a quantized program in place, layer after layer in one pass.
 
-    Each layer sees the outputs of the layers that were corrected before it. `images` is a batch of
-    the programs' common input, `(N, H, W, 3)`; 32 are enough.
+    Each layer reads the outputs of the layers that were corrected before it.
+
+    Args:
+        program: The float program.
+        quantized: Its quantized form.
+        images: One batch of the programs' common input, `(N, H, W, 3) float32` pixels less the
+            offset; 32 images are enough.
     """
     with torch.inference_mode():
         recorder = _Recorder(program)

@@ -1,8 +1,8 @@
-"""Equalization: move scale between neighbouring layers so that every channel of a tensor uses the
-int8 range alike. In float nothing changes.
+"""Equalization: move scale between neighbouring layers so that all channels of a tensor use the
+same share of the int8 range. The float program computes the same as before.
 
 Dividing channel i of a layer's output by s_i and multiplying input channel i of the next layer by
-s_i cancels when only a positively homogeneous function stands between them (ReLU, a mean). Two
+s_i cancels when only a positively homogeneous function comes between them (ReLU, a mean). Two
 choices of s:
 
 - `equalize_weights`: from the weights alone, s_i = √(r₁ᵢ / r₂ᵢ) (Nagel et al., arXiv:1906.04721,
@@ -111,7 +111,11 @@ def equalize_weights(program: GraphModule) -> None:
 
 
 def equalize_activations(program: GraphModule, batches: Iterable[torch.Tensor]) -> None:
-    """Equalize what the channels of all pairs take over `batches` of the program's input."""
+    """Equalize the ranges of the channels of all pairs, in place.
+
+    The ranges are those over `batches` of the program's input, `(N, H, W, 3) float32` pixels less
+    the offset.
+    """
     pairs = find_pairs(program)
     tensors = {pair.first: (fused_activation(pair.first) or pair.first).name for pair in pairs}
     maxima = gather_channel_maxima(program, list(tensors.values()), batches)

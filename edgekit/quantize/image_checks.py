@@ -37,8 +37,8 @@ SWAP_FIT, SWAP_BETTER_FIT = 0.15, 3.0
 2.6 times better swapped; sets of 64 any photographs, where truly swapped, 2 to 29 times."""
 NORMALIZATION_IMAGES = 64
 LEVELS_USED = 180
-"""Images whose 1st and 99th percentile lie closer (of 255 levels) are not judged: haze is to the
-network what a wrong normalization is. Photographs 203-255, with contrast cut to 0.7 178."""
+"""Images whose 1st and 99th percentile are closer (of 255 levels) are not judged: to the network,
+haze is the same as a wrong normalization. Photographs 203-255, with contrast cut to 0.7 178."""
 DEAD_CHANNEL = 1e-3
 """Channels with less than this share of the largest running variance are left out."""
 
@@ -67,11 +67,16 @@ def check_normalization(
     """Warn when another normalization or colour order fits the network's first batch norm far
     better.
 
-    `module` is the float network in eval mode, `batches` 32 or more varied images; 64 tell swapped
-    colours more surely. Says nothing where it cannot tell: without BatchNorm2d, or one that nothing
+    There is no warning where that cannot be decided: without BatchNorm2d, or with one that nothing
     fits; between near-equal normalizations (`half`, `tf`); for images unlike the training's (of low
     contrast, grey, one camera's view); for swapped colours when the images are nearly grey, or the
     training varied colours or swapped the means too. A strong blue cast looks like swapped colours.
+
+    Args:
+        module: The float network in eval mode.
+        normalization: The one that was given.
+        batches: 32 or more varied images, `(N, H, W, 3) uint8` RGB; swapped colours are found more
+            reliably with 64.
     """
     pixels = list(batches)
     if not _find_batch_norms(module) or _count_levels(pixels) < LEVELS_USED:
@@ -140,14 +145,14 @@ def _measure_fit(
     sums: list[tuple[int, torch.Tensor, torch.Tensor]] = []
     reached: list[nn.BatchNorm2d] = []
 
-    def see(norm: nn.BatchNorm2d, arguments: tuple[Any, ...]) -> None:
+    def record(norm: nn.BatchNorm2d, arguments: tuple[Any, ...]) -> None:
         moments = torch.var_mean(arguments[0].float(), (0, 2, 3), correction=0)
         variance, mean = (moment.double() for moment in moments)
         sums.append((len(arguments[0]), mean, variance + mean.square()))
         reached.append(norm)
         raise _ReachedError
 
-    hooks = [layer.register_forward_pre_hook(see) for layer in _find_batch_norms(module)]
+    hooks = [layer.register_forward_pre_hook(record) for layer in _find_batch_norms(module)]
     try:
         with torch.inference_mode():
             for batch in batches:
@@ -316,8 +321,8 @@ def check_saturation(
 ) -> Warnings:
     """Warn when other images, `others`, often leave the ranges that the calibration images span.
 
-    Both are by tensor. The share counted is that of a tensor's values beyond the extremes seen, by
-    its histogram.
+    Both are by node name. The share of a tensor's values that are beyond the extremes of
+    calibration is taken from its histogram.
     """
     shares = {name: _share_beyond(seen, others[name]) for name, seen in statistics.items()}
     worst = max(shares, key=lambda name: shares[name], default="")
@@ -382,7 +387,7 @@ def compare_classes(labels: Sequence[int], class_names: Sequence[str]) -> Warnin
 
 
 def _name_missing(counts: Mapping[int, int], class_names: Sequence[str]) -> str:
-    """`missing: 4, 5`, or where those seen are fewer, `only 3, 7`; five names at most."""
+    """`missing: 4, 5`, or where fewer are present, `only 3, 7`; five names at most."""
     missing = [name for index, name in enumerate(class_names) if index not in counts]
     seen = [class_names[index] for index in sorted(counts)]
     word, names = ("missing:", missing) if len(missing) <= len(seen) else ("only", seen)

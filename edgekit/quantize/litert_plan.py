@@ -1,4 +1,4 @@
-"""Which tensors become int8, and which operators read and write them.
+"""Plans which tensors LiteRT computes in int8, and which operators read and write them.
 
 An operator is quantized when the board's runtime has an int8 kernel for it. Each quantized tensor
 has one encoding, named by the node that makes it; operators that only move values share their
@@ -17,7 +17,7 @@ from edgekit.rewrite.graph import WEIGHTED, aten, is_call, sole_user
 ARITHMETIC = (aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor)
 POOLING = (aten.mean.dim,)
 FIXED_RANGE = (aten.sigmoid.default,)
-"""Operators whose output lies in 0 … 1, for which runtimes prescribe the encoding."""
+"""Operators whose output is in 0 … 1, for which runtimes prescribe the encoding."""
 MOVING = (
     aten.permute.default,
     aten.flatten.using_ints,
@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     `tensors`: the activations that need a range. `encoded_as`: a tensor that is quantized → the
     one whose encoding it has. `operators`: those that read int8. `left_float`: operators without
     an int8 form. `reads`: operator → the activations it reads as int8. `writes`: the operators
-    whose output is rounded where it is made, behind a fused activation.
+    whose output is rounded where it is made, after a fused activation.
     """
 
     tensors: tuple[str, ...]
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
 def plan_for_litert(program: GraphModule, keep_float: Collection[str] = ()) -> Plan:
     """Decide for every operator of a canonical program: LiteRT computes whole graphs in int8.
 
-    The layers named in `keep_float` stay float, with the activations behind them.
+    The layers named in `keep_float` stay float, with the activations after them.
     """
     tensors: dict[str, None] = {}
     encoded_as: dict[str, str] = {}
@@ -92,7 +92,7 @@ def plan_for_litert(program: GraphModule, keep_float: Collection[str] = ()) -> P
 
 
 def fused_activation(node: Node) -> Node | None:
-    """The activation right behind `node` that becomes part of it, None without one.
+    """The activation directly after `node` that becomes part of it, None without one.
 
     A ReLU or a clamp: the codes of the output end where it cuts.
     """

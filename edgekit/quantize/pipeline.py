@@ -16,7 +16,7 @@ from torch.fx import GraphModule
 
 from edgekit.arrays import Pixels
 from edgekit.progress import SILENT, Progress
-from edgekit.quantize.activation_shift import settle_shifts
+from edgekit.quantize.activation_shift import compensate_rounding
 from edgekit.quantize.activation_statistics import TensorStatistics, gather_statistics
 from edgekit.quantize.backends import Int8Backend
 from edgekit.quantize.bias_absorption import absorb_high_biases
@@ -44,7 +44,7 @@ EQUALIZATION_IMAGES = 128
 
 
 class Quantized(NamedTuple):
-    """A quantized program and what was decided on the way.
+    """A quantized program, and the decisions that led to it.
 
     `program` takes p − `offset` for pixels p, `(1, H, W, 3)`. `left_float` names the operators
     that have no int8 form. `weights` are the rounded ones, `(out, …)`, by the layer's node.
@@ -86,7 +86,10 @@ class Calibrated:
         return encodings | {plan.tensors[0]: Encoding(1.0, self.offset - 128)}
 
     def sample(self, count: int) -> Iterator[torch.Tensor]:
-        """`count` of the calibration images as batches of the program's input."""
+        """`count` of the calibration images as batches of the program's input.
+
+        They are `(N, H, W, 3) float32`, pixels less `offset`.
+        """
         return _inputs(self.images.sample_batches(count), self.offset)
 
     def quantize(
@@ -94,7 +97,7 @@ class Calibrated:
     ) -> Quantized:
         """The int8 program; the operators named in `keep_float`, by node, stay float.
 
-        The steps below depend on one another; each says why it stands where it stands.
+        The steps depend on one another; a comment at each says why it comes there.
         """
         progress = progress or self.progress
         backend, recipe = self.backend, self.recipe
@@ -114,7 +117,7 @@ class Calibrated:
         # Codes are chosen before anything is derived from the rounded weights.
         self._round_weights(program, quantized, progress)
         # A shift's compensation is c·ΣŴ, so it needs the final codes Ŵ.
-        settle_shifts(program, quantized, shifts)
+        compensate_rounding(program, quantized, shifts)
         # Correction measures the error that all of the above has left.
         self._correct_biases(program, quantized, progress)
         # A fence lifts a layer's output: whatever compares outputs must come before it.
@@ -171,7 +174,7 @@ class Calibrated:
         calibration images are run.
         """
         encodings = self.encodings
-        # A shifted tensor has codes from its zero on, seen from the float program.
+        # In the float program a shifted tensor's codes begin at zero.
         shifted = {
             name: Encoding(encoding.scale, LOWEST_CODE)
             for name, encoding in quantized.encodings.items()
@@ -209,14 +212,14 @@ def calibrate(
         images: What to calibrate on.
         recipe: The methods.
         backend: The runtime that the network is quantized for.
-        progress: Hears of each step.
+        progress: Receives each step.
         cached: Gives the statistics of the tensors it is called with, where a table has them.
 
     Returns:
         The network, ready to be quantized.
 
     Raises:
-        CalibrationError: The images, or the cached statistics, will not do.
+        CalibrationError: The images or the cached statistics cannot be used.
     """
     offset = backend.choose_offset(program, normalization)
     take_pixels(program, normalization, offset, fold_mean=True)
@@ -278,12 +281,12 @@ def choose_encodings(
     whole.add(plan.encoded_as.get(output_tensor(program).name, ""))
     encodings = {}
     fixed = {node.name for node in program.graph.nodes if is_call(node, *FIXED_RANGE)}
-    for name, seen in statistics.items():
+    for name, tensor in statistics.items():
         if name in fixed:
             encodings[name] = backend.unit_interval
             continue
         method = "min-max" if name in whole else recipe.ranges
-        interval = choose_range(seen, method, backend.scheme, percentile=recipe.percentile)
+        interval = choose_range(tensor, method, backend.scheme, percentile=recipe.percentile)
         encodings[name] = encode(interval, backend.scheme)
     return encodings
 

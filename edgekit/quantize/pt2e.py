@@ -38,7 +38,7 @@ from edgekit.rewrite.graph import (
 LOWEST_CODE, LARGEST_CODE = -128, 127
 """Of activations; weights keep to ±127."""
 FENCE_SHIFT = 4.0
-"""How far a fence lifts values, by the largest magnitude that has a code."""
+"""How far a fence raises values, in units of the largest magnitude that has a code."""
 WEIGHT_SHARES = tuple(1 - step / 100 for step in range(51))
 DEAD_CHANNEL_SHARE = 1e-3
 """A channel's weight scale is at least this share of the layer's largest. Without a floor, the bias
@@ -50,6 +50,7 @@ class WeightObserver(PerChannelMinMaxObserver):
     """Symmetric scale per output channel from the largest magnitude, floored for dead channels."""
 
     def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scale and zero point of each output channel, both `(out,)`."""
         return self._scale(torch.maximum(self.max_val.abs(), self.min_val.abs()))
 
     def _scale(self, bound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,14 +60,16 @@ class WeightObserver(PerChannelMinMaxObserver):
 
 
 class LeastSquaresWeightObserver(WeightObserver):
-    """The share of each channel's largest magnitude whose codes have the least squared error."""
+    """Scales each channel up to the share of its largest magnitude that errs least, squared."""
 
     def forward(self, x_orig: torch.Tensor) -> torch.Tensor:
+        """Keep the weights, `(out, …)`, and return them as they are."""
         self._weights = x_orig.detach()
-        seen: torch.Tensor = super().forward(x_orig)
-        return seen
+        observed: torch.Tensor = super().forward(x_orig)
+        return observed
 
     def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scale and zero point of each output channel, both `(out,)`."""
         bound = torch.maximum(self.max_val.abs(), self.min_val.abs())
         return self._scale(bound * choose_weight_shares(self._weights, bound))
 
@@ -202,7 +205,7 @@ def fence_float_layers(program: GraphModule, kept: Collection[str]) -> None:
 
     It computes in int8 whatever reads and writes int8 alone. So a float layer's output passes an
     operator that the converter leaves alone and XNNPACK runs: |y| where y is never negative, else
-    |y + c| − c, with c in the layer's bias and far above what is rounded behind.
+    |y + c| − c, with c in the layer's bias and far above what is rounded after it.
     """
     for node in list(program.graph.nodes):
         if node.name not in kept or not is_call(node, *WEIGHTED):
@@ -218,25 +221,25 @@ def fence_float_layers(program: GraphModule, kept: Collection[str]) -> None:
             set_bias(program, node, read_bias(program, node) + shift)
         else:
             continue
-        users, behind = list(written.users), written.next
-        fence = insert_call(program, aten.abs.default, written, before=behind)
+        users, following = list(written.users), written.next
+        fence = insert_call(program, aten.abs.default, written, before=following)
         if shift:
-            fence = insert_call(program, aten.sub.Tensor, fence, shift, before=behind)
+            fence = insert_call(program, aten.sub.Tensor, fence, shift, before=following)
         for user in users:
             user.replace_input_with(written, fence)
     program.recompile()
 
 
 def _roundings(node: Node) -> list[Node]:
-    """What rounds `node`, behind operators that move values too; [] where one reads it in float."""
+    """What rounds `node`, also after operators that move values; [] where one reads it in float."""
     found: list[Node] = []
     for user in node.users:
-        behind = [user] if is_quantize(user) else []
+        rounding = [user] if is_quantize(user) else []
         if is_call(user, *MOVING):
-            behind = _roundings(user)
-        if not behind:
+            rounding = _roundings(user)
+        if not rounding:
             return []
-        found += behind
+        found += rounding
     return found
 
 
@@ -270,7 +273,13 @@ def read_quantized_weight(program: GraphModule, node: Node) -> torch.Tensor:
 
 
 def set_codes(program: GraphModule, node: Node, codes: torch.Tensor) -> None:
-    """Let a layer of a quantized program compute with other codes, `(out, …)`."""
+    """Give a layer of a quantized program other weights.
+
+    Args:
+        program: The quantized program, which is changed in place.
+        node: The layer.
+        codes: The codes of its weights, `(out, …)`, −127 … 127.
+    """
     dequantize = cast(Node, node.args[1])
     source = cast(Node, dequantize.args[0])
     if source.op == "get_attr":
@@ -306,13 +315,13 @@ def _relax_clamps(program: GraphModule) -> None:
 
 
 def _rounded_with(node: Node) -> list[float]:
-    """The scales that every reader rounds `node` with, behind paddings too; [] if one does not."""
+    """The scales that every reader rounds `node` with, also after paddings; [] if one does not."""
     steps: list[float] = []
     for user in node.users:
         if is_quantize(user):
             steps.append(cast(float, user.args[1]))
-        elif is_call(user, *PADDING) and (behind := _rounded_with(user)):
-            steps += behind
+        elif is_call(user, *PADDING) and (padded := _rounded_with(user)):
+            steps += padded
         else:
             return []
     return steps
@@ -321,7 +330,7 @@ def _rounded_with(node: Node) -> list[float]:
 def _drop_clamps(program: GraphModule) -> None:
     """Drop clamps whose output is rounded to codes that end at their bounds anyway.
 
-    Those that runtimes fuse stay, for they cost nothing and say what the network computes.
+    Those that runtimes fuse stay: they cost nothing and show what the network computes.
     """
     for node in list(program.graph.nodes):
         if not is_call(node, aten.hardtanh.default) or node.args[1:] in FUSED_BOUNDS:

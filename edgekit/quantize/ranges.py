@@ -60,7 +60,7 @@ def choose_range(
         method: `min-max` takes the extremes seen. `moving-average` takes the moving averages of
             each image's extremes. `percentile` clips the share 1 − percentile/100 of the values at
             each end. `entropy` clips both ends at the magnitude at which the quantized
-            distribution diverges least from the one seen (`_least_divergence`). `mse` takes, of a
+            distribution diverges least from the original (`_least_divergence`). `mse` takes, of a
             grid of clipped ranges, the one with the least mean squared error of rounding and
             clipping together.
         scheme: `SYMMETRIC` makes the range symmetric around zero.
@@ -116,11 +116,11 @@ def _percentile(statistics: TensorStatistics, percentile: float) -> Range:
 
 
 def _least_divergence(statistics: TensorStatistics, two_sided: bool) -> float:
-    """The magnitude T whose clipped and quantized distribution is nearest to the one seen, by the
+    """The magnitude T whose clipped and quantized distribution is nearest to the original, by the
     Kullback-Leibler divergence (S. Migacz, "8-bit Inference with TensorRT", GTC 2017).
 
     P is the histogram of magnitudes up to T, all beyond counted into its last bin. Q is the same
-    histogram without what lies beyond, its bins joined into as many groups as there are codes on
+    histogram without the values beyond, its bins joined into as many groups as there are codes on
     one side (128, or 256 where all values have one sign), each group's count spread evenly over
     its bins that are not empty. T is the upper edge of a bin; every `_STRIDE`th is tried. The first
     bin counts as the second does: a ReLU's zeros are exact whatever T is, and would outweigh all.
@@ -155,7 +155,7 @@ def _divergence(magnitudes: npt.NDArray[np.float64], bins: int, levels: int) -> 
 
 
 def _least_squares(statistics: TensorStatistics, full: Range, scheme: ActivationScheme) -> Range:
-    """Try ranges shrunk towards zero, both ends in turn, and keep the best pair."""
+    """Try ranges shrunk towards zero, both ends alternately, and keep the best pair."""
     used = np.flatnonzero(statistics.counts)
     values, counts = statistics.centers[used], statistics.counts[used]
     shares = np.linspace(0.3, 1.0, 141)

@@ -1,10 +1,13 @@
-"""What each rounding costs, and in which order layers go back to float.
+"""Measures the error that each rounding adds, and orders layers by what they gain in float.
 
-The noise of one rounding is that of the logits when all else is float. Independent roundings add
-their noises, so a layer's is the sum over its weights and its tensors. But where
-tensors are stored in int8 around it (LiteRT), a layer alone in float saves only its weights' noise.
-So tensors are freed one after the other, with all operators that have to be float for that: first
-the tensor that saves most noise for each layer that has to follow.
+In: a float program, its plan and encodings, and images. Out: the layers with their SQNR, and the
+order in which operators go back to float.
+
+The noise of one rounding is that of the logits when everything else is float. The noises of
+independent roundings add up, so a layer's noise is the sum over its weights and its tensors. But
+where the tensors around it are stored in int8 (LiteRT), a layer alone in float saves only the noise
+of its weights. So tensors are freed one after the other, with all operators that have to be float
+for that: first the tensor that saves most noise for each layer that has to follow.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ class Sensitivity(Record, frozen=True, kw_only=True):
 
 
 class Rounding(NamedTuple):
-    """Of a tensor, or of a layer's weights, by the name of the node."""
+    """The rounding of a tensor, or of a layer's weights; `name` is the node's."""
 
     is_tensor: bool
     name: str
@@ -64,7 +67,7 @@ def rank_layers(
         encodings: The encodings of the plan's tensors, by node name.
         weights: The rounded weights of the layers, `(out, …)`, by node name.
         batches: The program's input, `(N, H, W, 3) float32` pixels less the offset.
-        progress: Hears how many of all roundings are measured.
+        progress: Receives how many of all roundings are measured.
 
     Returns:
         The layers by what they cost, and the order in which they go to float.
@@ -75,9 +78,9 @@ def rank_layers(
     roundings += [Rounding(False, name) for name in layers]
     noise: dict[Rounding, float] = {}
     with torch.inference_mode():
-        exact = runner.logits(None, batches)
+        reference = runner.logits(None, batches)
         for number, rounding in enumerate(roundings, 1):
-            noise[rounding] = _noise(exact, runner.logits(rounding, batches))
+            noise[rounding] = _noise(reference, runner.logits(rounding, batches))
             progress.update(number, len(roundings))
     around = _operators_around(program, plan)
 
@@ -103,10 +106,10 @@ def _is_layer(node: Node) -> bool:
     return is_call(node, *WEIGHTED)
 
 
-def _noise(exact: torch.Tensor, seen: torch.Tensor) -> float:
+def _noise(reference: torch.Tensor, rounded: torch.Tensor) -> float:
     """As a share of the signal's power."""
-    difference = (exact - seen).double().square().sum()
-    return float(difference / exact.double().square().sum())
+    difference = (reference - rounded).double().square().sum()
+    return float(difference / reference.double().square().sum())
 
 
 def _operators_around(program: GraphModule, plan: Plan) -> dict[str, set[str]]:

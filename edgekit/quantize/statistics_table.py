@@ -1,6 +1,6 @@
 """Calibration statistics as a file of their own, bound to the network and the images.
 
-A table holds what `statistics` gathered of every activation tensor, and digests of all that it
+A table holds what `activation_statistics` gathered of every tensor, and digests of all that it
 depends on: the checkpoint, how its input is fed, the target, what the recipe did to the weights
 before, and the images. It is reused only where all of that is the same.
 """
@@ -39,6 +39,13 @@ class Provenance(Record, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, target: str, recipe: Recipe) -> Provenance:
+        """Describe a conversion.
+
+        Args:
+            checkpoint: The float network.
+            target: The board's name.
+            recipe: The methods, some of which change the weights before calibration.
+        """
         return cls(
             checkpoint_sha256=checkpoint.sha256 or "",
             model=checkpoint.spec,
@@ -50,8 +57,8 @@ class Provenance(Record, frozen=True, kw_only=True):
 
 
 class StatisticsTable(Record, frozen=True, kw_only=True):
-    """The file. `images` is where they lie, seen from the file's folder; `images_sha256` is over
-    the names and contents of those used."""
+    """The content of the file. `images` is their place, relative to the file's folder;
+    `images_sha256` is over the names and contents of those used."""
 
     schema: str
     basis: Provenance
@@ -61,6 +68,7 @@ class StatisticsTable(Record, frozen=True, kw_only=True):
     statistics: dict[str, dict[str, Any]]
 
     def read_statistics(self) -> dict[str, TensorStatistics]:
+        """The statistics by node name."""
         return {
             name: TensorStatistics.from_json(document) for name, document in self.statistics.items()
         }
@@ -72,14 +80,21 @@ def make_table(
     statistics: Mapping[str, TensorStatistics],
     folder: Path,
 ) -> StatisticsTable:
-    """A table that will lie in `folder`."""
+    """Make a table.
+
+    Args:
+        provenance: What the statistics depend on.
+        images: What they were gathered on.
+        statistics: The statistics by node name.
+        folder: Where the file will be stored; the images' place is relative to it.
+    """
     return StatisticsTable(
         schema=SCHEMA,
         basis=provenance,
         images=os.path.relpath(images.source.resolve(), folder.resolve()),
         images_sha256=images.digest(),
         images_used=len(images.used),
-        statistics={name: seen.to_json() for name, seen in statistics.items()},
+        statistics={name: tensor.to_json() for name, tensor in statistics.items()},
     )
 
 
@@ -89,7 +104,7 @@ def write_table(path: Path, table: StatisticsTable) -> None:
 
 
 def read_table(path: Path) -> StatisticsTable:
-    """Raises CalibrationError for what is no statistics table of this version."""
+    """Raises CalibrationError for a file that is not a statistics table of this version."""
     try:
         content = path.read_bytes()
         table = msgspec.json.decode(content, type=StatisticsTable)
@@ -97,12 +112,12 @@ def read_table(path: Path) -> StatisticsTable:
         raise CalibrationError(f"cannot read {path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CalibrationError(
-            f"{path} is no statistics table ({error}): expected a file that"
+            f"{path} is not a statistics table ({error}): expected a file that"
             " edgekit calibrate wrote, or a folder or CSV of images"
         ) from error
     if table.schema != SCHEMA:
         raise CalibrationError(
-            f"{path} has schema {table.schema!r}: expected {SCHEMA!r}; make it anew with"
+            f"{path} has schema {table.schema!r}: expected {SCHEMA!r}; make it again with"
             " edgekit calibrate"
         )
     return table
@@ -118,7 +133,7 @@ class Calibration(NamedTuple):
 def open_calibration(source: Path, spec: InputSpec) -> Calibration:
     """Open what `--calibration` names: a folder, a CSV, or a statistics table.
 
-    Raises CalibrationError when the images or the table will not do.
+    Raises CalibrationError when the images or the table cannot be used.
     """
     if source.suffix.lower() != SUFFIX:
         return Calibration(find_calibration_images(source, spec))
@@ -128,12 +143,12 @@ def open_calibration(source: Path, spec: InputSpec) -> Calibration:
 
 
 def _find_images(path: Path, table: StatisticsTable) -> Path:
-    """Where the images of the table at `path` lie. Raises CalibrationError when they are gone."""
+    """The images' place, of the table at `path`. Raises CalibrationError when it is gone."""
     source = path.parent / table.images
     if not source.exists():
         raise CalibrationError(
             f"{path} was made from the images in {source}, which does not exist: put them back, or"
-            " make the table anew with edgekit calibrate"
+            " make the table again with edgekit calibrate"
         )
     return source
 
@@ -144,34 +159,44 @@ def reuse_statistics(
     images: CalibrationImages,
     tensors: Sequence[str],
 ) -> dict[str, TensorStatistics]:
-    """The table's statistics of `tensors`.
+    """Take the statistics of some tensors from a table.
 
-    Raises CalibrationError, naming what differs, when they were made of something else.
+    Args:
+        table: The table.
+        provenance: What this conversion's statistics would depend on.
+        images: The images that this conversion would calibrate on.
+        tensors: The tensors, by node name.
+
+    Returns:
+        The statistics by node name.
+
+    Raises:
+        CalibrationError: The table was made of something else; the message names what differs.
     """
     theirs, ours = _flatten(table.basis), _flatten(provenance)
     for name in theirs:
         if theirs[name] != ours.get(name):
             raise CalibrationError(
                 f"the statistics table was made with {name} {theirs[name]!r}, but this conversion"
-                f" has {ours.get(name)!r}: make the table anew with edgekit calibrate"
+                f" has {ours.get(name)!r}: make the table again with edgekit calibrate"
             )
     if table.images_sha256 != images.digest():
         raise CalibrationError(
             f"the {len(images.used)} calibration images in {images.source} are not the"
-            f" {table.images_used} that the statistics table was made of: make it anew with"
+            f" {table.images_used} that the statistics table was made of: make it again with"
             " edgekit calibrate"
         )
     try:
         statistics = table.read_statistics()
     except (KeyError, TypeError, ValueError) as error:
         raise CalibrationError(
-            f"the statistics table is damaged ({type(error).__name__}: {error}): make it anew with"
+            f"the statistics table is damaged ({type(error).__name__}: {error}): make it again with"
             " edgekit calibrate"
         ) from error
     if missing := [name for name in tensors if name not in statistics]:
         raise CalibrationError(
             f"the statistics table lacks {len(missing)} of {len(tensors)} tensors, {missing[0]}"
-            " first: make it anew with edgekit calibrate"
+            " first: make it again with edgekit calibrate"
         )
     return {name: statistics[name] for name in tensors}
 

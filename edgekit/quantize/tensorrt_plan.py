@@ -1,10 +1,10 @@
-"""What TensorRT computes in int8: the layers with weights, and the sums it fuses into them.
+"""Plans what TensorRT computes in int8: the layers with weights, and the sums it fuses into them.
 
-TensorRT joins a convolution with the activation and the sum behind it when its own output stays
-unquantized up to there, and computes arithmetic between layers in float inside one kernel that
-also rounds. So what a layer reads is quantized, and nothing else: rounding more often would cost
-accuracy and buy nothing. Of a residual sum, the branch that does not come straight from a layer is
-quantized; the layer then takes up the sum.
+TensorRT joins a convolution with the activation and the sum after it when the convolution's own
+output stays unquantized up to there, and computes arithmetic between layers in float inside one
+kernel that also rounds. So only what a layer reads is quantized: rounding more often would cost
+accuracy and gain nothing. Of a residual sum, the branch that does not come directly from a layer is
+quantized; TensorRT then fuses the sum into that layer.
 
 https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quantized-types.html
 (Q/DQ layer-placement recommendations)
@@ -21,7 +21,7 @@ from edgekit.quantize.litert_plan import MOVING, Plan
 from edgekit.rewrite.graph import WEIGHTED, aten, is_call, sole_user
 
 SHAPING = tuple(target for target in MOVING if target is not aten.slice.Tensor)
-"""Operators behind which a tensor has the values it had before, and zeros."""
+"""Operators whose output has the values of their input, and zeros."""
 
 
 def plan_for_tensorrt(program: GraphModule, keep_float: Collection[str] = ()) -> Plan:
@@ -61,7 +61,7 @@ def _quantized_input(node: Node, kept: Collection[Node]) -> Node | None:
 
 
 def _identity_branch(node: Node, kept: Collection[Node]) -> Node | None:
-    """The summand that an int8 layer with the other summand as output can take up."""
+    """The summand that TensorRT adds inside the int8 layer whose output is the other one."""
     first, second = node.args[:2]
     if not (_is_activation(first) and _is_activation(second)):
         return None

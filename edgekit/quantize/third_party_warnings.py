@@ -1,6 +1,7 @@
-"""Third-party messages that say nothing a user could act on are kept from the terminal.
+"""Silences third-party messages that a user can do nothing about.
 
-Import this module before torchao: it speaks while it loads.
+Importing this module has the effect. It comes before the import of torchao, which logs while it
+loads.
 """
 
 from __future__ import annotations

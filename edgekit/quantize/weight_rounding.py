@@ -31,12 +31,14 @@ DAMPING = 0.01
 SMALLEST_VARIANCE = 1e-9
 """The least damping, as a share of the layer's largest variance: some channels never change."""
 SWEEPS = 4
-"""Of coordinate descent over all columns; later ones change few codes."""
+"""How often coordinate descent passes over all columns; later sweeps change few codes."""
 
 
 class Moments:
-    """Of the inputs of a layer, by group, about a center near their mean: `total` is their sum,
-    `(groups, K)`, `products` that of their products, `(groups, K, K)`."""
+    """The first and second moments of a layer's inputs, by group, about a center near their mean.
+
+    `center` is `(groups, K, 1)`. The sums are `(groups, K)`, those of products `(groups, K, K)`.
+    """
 
     def __init__(self, center: torch.Tensor) -> None:
         groups, width, _ = center.shape
@@ -73,19 +75,19 @@ def round_weights(
         program: The float original.
         quantized: Its quantized form.
         batches: The programs' common input, `(N, H, W, 3) float32` pixels less the offset.
-        progress: Hears how many of all parts are done.
+        progress: Receives how many of all parts are done.
     """
     gatherer = _Gatherer(quantized)
     with torch.inference_mode():
         for number, batch in enumerate(batches, 1):
             gatherer.run(batch)
             progress.update(number, 2 * len(batches))
-    exact = {node.name: node for node in program.graph.nodes}
+    originals = {node.name: node for node in program.graph.nodes}
     layers = [node for node in quantized.graph.nodes if node.name in gatherer.moments]
     for number, node in enumerate(layers, 1):
         progress.update(len(layers) + number, 2 * len(layers))
         covariance = gatherer.moments.pop(node.name).covariance()
-        weight = read_weight(program, exact[node.name]).double()
+        weight = read_weight(program, originals[node.name]).double()
         rows = weight.reshape(len(covariance), -1, covariance.shape[-1])
         steps = read_steps(quantized, node).double().reshape(*rows.shape[:2], 1)
         codes = choose_codes(rows, steps, covariance)
@@ -96,7 +98,16 @@ def round_weights(
 def choose_codes(
     weight: torch.Tensor, steps: torch.Tensor, covariance: torch.Tensor
 ) -> torch.Tensor:
-    """Codes, −127 … 127, for `(groups, outputs, K)` weights with `(groups, outputs, 1)` steps."""
+    """Choose the codes with which a layer's outputs change least.
+
+    Args:
+        weight: The float weights, `(groups, outputs, K)`.
+        steps: The scale of each output channel, `(groups, outputs, 1)`.
+        covariance: That of the layer's inputs, `(groups, K, K)`.
+
+    Returns:
+        The codes, −127 … 127, `(groups, outputs, K)`.
+    """
     codes = _pass_errors_on(weight, steps, covariance)
     nearest = _to_codes(weight / steps)
     better = output_error(weight - codes * steps, covariance) < output_error(
@@ -113,8 +124,8 @@ def output_error(difference: torch.Tensor, covariance: torch.Tensor) -> torch.Te
 def _pass_errors_on(
     weight: torch.Tensor, steps: torch.Tensor, covariance: torch.Tensor
 ) -> torch.Tensor:
-    """GPTQ, in the order of falling variance: what matters most is rounded while others can still
-    make up for it."""
+    """GPTQ, in the order of falling variance: the columns that matter most are rounded first, while
+    others can still compensate for their error."""
     order = covariance.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True)
     ordered = covariance.gather(1, order[:, :, None].expand_as(covariance))
     ordered = ordered.gather(2, order[:, None, :].expand_as(covariance))

@@ -41,7 +41,7 @@ class Artifact(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """What this machine can say of how the board will run an artifact; None for what it cannot."""
+    """What this machine measures of how the board will run an artifact; None where it cannot."""
 
     acceleration: Acceleration | None = None
     latency: Latency | None = None
@@ -134,8 +134,8 @@ class Target(Protocol):
             artifact: The files.
             engine: The artifact, as `open_reference_engine` opened it.
             pixels: One image to time it on, `(H, W, 3) uint8` RGB.
-            progress: Hears of long checks.
+            progress: Receives long checks.
 
         Raises:
-            ConversionError: The board will not take the artifact.
+            ConversionError: The board cannot run the artifact.
         """

@@ -1,4 +1,4 @@
-"""What NVIDIA's own parser and builder make of a network, where one is installed."""
+"""Checks a network with NVIDIA's own parser and builder, where one is installed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class BuiltLayer(Record, frozen=True, kw_only=True):
 
 
 class BuilderCheck(Record, frozen=True, kw_only=True):
-    """What was built of the network, in `seconds`, for the compute capability `capability`.
+    """The engine that was built of a network in `seconds`, for the compute capability `capability`.
 
-    `layers` of the engine, after fusion; `precisions`: what its convolutions and matrix products
-    read → how many, and `weighted` names each. `float_layers` are those of them that read float
-    although the network has Q/DQ: what was not fused.
+    `layers` counts the layers of the engine, after fusion. `precisions` maps what its convolutions
+    and matrix products read to how many they are; `weighted` names each. `float_layers` are those
+    of them that read float although the network has Q/DQ, so were not fused.
     """
 
     builder: str
@@ -41,16 +41,25 @@ class BuilderCheck(Record, frozen=True, kw_only=True):
     def describe(self) -> str:
         """For a person, on one line."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.precisions.items())
-        known = f"{self.layers} layers, weighted ones: {kinds}" if kinds else "layers unknown"
-        return f"{self.builder} takes it: {known} ({self.seconds:.1f} s)"
+        found = f"{self.layers} layers, weighted ones: {kinds}" if kinds else "layers unknown"
+        return f"{self.builder} takes it: {found} ({self.seconds:.1f} s)"
 
 
 def check_with_builder(
     model: bytes, precision: Precision, progress: Progress
 ) -> BuilderCheck | None:
-    """Parse and build `model` here; None where no builder is installed that needs no GPU.
+    """Parse and build a model here.
 
-    Raises ConversionError with NVIDIA's own words when it does not take the network.
+    Args:
+        model: An ONNX file.
+        precision: What the engine may compute in.
+        progress: Receives the step.
+
+    Returns:
+        What was built; None where no builder is installed that works without a GPU.
+
+    Raises:
+        ConversionError: The builder refuses the network; the message has NVIDIA's own words.
     """
     try:
         library = find_library()
@@ -63,7 +72,13 @@ def check_with_builder(
 
 
 def check_with(library: Library, model: bytes, precision: Precision) -> BuilderCheck:
-    """The check with a given library."""
+    """Parse and build a model with a given library.
+
+    Args:
+        library: TensorRT or TensorRT-RTX.
+        model: An ONNX file.
+        precision: What the engine may compute in.
+    """
     quantized = precision in ("int8", "best")
     capability = NEAREST_TO_ORIN if NEAREST_TO_ORIN in library.capabilities else None
     built = build_engine(

@@ -1,7 +1,7 @@
 """Jetson: ONNX files, explicitly quantized, from which TensorRT builds its engine on the board.
 
-Here ONNX Runtime computes Q/DQ as they stand, and NVIDIA's builder checks the file where one is
-installed that needs no GPU.
+On this machine ONNX Runtime computes Q/DQ as they are written, and NVIDIA's builder checks the file
+where one is installed that works without a GPU.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from edgekit.quantize.pipeline import Quantized
 
 FP16_ACTIVATIONS = ("7.2",)
-"""JetPacks whose TensorRT, 11, has no switch for float16 beside int8: the file itself has to say
-that what lies between int8 layers is float16. TensorRT 8 cannot read such a file."""
+"""JetPacks whose TensorRT, 11, has no switch for float16 beside int8: the activations between int8
+layers have to be float16 in the file itself. TensorRT 8 cannot read such a file."""
 
 
 class Jetson:
@@ -56,7 +56,10 @@ class Jetson:
     def verify(
         self, artifact: Artifact, engine: Engine, pixels: Pixels, progress: Progress
     ) -> Verification:
-        """That NVIDIA's own parser and builder take the file."""
+        """Build the file with NVIDIA's own parser and builder.
+
+        See `Target.verify` for the arguments; `pixels` are `(H, W, 3) uint8` RGB.
+        """
         from edgekit.targets.builder_check import check_with_builder
 
         check = check_with_builder(artifact.model, artifact.precision, progress)
@@ -64,7 +67,7 @@ class Jetson:
 
 
 class _JetsonWriter:
-    """Writes ONNX in this process. With `fp16_activations`, what lies between int8 layers is
+    """Writes ONNX in this process. With `fp16_activations`, the activations between int8 layers are
     float16."""
 
     def __init__(self, *, fp16_activations: bool) -> None:

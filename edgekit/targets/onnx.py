@@ -29,7 +29,7 @@ _EXPORTED_OPSET = 18
 
 
 class PixelsIn(torch.nn.Module):
-    """A program behind an input of `(1, H, W, 3) uint8` pixels: it gets p − `offset`."""
+    """A program with an input of `(1, H, W, 3) uint8` pixels p: it reads p − `offset`."""
 
     def __init__(self, program: torch.nn.Module, offset: int) -> None:
         super().__init__()
@@ -37,6 +37,7 @@ class PixelsIn(torch.nn.Module):
         self.offset = float(offset)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """`(1, H, W, 3) uint8` pixels → `(1, classes) float32` logits."""
         values = pixels.to(torch.float32)
         if self.offset:
             values = values - self.offset
@@ -47,10 +48,17 @@ class PixelsIn(torch.nn.Module):
 def write_onnx(
     program: GraphModule, size: InputSpec, offset: int, *, fp16: bool = False
 ) -> ir.Model:
-    """The ONNX graph of a `program` that takes p − `offset` for pixels p, `(1, H, W, 3)`.
+    """Make the ONNX graph of a program.
 
-    `fp16` computes the float parts in float16: without Q/DQ still at opset 17, with them at 19,
-    which TensorRT 10 and later read. Raises ConversionError for what TensorRT 8.6 cannot read.
+    Args:
+        program: Takes p − `offset` for pixels p, `(1, H, W, 3)`.
+        size: The input's height and width.
+        offset: The pixel value that is 0 at the program's input.
+        fp16: Whether the float parts compute in float16: without Q/DQ still at opset 17, with them
+            at 19, which TensorRT 10 and later read.
+
+    Raises:
+        ConversionError: TensorRT 8.6 cannot read the graph.
     """
     model = _export(PixelsIn(program, offset), size)
     tidy(model)
@@ -108,7 +116,7 @@ def _export(module: torch.nn.Module, size: InputSpec) -> ir.Model:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks about packages that are not needed off the terminal."""
+    """Silence the exporter's messages about packages that are not needed."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

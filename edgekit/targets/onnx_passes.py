@@ -1,4 +1,4 @@
-"""Small steps on an ONNX graph that bring it into the form TensorRT reads and fuses.
+"""Rewrites an ONNX graph in small passes into the form that TensorRT reads and fuses.
 
 In: what `torch.onnx` writes of a program. Every pass changes the model in place and keeps what it
 computes.
@@ -31,7 +31,7 @@ _REDUCTIONS_18 = {
 
 
 def tidy(model: ir.Model) -> None:
-    """Merge equal nodes, drop what nothing reads, and what says where a node was written."""
+    """Merge equal nodes, and drop unused ones and the notes on where a node comes from."""
     LiftConstantsToInitializersPass()(model)
     CommonSubexpressionEliminationPass()(model)
     fold_paddings(model)
@@ -40,13 +40,13 @@ def tidy(model: ir.Model) -> None:
 
 
 def fold_paddings(model: ir.Model) -> None:
-    """Let convolutions pad with zeros themselves; they may stand behind a Q/DQ pair.
+    """Let convolutions pad with zeros themselves, also where a Q/DQ pair comes between.
 
     The zero point is 0, so rounding leaves the zeros as they are.
     """
     for node in list(model.graph):
         if node.op_type == "Pad" and _pads_with_zeros(node):
-            readers = list(_layers_behind(node.outputs[0]))
+            readers = list(_layers_after(node.outputs[0]))
             pads = _spatial_pads(node)
             if pads is None or not readers or any(reader is None for reader in readers):
                 continue
@@ -58,7 +58,7 @@ def fold_paddings(model: ir.Model) -> None:
             source = node.inputs[0]
             assert source is not None
             node.outputs[0].replace_all_uses_with(source)
-            for value in _values_behind(source):
+            for value in _values_after(source):
                 value.shape = None  # those between padding and convolution; inferred again
 
 
@@ -71,11 +71,11 @@ def _pads_with_zeros(node: ir.Node) -> bool:
 
 def _spatial_pads(node: ir.Node) -> list[int] | None:
     """The four pads of height and width, begins before ends; None for others."""
-    known = node.inputs[1]
+    given = node.inputs[1]
     shape = node.outputs[0].shape
-    if known is None or known.const_value is None or shape is None or len(shape) != 4:
+    if given is None or given.const_value is None or shape is None or len(shape) != 4:
         return None
-    pads = [int(side) for side in known.const_value.numpy()]
+    pads = [int(side) for side in given.const_value.numpy()]
     axes_input = node.inputs[3] if len(node.inputs) > 3 else None
     axes = [0, 1, 2, 3]
     if axes_input is not None:
@@ -90,13 +90,13 @@ def _spatial_pads(node: ir.Node) -> list[int] | None:
     return begins[2:] + ends[2:]
 
 
-def _layers_behind(value: ir.Value) -> Iterator[ir.Node | None]:
+def _layers_after(value: ir.Value) -> Iterator[ir.Node | None]:
     """The convolutions that read `value` as their image, through Q/DQ; None for another reader."""
     if value.is_graph_output():
         yield None
     for reader, place in value.uses():
         if reader.op_type in (QUANTIZE, DEQUANTIZE) and place == 0:
-            yield from _layers_behind(reader.outputs[0])
+            yield from _layers_after(reader.outputs[0])
         elif reader.op_type == "Conv" and place == 0 and _pads_itself(reader):
             yield reader
         else:
@@ -107,15 +107,15 @@ def _pads_itself(node: ir.Node) -> bool:
     return node.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
 
 
-def _values_behind(value: ir.Value) -> Iterator[ir.Value]:
+def _values_after(value: ir.Value) -> Iterator[ir.Value]:
     for reader, place in value.uses():
         if reader.op_type in (QUANTIZE, DEQUANTIZE) and place == 0:
             yield reader.outputs[0]
-            yield from _values_behind(reader.outputs[0])
+            yield from _values_after(reader.outputs[0])
 
 
 def write_float_weights(model: ir.Model) -> None:
-    """Put int8 constants behind a QuantizeLinear of their real values.
+    """Replace int8 constants by a QuantizeLinear of their real values.
 
     TensorRT 8 wants a pair of both on weights, later versions take it as well. Rounding gives the
     very codes back: the values are whole multiples of their scale.

@@ -43,7 +43,10 @@ class OnnxTap:
         self._input = self._session.get_inputs()[0].name
 
     def read_outputs(self, pixels: Pixels) -> list[Values]:
-        """The values of every layer's output, channels last."""
+        """Run one image.
+
+        `(H, W, 3) uint8` RGB pixels → every layer's output `(1, …) float64`, channels last.
+        """
         values = self._session.run(self._names, {self._input: pixels[None]})
         return [
             np.moveaxis(np.asarray(value, np.float64), 1, -1) if value.ndim == 4 else value

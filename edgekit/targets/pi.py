@@ -56,7 +56,10 @@ class Pi:
     def verify(
         self, artifact: Artifact, engine: Engine, pixels: Pixels, progress: Progress
     ) -> Verification:
-        """That plain kernels load it too, what the delegate takes, and whether int8 is faster."""
+        """Load it with plain kernels too, list what the delegate runs, and compare latencies.
+
+        See `Target.verify` for the arguments; `pixels` are `(H, W, 3) uint8` RGB.
+        """
         from edgekit.engines.open_engine import open_engine
         from edgekit.engines.timing import compare_latency
         from edgekit.targets.acceleration import find_acceleration

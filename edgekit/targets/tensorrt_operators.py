@@ -1,4 +1,4 @@
-"""What TensorRT 8.6, the oldest version edgekit serves, can read of ONNX."""
+"""Checks that TensorRT 8.6, the oldest version that edgekit supports, can read an ONNX graph."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ _TYPES = frozenset(
 
 
 def check_operators(model: ir.Model) -> None:
-    """Hold every node against what TensorRT 8.6 reads.
+    """Compare every node with what TensorRT 8.6 reads.
 
-    Raises ConversionError with all that it does not.
+    Raises ConversionError that lists every node it cannot read.
     """
     faults = [fault for node in model.graph if (fault := _find_fault(node))]
     if faults:
@@ -64,7 +64,7 @@ def _find_fault(node: ir.Node) -> str | None:
     if node.domain not in ("", "ai.onnx"):
         return f"{name} is of the domain {node.domain}"
     if node.op_type not in OPERATORS:
-        return f"{name} is not known to it"
+        return f"{name} is not one of its operators"
     for value in node.outputs:
         if value.dtype is not None and value.dtype not in _TYPES:
             return f"{name} gives {value.dtype.name}"

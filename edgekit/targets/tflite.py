@@ -40,7 +40,7 @@ def _no_room(error: OSError) -> str:
 class TFLiteWriter:
     """One conversion in a worker process. Use as a context manager, which ends the process.
 
-    Construct it early: the worker imports litert-torch meanwhile.
+    Construct it early: the worker imports litert-torch in the meantime.
     """
 
     def __init__(self) -> None:
@@ -58,10 +58,18 @@ class TFLiteWriter:
         )
 
     def start(self, program: GraphModule, height: int, width: int, *, fp16: bool = False) -> None:
-        """Begin to write `program`, whose input is `(1, height, width, 3)`.
+        """Begin to write a program.
 
-        A quantized program has an int8 input already; a float one gets an int8 input that is cast
-        to float first. `fp16` stores weights as float16.
+        Args:
+            program: Its input is `(1, height, width, 3)`. A quantized program has an int8 input
+                already; a float one gets an int8 input that is cast to float first.
+            height: The input's height in pixels.
+            width: The input's width in pixels.
+            fp16: Whether weights are stored as float16.
+
+        Raises:
+            ConversionError: The worker has ended already.
+            OutputError: There is no room for temporary files.
         """
         import torch
 
@@ -94,7 +102,10 @@ class TFLiteWriter:
             raise ConversionError(self._failure()) from error
 
     def result(self) -> bytes:
-        """Wait for the flatbuffer. Raises ConversionError with the converter's own last words."""
+        """Wait for the flatbuffer.
+
+        Raises ConversionError with the last line that the converter printed.
+        """
         if self._process.wait() == DISK_FULL:
             raise OutputError(_no_room(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
         if self._process.returncode != 0 or not self._output.is_file():

@@ -1,4 +1,4 @@
-"""The process behind `TFLiteWriter`: reads one job as a JSON line, writes one flatbuffer."""
+"""The worker process of `TFLiteWriter`: reads one job as a JSON line, writes one flatbuffer."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def store_fp16(model: bytes) -> bytes:
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to end this process when the one that wants its result is gone."""
+    """Ask Linux to end this process when its parent, which reads the result, ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

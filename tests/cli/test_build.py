@@ -78,7 +78,7 @@ def test_a_pi_bundle_is_refused(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"ftrt something")
-    assert "is no bundle: engines and plain models cannot be built from" in fail(
+    assert "is not a bundle: engines and plain models cannot be built from" in fail(
         "build", path, cache=tmp_path
     )
 

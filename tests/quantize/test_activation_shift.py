@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from edgekit.quantize.activation_shift import Shifts, settle_shifts, shift_activations
+from edgekit.quantize.activation_shift import Shifts, compensate_rounding, shift_activations
 from edgekit.quantize.activation_statistics import gather_statistics
 from edgekit.quantize.backends import TENSORRT
 from edgekit.quantize.pipeline import choose_encodings
@@ -40,7 +40,7 @@ def prepare(program: GraphModule, *, shifted: bool) -> tuple[GraphModule, dict[s
     quantized = quantize_program(
         program, plan, encodings | shifts.encodings, TENSORRT.scheme, fold_weights=True
     )
-    settle_shifts(program, quantized, shifts)
+    compensate_rounding(program, quantized, shifts)
     return quantized, shifts.encodings
 
 

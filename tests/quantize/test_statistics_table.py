@@ -152,7 +152,7 @@ def test_another_checkpoint(table: Path) -> None:
     theirs, ours = load_small().sha256, other_checkpoint().sha256
     assert text == (
         f"the statistics table was made with checkpoint_sha256 {theirs!r}, but this conversion has"
-        f" {ours!r}: make the table anew with edgekit calibrate"
+        f" {ours!r}: make the table again with edgekit calibrate"
     )
 
 
@@ -207,7 +207,7 @@ def test_other_images(table: Path, change: Callable[[Path], None], count: int) -
     change(folder)
     assert refusal(lambda: open_again(table)) == (
         f"the {count} calibration images in {table.parent / 'images'} are not the 32 that the"
-        " statistics table was made of: make it anew with edgekit calibrate"
+        " statistics table was made of: make it again with edgekit calibrate"
     )
 
 
@@ -215,7 +215,7 @@ def test_images_that_are_gone(table: Path) -> None:
     shutil.rmtree(table.parent / "images")
     text = refusal(lambda: open_again(table))
     assert f"{table} was made from the images in {table.parent / 'images'}, which does" in text
-    assert "put them back, or make the table anew with edgekit calibrate" in text
+    assert "put them back, or make the table again with edgekit calibrate" in text
 
 
 def test_a_tensor_that_the_table_lacks(table: Path) -> None:
@@ -230,11 +230,11 @@ def test_a_tensor_that_the_table_lacks(table: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"file,label\na.png,1\n", "is no statistics table (JSON is malformed"),
-        (b"", "is no statistics table (Input data was truncated)"),
-        (b'{"a": 1}', "is no statistics table (Object missing required field `schema`)"),
-        (b"[1, 2]", "is no statistics table (Expected `object`, got `array`)"),
-        (b'{"schema": "caf\xe9"}', "is no statistics table ("),
+        (b"file,label\na.png,1\n", "is not a statistics table (JSON is malformed"),
+        (b"", "is not a statistics table (Input data was truncated)"),
+        (b'{"a": 1}', "is not a statistics table (Object missing required field `schema`)"),
+        (b"[1, 2]", "is not a statistics table (Expected `object`, got `array`)"),
+        (b'{"schema": "caf\xe9"}', "is not a statistics table ("),
         (None, "cannot read"),
     ],
     ids=["csv", "empty", "other JSON", "a list", "Latin-1", "missing"],
@@ -256,7 +256,7 @@ def spoil(table: Path, change: Callable[[dict[str, Any]], object]) -> None:
 def test_a_table_of_another_version(table: Path) -> None:
     spoil(table, lambda document: document.update(schema="edgekit-statistics-2"))
     assert refusal(lambda: open_again(table)) == (
-        f"{table} has schema 'edgekit-statistics-2': expected 'edgekit-statistics-1'; make it anew"
+        f"{table} has schema 'edgekit-statistics-2': expected 'edgekit-statistics-1'; make it again"
         " with edgekit calibrate"
     )
     spoil(table, lambda document: document.update(schema="edgekit-statistics-1"))

@@ -17,7 +17,7 @@ from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
 from edgekit.engines.tensorrt.build import build_engine
 from edgekit.errors import ConversionError
 from edgekit.models import FAMILIES
-from edgekit.quantize.activation_shift import settle_shifts, shift_activations
+from edgekit.quantize.activation_shift import compensate_rounding, shift_activations
 from edgekit.quantize.activation_statistics import gather_statistics
 from edgekit.quantize.backends import TENSORRT
 from edgekit.quantize.pipeline import choose_encodings
@@ -69,7 +69,7 @@ def quantized(family: str, size: int) -> GraphModule:
     shifts = shift_activations(program, plan.reads, statistics, recipe.ranges, recipe.percentile)
     encodings |= shifts.encodings
     written = quantize_program(program, plan, encodings, TENSORRT.scheme, fold_weights=True)
-    settle_shifts(program, written, shifts)
+    compensate_rounding(program, written, shifts)
     return written
 
 
