@@ -18,6 +18,7 @@ from tests.environments import (
     let_children_take_signals,
     skip_or_fail,
 )
+from tests.tiers import mark_tiers
 from tests.workers import (
     begin_run,
     count_workers,
@@ -53,7 +54,9 @@ def pytest_xdist_auto_num_workers() -> int:
     return count_workers()
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark_tiers(items)
     put_slow_files_first(items)
 
 
