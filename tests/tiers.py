@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import pytest
 
-ENVIRONMENTS = {"edgekit_wheel", "bare_installation", "system_installation", "emulated_pi"}
+ENVIRONMENTS = {
+    "edgekit_wheel",
+    "bare_installation",
+    "system_installation",
+    "emulated_pi",
+    "tensorrt_api",
+}
 """Fixtures that build an installation: minutes and a network the first time, seconds after it."""
 CONVERSIONS = "tests.conversion.conversions"
 

@@ -22,17 +22,21 @@ import pytest
 
 from edgekit.bundle import open_bundle
 from edgekit.profile.tflite_slicing import ModelCutter
-from edgekit.spec import NORMALIZATIONS, InputSpec
 from tests.environments import REPOSITORY
 from tests.sources.video_files import (
+    DEMO,
     LABELS,
-    MODEL,
+    THIRD_PARTY_LABELS,
+    THIRD_PARTY_MODEL,
     VIDEO,
+    VIDEO_FPS,
     VIDEO_FRAMES,
-    make_golden,
+    demo_model,
+    make_demo_golden,
     numbered_frame,
     serve_mjpeg,
-    write_test_bundle,
+    write_demo_bundle,
+    write_third_party_bundle,
     write_video,
 )
 
@@ -78,19 +82,17 @@ def assert_one_line(result: subprocess.CompletedProcess[str], *words: str) -> No
 
 
 @pytest.fixture
-def model(test_data: Path) -> Path:
-    return test_data / MODEL
+def model() -> Path:
+    return demo_model()
 
 
 @pytest.fixture
-def labels(test_data: Path) -> Path:
-    return test_data / LABELS
+def labels() -> Path:
+    return LABELS
 
 
-def test_json_has_one_line_a_frame(test_data: Path, model: Path, labels: Path) -> None:
-    result = edgekit(
-        "run", model, "--source", test_data / VIDEO, "--class-names", labels, "--json", "--top", 3
-    )
+def test_json_has_one_line_a_frame(model: Path, labels: Path) -> None:
+    result = edgekit("run", model, "--source", VIDEO, "--class-names", labels, "--json", "--top", 3)
     assert result.returncode == 0, result.stderr
     lines = read_lines(result.stdout)
     assert [line["frame"] for line in lines] == list(range(VIDEO_FRAMES))
@@ -102,16 +104,16 @@ def test_json_has_one_line_a_frame(test_data: Path, model: Path, labels: Path) -
         best = line["top"][0]
         assert best == {key: line[key] for key in ("label", "class", "score")}
         assert names[line["class"]] == line["label"]
-        assert line["time_s"] == pytest.approx(line["frame"] / 12.5, abs=1e-6)
+        assert line["time_s"] == pytest.approx(line["frame"] / VIDEO_FPS, abs=1e-6)
         assert line["age_ms"] > sum(line["stages_ms"].values()) - line["stages_ms"]["capture"] - 1
         assert line["dropped"] == 0
-    assert "377 frames in" in result.stderr and "all decoded" in result.stderr
+    assert f"{VIDEO_FRAMES} frames in" in result.stderr and "all decoded" in result.stderr
     assert "inference" in result.stderr and "p99 ms" in result.stderr
     assert "INFO" not in result.stderr
 
 
-def test_plain_lines_and_frames_limit(test_data: Path, model: Path, labels: Path) -> None:
-    source = test_data / VIDEO
+def test_plain_lines_and_frames_limit(model: Path, labels: Path) -> None:
+    source = VIDEO
     result = edgekit(
         "run", model, "--source", source, "--class-names", labels, "--frames", 4, "--threads", 1
     )
@@ -122,10 +124,9 @@ def test_plain_lines_and_frames_limit(test_data: Path, model: Path, labels: Path
     assert "4 frames in" in result.stderr and "decoded" not in result.stderr
 
 
-def test_bundle_gives_the_same_answers_as_its_model(
-    test_data: Path, model: Path, labels: Path, tmp_path: Path
-) -> None:
-    bundle = write_test_bundle(tmp_path / "m.edgekit", test_data)
+def test_bundle_gives_the_same_answers_as_its_model(test_data: Path, tmp_path: Path) -> None:
+    model, labels = test_data / THIRD_PARTY_MODEL, test_data / THIRD_PARTY_LABELS
+    bundle = write_third_party_bundle(tmp_path / "m.edgekit", test_data)
     photos = tmp_path / "photos"
     photos.mkdir()
     for name in ("grace_hopper.bmp", "parrot.jpg"):
@@ -140,18 +141,15 @@ def test_bundle_gives_the_same_answers_as_its_model(
     assert len(first) == 2
 
 
-def test_bundle_that_answers_otherwise_is_refused_before_the_camera(
-    test_data: Path, tmp_path: Path
-) -> None:
-    spec = InputSpec(height=224, width=224, resize="stretch", normalization=NORMALIZATIONS["tf"])
-    (golden,) = make_golden(test_data, spec)
+def test_bundle_that_answers_otherwise_is_refused_before_the_camera(tmp_path: Path) -> None:
+    golden = make_demo_golden()
     wrong = msgspec.structs.replace(golden, logits=np.roll(golden.logits, 1))
-    bundle = write_test_bundle(tmp_path / "m.edgekit", test_data, [wrong])
+    bundle = write_demo_bundle(tmp_path / "m.edgekit", [wrong])
     assert_one_line(edgekit("run", bundle, "--camera", 97), "wrong answers here", "golden logits")
 
 
-def test_bundle_says_itself_how_it_is_fed(test_data: Path, tmp_path: Path) -> None:
-    bundle = write_test_bundle(tmp_path / "m.edgekit", test_data)
+def test_bundle_says_itself_how_it_is_fed() -> None:
+    bundle = DEMO / "digits-pi.edgekit"
     assert_one_line(edgekit("run", bundle, "--resize", "crop"), "--resize is for plain .tflite")
 
 
@@ -192,22 +190,26 @@ def test_file_that_is_no_model(tmp_path: Path) -> None:
 def test_class_names_that_do_not_fit(model: Path, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("cat\ndog\n")
     result = edgekit("run", model, "--source", tmp_path, "--class-names", tmp_path / "names.txt")
-    assert_one_line(result, "2 class names were given", "1001 classes")
+    assert_one_line(result, "2 class names were given", "10 classes")
 
 
-def test_video_cut_short_is_told_and_exit_1(test_data: Path, model: Path, tmp_path: Path) -> None:
+def test_video_cut_short_is_told_and_exit_1(model: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.mp4"
-    cut.write_bytes((test_data / VIDEO).read_bytes()[:300_000])
+    cut.write_bytes(VIDEO.read_bytes()[:300_000])
     result = edgekit("run", model, "--source", cut, "--json")
     assert result.returncode == 1, result.stderr
     count = len(result.stdout.splitlines())
     assert 0 < count < VIDEO_FRAMES
-    assert f"cut.mp4 is damaged or cut short: decoded {count} of 377 frames" in result.stderr
+    assert (
+        f"cut.mp4 is damaged or cut short: decoded {count} of {VIDEO_FRAMES} frames"
+        in result.stderr
+    )
 
 
-def test_video_without_a_decodable_frame(test_data: Path, model: Path, tmp_path: Path) -> None:
+def test_video_without_a_decodable_frame(model: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.mp4"
-    cut.write_bytes((test_data / VIDEO).read_bytes()[:3000])
+    whole = VIDEO.read_bytes()
+    cut.write_bytes(whole[: whole.index(b"mdat") + 100])
     result = edgekit("run", model, "--source", cut)
     assert result.returncode == 1
     assert "none of its frames can be decoded" in result.stderr
@@ -223,17 +225,17 @@ def test_damaged_image_is_named(model: Path, tmp_path: Path) -> None:
     assert "b.png (6 bytes) cannot be decoded" in result.stderr.splitlines()[-1]
 
 
-def test_on_change_leaves_out_repeated_classes(test_data: Path, model: Path) -> None:
-    arguments = ("run", model, "--source", test_data / VIDEO, "--json", "--frames", 100)
+def test_on_change_leaves_out_repeated_classes(model: Path) -> None:
+    arguments = ("run", model, "--source", VIDEO, "--json", "--frames", 100)
     every = [line["class"] for line in read_lines(edgekit(*arguments).stdout)]
     changes = [line["class"] for line in read_lines(edgekit(*arguments, "--on-change").stdout)]
     assert changes == [c for i, c in enumerate(every) if i == 0 or c != every[i - 1]]
     assert len(changes) < len(every)
 
 
-def test_reader_that_goes_away(test_data: Path, model: Path) -> None:
+def test_reader_that_goes_away(model: Path) -> None:
     process = subprocess.Popen(
-        command("run", model, "--source", test_data / VIDEO, "--json"),
+        command("run", model, "--source", VIDEO, "--json"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -248,10 +250,10 @@ def test_reader_that_goes_away(test_data: Path, model: Path) -> None:
     assert "Traceback" not in told and "BrokenPipe" not in told
 
 
-def test_full_disk(test_data: Path, model: Path) -> None:
+def test_full_disk(model: Path) -> None:
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(
-            command("run", model, "--source", test_data / VIDEO, "--json"),
+            command("run", model, "--source", VIDEO, "--json"),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -283,8 +285,8 @@ def test_ctrl_c_ends_a_silent_stream(model: Path) -> None:
     assert "frames/s" in told and "Traceback" not in told
 
 
-def test_ctrl_c_ends_a_file_behind_a_whole_line(test_data: Path, model: Path) -> None:
-    video = test_data / VIDEO
+def test_ctrl_c_ends_a_file_behind_a_whole_line(model: Path) -> None:
+    video = VIDEO
     process = start_and_wait_for_a_line("run", model, "--source", video, "--json", "--threads", 1)
     assert process.stdout is not None
     process.send_signal(signal.SIGINT)
@@ -347,13 +349,13 @@ def test_password_never_shows_while_it_works(model: Path) -> None:
     assert "hunter2" not in result.stderr + result.stdout
 
 
-def test_show_without_a_screen(test_data: Path, model: Path) -> None:
-    result = edgekit("run", model, "--source", test_data / VIDEO, "--show")
+def test_show_without_a_screen(model: Path) -> None:
+    result = edgekit("run", model, "--source", VIDEO, "--show")
     assert_one_line(result, "--show needs a screen", "DISPLAY")
 
 
-def test_show_on_a_screen_that_is_not_there(test_data: Path, model: Path) -> None:
-    result = edgekit("run", model, "--source", test_data / VIDEO, "--show", DISPLAY=":97")
+def test_show_on_a_screen_that_is_not_there(model: Path) -> None:
+    result = edgekit("run", model, "--source", VIDEO, "--show", DISPLAY=":97")
     assert_one_line(result, "--show")
 
 
@@ -366,9 +368,9 @@ def test_cameras_json_is_one_document() -> None:
     ]
 
 
-def test_panel_on_a_terminal(test_data: Path, model: Path, labels: Path) -> None:
+def test_panel_on_a_terminal(model: Path, labels: Path) -> None:
     text = run_on_a_terminal(
-        "run", model, "--source", test_data / VIDEO, "--class-names", labels, "--frames", 40
+        "run", model, "--source", VIDEO, "--class-names", labels, "--frames", 40
     )
     assert "frames/s" in text and "dropped" in text and "%" in text
     assert "Traceback" not in text
@@ -380,11 +382,9 @@ def test_an_error_leaves_the_terminal_its_cursor(model: Path) -> None:
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h")
 
 
-def test_a_terminal_that_knows_few_letters(test_data: Path, model: Path, labels: Path) -> None:
+def test_a_terminal_that_knows_few_letters(model: Path, labels: Path) -> None:
     words = ["--class-names", labels, "--frames", 40]
-    text = run_on_a_terminal(
-        "run", model, "--source", test_data / VIDEO, *words, PYTHONIOENCODING="ascii"
-    )
+    text = run_on_a_terminal("run", model, "--source", VIDEO, *words, PYTHONIOENCODING="ascii")
     assert "#" in text and "frames/s" in text
     assert "Traceback" not in text
 
@@ -474,10 +474,8 @@ def wait_for_sleep(pid: int) -> None:
     ("closed", "code", "told"),
     [("2>&-", 0, ""), ("<&-", 0, "all decoded"), (">&-", 1, "standard output is closed")],
 )
-def test_standard_streams_that_are_closed(
-    test_data: Path, model: Path, closed: str, code: int, told: str
-) -> None:
-    words = shlex.join(command("run", model, "--source", test_data / VIDEO, "--json"))
+def test_standard_streams_that_are_closed(model: Path, closed: str, code: int, told: str) -> None:
+    words = shlex.join(command("run", model, "--source", VIDEO, "--json"))
     result = subprocess.run(
         ["sh", "-c", f"{words} {closed}"], capture_output=True, text=True, env=environment()
     )
@@ -500,9 +498,9 @@ def test_a_name_with_a_line_in_it_stays_one_line(model: Path, tmp_path: Path) ->
     assert_one_line(result, "junk name.mp4", "cannot be opened as a video")
 
 
-def test_an_output_whose_name_is_no_utf8(test_data: Path, model: Path, tmp_path: Path) -> None:
+def test_an_output_whose_name_is_no_utf8(model: Path, tmp_path: Path) -> None:
     target = os.fsdecode(os.fsencode(tmp_path) + b"/o\xff.mp4")
-    result = edgekit("run", model, "--source", test_data / VIDEO, "--output", target)
+    result = edgekit("run", model, "--source", VIDEO, "--output", target)
     assert_one_line(result, "is not UTF-8: choose another")
 
 

@@ -29,14 +29,21 @@ from tests.cli.test_run import (
 )
 from tests.environments import skip_or_fail
 from tests.packaging.conftest import SYSTEM_PYTHON
-from tests.sources.video_files import VIDEO, VIDEO_FRAMES, serve_mjpeg
+from tests.sources.video_files import (
+    DEMO,
+    VIDEO,
+    VIDEO_FPS,
+    VIDEO_FRAMES,
+    demo_model,
+    serve_mjpeg,
+)
 
 RTSP_SERVER = Path(__file__).parents[1] / "sources/rtsp_server.py"
 
 
 @pytest.fixture
-def model(test_data: Path) -> Path:
-    return test_data / "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
+def model() -> Path:
+    return demo_model()
 
 
 def find_port() -> int:
@@ -136,24 +143,26 @@ def test_a_frozen_camera_is_told(model: Path) -> None:
     assert " repeated" in told.partition("frames/s")[2]
 
 
-def test_policies_on_a_file(test_data: Path, model: Path) -> None:
-    arguments = ("run", model, "--source", test_data / VIDEO, "--json")
+def test_policies_on_a_file(model: Path) -> None:
+    arguments = ("run", model, "--source", VIDEO, "--json")
     skipped = read_lines(edgekit(*arguments, "--policy", "skip 9").stdout)
     assert [line["frame"] for line in skipped] == list(range(0, VIDEO_FRAMES, 10))
     seldom = read_lines(edgekit(*arguments, "--every", "4").stdout)
-    assert [line["frame"] for line in seldom] == list(range(0, VIDEO_FRAMES, 50))
+    assert [line["frame"] for line in seldom] == list(range(0, VIDEO_FRAMES, 4 * VIDEO_FPS))
 
 
-def test_a_video_played_in_time(test_data: Path, model: Path) -> None:
+def test_a_video_played_in_time(model: Path) -> None:
     arguments = ("--policy", "latest", "--frames", 13, "--json")
-    result = edgekit("run", model, "--source", test_data / VIDEO, *arguments)
+    result = edgekit("run", model, "--source", VIDEO, *arguments)
     lines = read_lines(result.stdout)
     assert [line["frame"] for line in lines] == list(range(13))
-    assert lines[-1]["captured_at"] - lines[0]["captured_at"] == pytest.approx(12 / 12.5, abs=0.1)
+    assert lines[-1]["captured_at"] - lines[0]["captured_at"] == pytest.approx(
+        12 / VIDEO_FPS, abs=0.1
+    )
 
 
-def test_smoothing_and_least_scores(test_data: Path, model: Path) -> None:
-    arguments = ("run", model, "--source", test_data / VIDEO, "--json")
+def test_smoothing_and_least_scores(model: Path) -> None:
+    arguments = ("run", model, "--source", VIDEO, "--json")
     plain = read_lines(edgekit(*arguments).stdout)
     smooth = read_lines(edgekit(*arguments, "--smooth", "0.1").stdout)
     assert len(smooth) == len(plain) == VIDEO_FRAMES
@@ -170,15 +179,15 @@ def count_changes(lines: list[dict[str, object]]) -> int:
     return sum(first != second for first, second in pairwise(classes))
 
 
-def test_a_region_is_what_is_classified(test_data: Path, model: Path, tmp_path: Path) -> None:
+def test_a_region_is_what_is_classified(model: Path, tmp_path: Path) -> None:
     import cv2
 
-    photo = cv2.imread(str(test_data / "photos/parrot.jpg"))
-    cv2.imwrite(str(tmp_path / "cut.png"), photo[100:500, 50:350])
+    _, photo = cv2.VideoCapture(str(VIDEO)).read()
+    cv2.imwrite(str(tmp_path / "cut.png"), photo[100:440, 50:350])
     cv2.imwrite(str(tmp_path / "whole.png"), photo)
     run = ("run", model, "--json", "--source")
     (cut,) = read_lines(edgekit(*run, tmp_path / "cut.png").stdout)
-    (seen,) = read_lines(edgekit(*run, tmp_path / "whole.png", "--roi", "50,100,300,400").stdout)
+    (seen,) = read_lines(edgekit(*run, tmp_path / "whole.png", "--roi", "50,100,300,340").stdout)
     assert seen["top"] == cut["top"]
 
 
@@ -187,7 +196,7 @@ def test_a_region_is_what_is_classified(test_data: Path, model: Path, tmp_path: 
     [
         (["--policy", "some"], "--policy is 'some': expected latest, every, or 'skip N'"),
         (["--roi", "1,2,3"], "--roi is '1,2,3': expected x,y,w,h"),
-        (["--roi", "700,0,100,100"], "leaves the frame, which has 768x432 pixels"),
+        (["--roi", "700,0,100,100"], "leaves the frame, which has 640x480 pixels"),
         (["--size", "big"], "--size is 'big': expected WxH"),
         (["--wait"], "--wait is for cameras and streams"),
         (["--once"], "--once is for cameras and streams"),
@@ -196,28 +205,25 @@ def test_a_region_is_what_is_classified(test_data: Path, model: Path, tmp_path: 
         (["--fps", "30"], "--fps is for cameras, and "),
     ],
 )
-def test_options_that_will_not_do(
-    test_data: Path, model: Path, options: list[str], told: str
-) -> None:
-    result = edgekit("run", model, "--source", test_data / VIDEO, "--json", *options)
+def test_options_that_will_not_do(model: Path, options: list[str], told: str) -> None:
+    result = edgekit("run", model, "--source", VIDEO, "--json", *options)
     assert result.returncode == 1
     assert told in result.stderr.splitlines()[-1]
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
 
 
-def test_images_have_no_speed_of_their_own(test_data: Path, model: Path) -> None:
-    photos = test_data / "photos"
-    result = edgekit("run", model, "--source", photos, "--policy", "latest")
+def test_images_have_no_speed_of_their_own(model: Path) -> None:
+    result = edgekit("run", model, "--source", DEMO / "test", "--policy", "latest")
     assert_one_line(result, "--policy latest is for what has a speed of its own", "images")
 
 
 @pytest.fixture
-def film_url(test_data: Path) -> Iterator[str]:
-    handler = partial(SimpleHTTPRequestHandler, directory=str((test_data / VIDEO).parent))
+def film_url() -> Iterator[str]:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(VIDEO.parent))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{Path(VIDEO).name}"
+        yield f"http://127.0.0.1:{server.server_port}/{VIDEO.name}"
         server.shutdown()
 
 

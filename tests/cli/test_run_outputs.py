@@ -17,18 +17,18 @@ from tests.cli.test_run import (
     send_and_measure,
     start_and_wait_for_a_line,
 )
-from tests.sources.video_files import VIDEO, VIDEO_FRAMES
+from tests.sources.video_files import VIDEO, VIDEO_FRAMES, demo_model
 
 
 @pytest.fixture
-def model(test_data: Path) -> Path:
-    return test_data / "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
+def model() -> Path:
+    return demo_model()
 
 
-def test_several_files_at_once(test_data: Path, model: Path, tmp_path: Path) -> None:
+def test_several_files_at_once(model: Path, tmp_path: Path) -> None:
     lines, table, video = (tmp_path / name for name in ("r.jsonl", "r.csv", "r.mp4"))
     outputs = [word for path in (lines, table, video) for word in ("--output", path)]
-    result = edgekit("run", model, "--source", test_data / VIDEO, "--json", *outputs)
+    result = edgekit("run", model, "--source", VIDEO, "--json", *outputs)
     assert result.returncode == 0, result.stderr
     printed = read_lines(result.stdout)
     kept = [json.loads(line) for line in lines.read_text().splitlines()]
@@ -63,18 +63,18 @@ def test_metrics_while_it_runs(model: Path) -> None:
         (["--metrics", "port"], "--metrics is 'port': expected [ADDRESS:]PORT"),
     ],
 )
-def test_what_will_not_do(test_data: Path, model: Path, words: list[str], told: str) -> None:
-    result = edgekit("run", model, "--source", test_data / VIDEO, "--json", *words)
+def test_what_will_not_do(model: Path, words: list[str], told: str) -> None:
+    result = edgekit("run", model, "--source", VIDEO, "--json", *words)
     assert result.returncode == 1
     assert told in result.stderr.splitlines()[-1]
     assert "hunter2" not in result.stderr and "Traceback" not in result.stderr
     assert result.stdout == ""
 
 
-def test_a_port_in_use(test_data: Path, model: Path) -> None:
+def test_a_port_in_use(model: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = edgekit("run", model, "--source", test_data / VIDEO, "--metrics", port)
+        result = edgekit("run", model, "--source", VIDEO, "--metrics", port)
     assert result.returncode == 1
     told = result.stderr.splitlines()[-1]
     assert f"--metrics 127.0.0.1:{port} cannot be served (Address already in use)" in told

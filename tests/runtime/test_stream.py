@@ -22,9 +22,9 @@ from edgekit.sources.base import Frame, SourceDescription
 from edgekit.sources.open_source import make_source
 from edgekit.spec import InputSpec
 from tests.sources.video_files import (
-    MODEL,
-    VIDEO,
-    VIDEO_FRAMES,
+    CAR_VIDEO,
+    CAR_VIDEO_FRAMES,
+    THIRD_PARTY_MODEL,
     numbered_frame,
     read_number,
     serve_mjpeg,
@@ -131,18 +131,18 @@ def test_file_gives_every_frame_in_order(workers: int) -> None:
 def test_answers_on_real_video_equal_a_plain_loop(test_data: Path) -> None:
     import cv2
 
-    model = (test_data / MODEL).read_bytes()
+    model = (test_data / THIRD_PARTY_MODEL).read_bytes()
     plain = Classifier.from_model(model)
-    capture = cv2.VideoCapture(str(test_data / VIDEO))
+    capture = cv2.VideoCapture(str(test_data / CAR_VIDEO))
     expected: list[int] = []
     while len(expected) < 60:
         _, frame = capture.read()
         pixels = cv2.cvtColor(cv2.resize(frame, (224, 224)), cv2.COLOR_BGR2RGB)
         expected.append(int(plain.engine.infer(pixels).argmax()))
     classifiers = [Classifier.from_model(model) for _ in range(2)]
-    stream = open_stream(Stream(make_source(str(test_data / VIDEO)), classifiers))
+    stream = open_stream(Stream(make_source(str(test_data / CAR_VIDEO)), classifiers))
     results = list(stream)
-    assert len(results) == VIDEO_FRAMES
+    assert len(results) == CAR_VIDEO_FRAMES
     assert [result.prediction.class_index for result in results[:60]] == expected
     assert results[12].time_s == pytest.approx(12 / 12.5)
 

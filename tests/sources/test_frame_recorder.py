@@ -26,7 +26,7 @@ from edgekit.sources.frame_recorder import Recording, format_recording, record_f
 from edgekit.sources.network import NetworkSource
 from edgekit.sources.open_source import make_source
 from tests.environments import REPOSITORY
-from tests.sources.video_files import VIDEO, serve_mjpeg
+from tests.sources.video_files import CAR_VIDEO, serve_mjpeg
 
 SCENES = 60
 
@@ -430,7 +430,7 @@ def test_recording_in_a_line(recording: Recording, end: str) -> None:
 
 def test_a_real_video(test_data: Path, tmp_path: Path) -> None:
     """30 s of a road: half of the time nothing comes, and nothing is out of focus."""
-    video = str(test_data / VIDEO)
+    video = str(test_data / CAR_VIDEO)
     first, second = (record_frames(make_source(video), tmp_path) for _ in range(2))
     assert (first.seen, first.blurred) == (63, 0)
     assert 25 <= first.kept <= 35

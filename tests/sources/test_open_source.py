@@ -17,8 +17,8 @@ from edgekit.sources.open_source import make_source
 from edgekit.sources.v4l2_devices import list_devices
 from edgekit.text import hide_credentials
 from tests.sources.video_files import (
-    VIDEO,
-    VIDEO_FRAMES,
+    CAR_VIDEO,
+    CAR_VIDEO_FRAMES,
     numbered_frame,
     read_number,
     serve_mjpeg,
@@ -61,15 +61,19 @@ def test_video_reads_into_the_buffer_it_is_given(tmp_path: Path) -> None:
 
 
 def test_real_video_is_described_and_complete(test_data: Path) -> None:
-    source = make_source(str(test_data / VIDEO))
+    source = make_source(str(test_data / CAR_VIDEO))
     source.open()
     description = source.describe()
-    assert (description.width, description.height, description.frames) == (768, 432, VIDEO_FRAMES)
+    assert (description.width, description.height, description.frames) == (
+        768,
+        432,
+        CAR_VIDEO_FRAMES,
+    )
     assert description.fps == 12.5
     assert "768x432, 12.5 fps, h264, 377 frames" in str(description)
     count = sum(1 for _ in iter(source.read, None))
     source.close()
-    assert count == VIDEO_FRAMES
+    assert count == CAR_VIDEO_FRAMES
 
 
 def test_folder_of_images_in_name_order(tmp_path: Path) -> None:
@@ -127,7 +131,7 @@ def test_file_that_is_no_video(tmp_path: Path) -> None:
 
 def test_video_without_a_decodable_frame(test_data: Path, tmp_path: Path) -> None:
     path = tmp_path / "head.mp4"
-    path.write_bytes((test_data / VIDEO).read_bytes()[:3000])
+    path.write_bytes((test_data / CAR_VIDEO).read_bytes()[:3000])
     source = make_source(str(path))
     source.open()
     with pytest.raises(SourceError, match="none of its frames can be decoded"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,16 +13,55 @@ import cv2
 import numpy as np
 
 from edgekit.arrays import Pixels
-from edgekit.bundle import Golden, Manifest, Origin, write_bundle
-from edgekit.images import read_image
+from edgekit.bundle import Golden, Manifest, Origin, open_bundle, write_bundle
+from edgekit.images import list_images, read_image
 from edgekit.preprocess import preprocess
 from edgekit.runtime.classifier import Classifier
 from edgekit.spec import NORMALIZATIONS, InputSpec, ModelSpec
+from tests.environments import REPOSITORY
+from tests.workers import make_once
 
-MODEL = "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
-LABELS = "tflite/labels_1001.txt"
-VIDEO = "videos/car-detection.mp4"
-VIDEO_FRAMES = 377
+DEMO = REPOSITORY / "calibration" / "demo"
+LABELS = DEMO / "class_names.txt"
+VIDEO = DEMO / "digits.mp4"
+VIDEO_FRAMES = 600
+VIDEO_FPS = 25
+"""640x480 pixels."""
+
+THIRD_PARTY_MODEL = "tflite/tf2_mobilenet_v2_1.0_224_ptq.tflite"
+THIRD_PARTY_LABELS = "tflite/labels_1001.txt"
+CAR_VIDEO = "videos/car-detection.mp4"
+CAR_VIDEO_FRAMES = 377
+"""Of the test data: a network that takes and gives uint8, and a film of 768x432 pixels."""
+
+
+def demo_model() -> Path:
+    """The demo's network as a plain model file."""
+    bundle = open_bundle(DEMO / "digits-pi.edgekit")
+    return make_once("digits.tflite", lambda path: path.write_bytes(bundle.model))
+
+
+def make_demo_golden() -> Golden:
+    """An image of the demo with the pixels and scores that this machine gives."""
+    classifier = Classifier.from_bundle(DEMO / "digits-pi.edgekit")
+    image = read_image(list_images(DEMO / "test")[0])
+    pixels = preprocess(image, classifier.input_spec)
+    return Golden(image=image, pixels=pixels, logits=classifier.engine.infer(pixels))
+
+
+def write_demo_bundle(path: Path, golden: Sequence[Golden]) -> Path:
+    """The demo's bundle with other golden images."""
+    demo = open_bundle(DEMO / "digits-pi.edgekit")
+    write_bundle(
+        path,
+        demo.manifest,
+        model=demo.model,
+        reference=None,
+        class_names=demo.class_names,
+        golden=golden,
+        report={},
+    )
+    return path
 
 
 def numbered_frame(number: int) -> Pixels:
@@ -44,7 +83,7 @@ def write_video(path: Path, frames: int) -> Path:
     return path
 
 
-def write_test_bundle(path: Path, test_data: Path, golden: list[Golden] | None = None) -> Path:
+def write_third_party_bundle(path: Path, test_data: Path) -> Path:
     """A bundle around the third-party model, as `convert` would write it."""
     spec = InputSpec(height=224, width=224, resize="stretch", normalization=NORMALIZATIONS["tf"])
     manifest = Manifest(
@@ -72,23 +111,23 @@ def write_test_bundle(path: Path, test_data: Path, golden: list[Golden] | None =
         ),
         parity=None,
     )
-    model = (test_data / MODEL).read_bytes()
-    names = (test_data / LABELS).read_text().splitlines()
+    model = (test_data / THIRD_PARTY_MODEL).read_bytes()
+    names = (test_data / THIRD_PARTY_LABELS).read_text().splitlines()
     write_bundle(
         path,
         manifest,
         model=model,
         reference=None,
         class_names=names,
-        golden=make_golden(test_data, spec) if golden is None else golden,
+        golden=_make_golden(test_data, spec),
         report={},
     )
     return path
 
 
-def make_golden(test_data: Path, spec: InputSpec) -> list[Golden]:
+def _make_golden(test_data: Path, spec: InputSpec) -> list[Golden]:
     """A photograph with the pixels and scores that this machine gives."""
-    classifier = Classifier.from_model((test_data / MODEL).read_bytes())
+    classifier = Classifier.from_model((test_data / THIRD_PARTY_MODEL).read_bytes())
     image = read_image(test_data / "photos/parrot.jpg")
     pixels = preprocess(image, spec)
     return [Golden(image=image, pixels=pixels, logits=classifier.engine.infer(pixels))]
