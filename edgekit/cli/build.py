@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from edgekit.cli.options import interrupt_on_sigterm, json_option, origin, print_json, say
-from edgekit.spec import TARGETS
+from edgekit.spec import TARGETS, Record
 
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle
@@ -42,11 +42,11 @@ def command(ctx: click.Context, /, bundle: Path | None, force: bool, as_json: bo
         machine = find_machine()
         candidate = _choose(machine, opened, steps, force=force)
         provided = _provide(machine, candidate, steps, force=force)
-    document = _describe(bundle, machine, provided)
+    built = _describe(bundle, provided)
     if as_json:
-        print_json(document)
+        print_json(built)
     else:
-        _print(document, provided.stored.weighted_layers)
+        _print(built)
 
 
 def _open(path: Path) -> Bundle:
@@ -97,48 +97,63 @@ def _provide(machine: Machine, candidate: Candidate, steps: Steps, *, force: boo
     )
 
 
-def _describe(bundle: Path, machine: Machine, provided: Provided) -> dict[str, Any]:
+class BuiltEngine(Record, frozen=True, kw_only=True):
     """The JSON document of `edgekit build --json`."""
-    key = provided.stored.key
-    return {
-        "bundle": str(bundle),
-        "engine": str(provided.path),
-        "precision": key.precision,
-        "library": key.library,
-        "version": key.version,
-        "gpu": key.gpu,
-        "compute_capability": list(key.capabilities),
-        "power_mode": key.power_mode,
-        "size_bytes": len(provided.plan),
-        "layers": provided.stored.layers,
-        "weighted_layers": provided.stored.weighted_layers,
-        "int8_layers": provided.stored.int8_layers,
-        "seconds": provided.stored.build_s,
-        "cached": provided.cached,
-    }
+
+    bundle: str
+    engine: str
+    precision: str
+    library: str
+    version: str
+    gpu: str | None
+    compute_capability: tuple[str, ...]
+    power_mode: str | None
+    size_bytes: int
+    layers: int
+    weighted_layers: int
+    int8_layers: int
+    seconds: float
+    cached: bool
 
 
-def _print(document: dict[str, Any], weighted: int) -> None:
+def _describe(bundle: Path, provided: Provided) -> BuiltEngine:
+    stored, key = provided.stored, provided.stored.key
+    return BuiltEngine(
+        bundle=str(bundle),
+        engine=str(provided.path),
+        precision=key.precision,
+        library=key.library,
+        version=key.version,
+        gpu=key.gpu,
+        compute_capability=tuple(key.capabilities),
+        power_mode=key.power_mode,
+        size_bytes=len(provided.plan),
+        layers=stored.layers,
+        weighted_layers=stored.weighted_layers,
+        int8_layers=stored.int8_layers,
+        seconds=stored.build_s,
+        cached=provided.cached,
+    )
+
+
+def _print(built: BuiltEngine) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_row(
-        "engine",
-        f"[bold]{escape(document['engine'])}[/]  {document['size_bytes'] / 1e6:.2f} MB",
-    )
-    table.add_row("built by", f"{document['library']} {document['version']}")
-    gpu = document["gpu"] or "none here"
-    table.add_row("GPU", escape(f"{gpu}; for {', '.join(document['compute_capability'])}"))
-    if weighted:
+    table.add_row("engine", f"[bold]{escape(built.engine)}[/]  {built.size_bytes / 1e6:.2f} MB")
+    table.add_row("built by", f"{built.library} {built.version}")
+    gpu = built.gpu or "none here"
+    table.add_row("GPU", escape(f"{gpu}; for {', '.join(built.compute_capability)}"))
+    if built.weighted_layers:
         table.add_row(
             "layers",
-            f"{document['layers']} after fusion; {document['int8_layers']} of {weighted} with"
+            f"{built.layers} after fusion; {built.int8_layers} of {built.weighted_layers} with"
             " weights in int8",
         )
     else:
         table.add_row("layers", "this TensorRT lists none that edgekit can read")
-    state = "from the cache, built in" if document["cached"] else "built in"
-    table.add_row("time", f"{state} {document['seconds']:.1f} s")
+    state = "from the cache, built in" if built.cached else "built in"
+    table.add_row("time", f"{state} {built.seconds:.1f} s")
     Console(highlight=False).print(table, soft_wrap=True)

@@ -20,7 +20,6 @@ from edgekit.spec import TARGETS, CheckpointFlags
 
 if TYPE_CHECKING:
     from edgekit.conversion.statistics_file import StatisticsOptions
-    from edgekit.sources.frame_recorder import Recording
 
 DEFAULT_RECIPE = "balanced"
 
@@ -100,7 +99,9 @@ def command(**words: Any) -> None:
     if given.records:
         _refuse(given, STATISTICS, "statistics, but --camera or --source records")
         _refuse_flags(given.flags, "statistics, but --camera or --source records")
-        _record(given)
+        from edgekit.cli.record_frames import record
+
+        record(given)
     else:
         _refuse(given, RECORDING, "recording, which --camera or --source asks for")
         _write_statistics(given)
@@ -121,59 +122,6 @@ def _refuse_flags(flags: CheckpointFlags, condition: str) -> None:
 
     if words := spell_flags(flags):
         raise SettingsError(f"{words[0]} {words[1]} goes with {condition}: leave it out")
-
-
-def _record(given: CalibrateCommand) -> None:
-    from edgekit.cli.progress import Steps
-    from edgekit.cli.run import keep_output_apart
-    from edgekit.runtime.stop_signals import stop_on_signals
-    from edgekit.sources.frame_recorder import (
-        COUNT,
-        EVERY_S,
-        LIMIT_S,
-        format_recording,
-        record_frames,
-    )
-    from edgekit.sources.open_source import make_source
-
-    named, output = _check_recording(given)
-    if named.startswith("csi:"):
-        keep_output_apart()
-    count = given.count or COUNT
-
-    def see(recording: Recording) -> None:
-        steps.update(recording.kept, count)
-
-    with Steps(quiet=given.as_json) as steps, stop_on_signals() as stop:
-        steps.step(f"recording {count} frames from {make_source(named).describe()}")
-        recording = record_frames(
-            make_source(named),
-            output,
-            count=count,
-            every_s=given.every or EVERY_S,
-            limit_s=given.limit or LIMIT_S,
-            stop=stop,
-            on_progress=see,
-        )
-    if given.as_json:
-        print_json(recording)
-    else:
-        say(format_recording(recording))
-
-
-def _check_recording(given: CalibrateCommand) -> tuple[str, Path]:
-    """The one source, and the folder that its frames go to."""
-    from edgekit.errors import SettingsError
-
-    if given.output is None:
-        raise SettingsError("the frames need a folder to go to: add -o DIR")
-    if given.camera is not None and given.source is not None:
-        raise SettingsError(
-            f"--camera {given.camera} and --source {given.source} are two sources: expected one"
-        )
-    named = given.camera if given.source is None else given.source
-    assert named is not None
-    return named, given.output
 
 
 def _write_statistics(given: CalibrateCommand) -> None:
