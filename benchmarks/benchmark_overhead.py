@@ -20,7 +20,7 @@ from results import make_parser, save_result
 
 from edgekit.board.machine import read_timer
 from edgekit.outputs.console import JsonLines
-from edgekit.preprocess import preprocess
+from edgekit.preprocess import preprocess_bgr
 from edgekit.profile.worker_input import RepeatedSource, open_classifier
 from edgekit.resources import resource
 from edgekit.runtime.classifier import TOP_CLASSES
@@ -68,7 +68,7 @@ class Loops:
         began = time.perf_counter()
         for _ in range(frames):
             frame = self.read()
-            pixels = preprocess(frame.pixels, classifier.input_spec, bgr=True)
+            pixels = preprocess_bgr(frame.pixels, classifier.input_spec)
             prediction = classifier.interpret(classifier.engine.infer(pixels), TOP_CLASSES)
             write(
                 Result(

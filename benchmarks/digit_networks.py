@@ -22,7 +22,7 @@ import torch
 from results import REPOSITORY, make_parser, save_result
 from tables import tabulate_digits
 
-from edgekit.arrays import Logits, Pixels
+from edgekit.arrays import Logits, ModelPixels
 from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.conversion_options import ConversionOptions
@@ -94,7 +94,7 @@ def convert_for_pi(checkpoint: Checkpoint, output: Path, recipe: str) -> Outcome
     return convert(checkpoint, output, DEMO / "images", options, report_progress(checkpoint))
 
 
-def build_symmetric(checkpoint: Checkpoint, recipe: str) -> Callable[[Pixels], Logits]:
+def build_symmetric(checkpoint: Checkpoint, recipe: str) -> Callable[[ModelPixels], Logits]:
     """The quantized program for the Jetson: `(H, W, 3) uint8` RGB → logits `(classes,)`."""
     spec = checkpoint.spec.input
     quantized = calibrate(
@@ -106,7 +106,7 @@ def build_symmetric(checkpoint: Checkpoint, recipe: str) -> Callable[[Pixels], L
         progress=report_progress(checkpoint),
     ).quantize()
 
-    def infer(pixels: Pixels) -> Logits:
+    def infer(pixels: ModelPixels) -> Logits:
         centred = torch.from_numpy(pixels[None].astype(np.float32)) - quantized.offset
         with torch.inference_mode():
             logits: Logits = quantized.program(centred)[0].numpy()

@@ -34,7 +34,7 @@ from msgspec.structs import replace
 from results import make_parser, save_result
 from tables import spell_parity, tabulate_hostile
 
-from edgekit.arrays import Logits, Pixels
+from edgekit.arrays import Logits, ModelPixels
 from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.conversion_options import ConversionOptions
@@ -93,10 +93,10 @@ class Network(NamedTuple):
     name: str
     checkpoint: Checkpoint
     calibration: Path
-    pixels: Pixels
+    pixels: ModelPixels
     reference: Logits
 
-    def compare(self, infer: Callable[[Pixels], Logits]) -> Cell:
+    def compare(self, infer: Callable[[ModelPixels], Logits]) -> Cell:
         """What a table's cell says; `infer` takes a batch."""
         meter = ParityMeter()
         for batch, reference in zip(split(self.pixels), split(self.reference), strict=True):
@@ -165,7 +165,9 @@ def measure_programs(network: Network, target: str) -> dict[str, Cell]:
             prepared[key] = prepare(network, recipe, target)
         quantized = replace_field(prepared[key], recipe=recipe).quantize()
 
-        def infer(batch: Pixels, offset: int = quantized.offset, run=quantized.program) -> Logits:
+        def infer(
+            batch: ModelPixels, offset: int = quantized.offset, run=quantized.program
+        ) -> Logits:
             with torch.inference_mode():
                 return run(torch.from_numpy(batch).float() - offset).numpy()
 

@@ -45,7 +45,7 @@ from int8_plot import Row, make_table, merge
 from results import make_parser, read_result, save_result
 from tool_environments import ToolError, list_versions, make_environment, run_process
 
-from edgekit.arrays import Logits, Pixels
+from edgekit.arrays import Logits, ModelPixels
 from edgekit.bundle import open_bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.float_reference import run_float
@@ -70,7 +70,7 @@ VERSIONS = (
     "ai-edge-quantizer",
     "onnxruntime",
 )
-Classify = Callable[[Pixels], Logits]
+Classify = Callable[[ModelPixels], Logits]
 """`(H, W, 3) uint8` → `(classes,)`."""
 
 
@@ -95,10 +95,10 @@ class Case:
         self.logits = np.concatenate([run_float(self.checkpoint, batch) for batch in batches])
         self.top1 = self.count_hits(self.logits)
 
-    def preprocess(self, files: Sequence[Path]) -> Pixels:
+    def preprocess(self, files: Sequence[Path]) -> ModelPixels:
         return np.stack([preprocess(read_image(file), self.spec) for file in files])
 
-    def normalize(self, pixels: Pixels) -> np.ndarray:
+    def normalize(self, pixels: ModelPixels) -> np.ndarray:
         """`(N, H, W, 3) uint8` → `(N, 3, H, W) float32`, as the network takes it."""
         mean, std = np.float32([self.spec.normalization.mean, self.spec.normalization.std])
         return np.ascontiguousarray(((pixels - mean) / std).transpose(0, 3, 1, 2))
@@ -184,7 +184,7 @@ def open_tflite(model: bytes, case: Case) -> Classify:
     interpreter = open_interpreter("ai-edge-litert", model, threads=1)
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def classify(pixels: Pixels) -> Logits:
+    def classify(pixels: ModelPixels) -> Logits:
         image = case.normalize(pixels[None])
         if source["dtype"] == np.int8:
             scale, zero_point = source["quantization"]

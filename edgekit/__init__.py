@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgekit._version import __version__
 
 if TYPE_CHECKING:
+    from edgekit.arrays import BgrFrame, RgbImage
     from edgekit.bundle import Bundle, open_bundle
     from edgekit.conversion.conversion_options import ConversionOptions
     from edgekit.conversion.convert import convert
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from edgekit.streaming.run_stream import run_stream
 
 __all__ = [
+    "BgrFrame",
     "Bundle",
     "CheckpointFlags",
     "Classifier",
@@ -30,6 +32,7 @@ __all__ = [
     "FramePolicy",
     "Region",
     "RequestedFormat",
+    "RgbImage",
     "RunOptions",
     "__version__",
     "convert",
@@ -39,6 +42,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BgrFrame": "edgekit.arrays",
+    "RgbImage": "edgekit.arrays",
     "Bundle": "edgekit.bundle",
     "open_bundle": "edgekit.bundle",
     "convert": "edgekit.conversion.convert",

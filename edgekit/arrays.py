@@ -1,13 +1,30 @@
-"""The arrays that pass from camera to answer, by name.
+"""The arrays that pass from camera to answer, as types that mypy keeps apart.
 
-Sizes are pixels; images are `(height, width, 3)`, values 0-255.
+Each is a plain numpy array at run time. `RgbImage(array)` says that an array is one: mypy refuses a
+`BgrFrame` where an `RgbImage` is expected, and either where the network's input is.
 """
 
 from __future__ import annotations
 
+from typing import NewType
+
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
-Scores = npt.NDArray[np.float32]
-Logits = npt.NDArray[np.float32]
+BgrFrame = NewType("BgrFrame", npt.NDArray[np.uint8])
+"""A frame of a camera or a video, `(H, W, 3) uint8`, 0-255, in the order blue, green, red: OpenCV's
+order."""
+
+RgbImage = NewType("RgbImage", npt.NDArray[np.uint8])
+"""An image of any size, `(H, W, 3) uint8`, 0-255, in the order red, green, blue: Pillow's order."""
+
+ModelPixels = NewType("ModelPixels", npt.NDArray[np.uint8])
+"""What preprocessing makes of an image or frame: `(height, width, 3) uint8` RGB, 0-255, of the
+network's input size; or a batch of them, `(N, height, width, 3)`."""
+
+Logits = NewType("Logits", npt.NDArray[np.float32])
+"""The network's output, `(classes,) float32`, or `(N, classes)` for a batch. Where a model file
+ends in a softmax (`Engine.output_is_probability`) these are probabilities already."""
+
+Probabilities = NewType("Probabilities", npt.NDArray[np.float32])
+"""`(classes,) float32`, 0-1, which add up to 1."""

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from edgekit.arrays import Logits, ModelPixels, RgbImage
 from edgekit.errors import BundleError
 from edgekit.files import write_atomic
 from edgekit.spec import TARGETS, Accuracy, ModelSpec, Precision, Record
@@ -77,9 +78,9 @@ class Golden(Record, frozen=True, kw_only=True):
     width, 3)`. `logits` is `(classes,) float32`, of the model in the bundle.
     """
 
-    image: npt.NDArray[np.uint8]
-    pixels: npt.NDArray[np.uint8]
-    logits: npt.NDArray[np.float32]
+    image: RgbImage
+    pixels: ModelPixels
+    logits: Logits
 
 
 class Bundle:
@@ -135,9 +136,9 @@ class Bundle:
         for index in range(count):
             examples.append(
                 Golden(
-                    image=self._read(f"golden/{index}.png", _decode_png),
-                    pixels=self._read(f"golden/{index}.pixels.npy", _load_array),
-                    logits=self._read(f"golden/{index}.logits.npy", _load_array),
+                    image=RgbImage(self._read(f"golden/{index}.png", _decode_png)),
+                    pixels=ModelPixels(self._read(f"golden/{index}.pixels.npy", _load_array)),
+                    logits=Logits(self._read(f"golden/{index}.logits.npy", _load_array)),
                 )
             )
         return examples
@@ -264,7 +265,7 @@ def write_bundle(
     write_atomic(path, buffer.getvalue())
 
 
-def _encode_png(image: npt.NDArray[np.uint8]) -> bytes:
+def _encode_png(image: RgbImage) -> bytes:
     import cv2
 
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -272,13 +273,13 @@ def _encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     return content
 
 
-def _decode_png(content: bytes) -> npt.NDArray[np.uint8]:
+def _decode_png(content: bytes) -> RgbImage:
     import cv2
 
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError("it is not a PNG image")
-    rgb: npt.NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    rgb: RgbImage = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return rgb
 
 

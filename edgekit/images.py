@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import RgbImage
 from edgekit.errors import ImageError
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -26,7 +26,7 @@ class LabelledImage(NamedTuple):
     label: int | None
 
 
-def read_image(path: Path) -> Pixels:
+def read_image(path: Path) -> RgbImage:
     """Read a file as `(H, W, 3) uint8` RGB, 0-255, turned upright by its EXIF orientation.
 
     Raises ImageError when the file is missing or cannot be decoded.
@@ -46,7 +46,7 @@ def read_image(path: Path) -> Pixels:
             f"{path} ({encoded.size:,} bytes) cannot be decoded as an image:"
             " remove it or save it again as JPEG or PNG"
         )
-    upright: Pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    upright: RgbImage = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
     return upright
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
-from edgekit.arrays import Logits
 from edgekit.spec import Accuracy
+
+Values = npt.NDArray[np.float32]
 
 TOLERATED_SQNR_DB = 15.0
 """The lowest SQNR of the logits between two runtimes of the same model. Below it the model or the
@@ -34,7 +36,7 @@ def sqnr_db(signal: float, noise: float) -> float:
     return round(10 * (math.log10(max(signal, _LEAST_SIGNAL)) - math.log10(noise)), 3)
 
 
-def compare_logits(reference: Logits, logits: Logits) -> float:
+def compare_logits(reference: Values, logits: Values) -> float:
     """Compute the SQNR, dB, over all logits; −∞ where `logits` hold NaN or infinity.
 
     Both are `(N, classes) float32`.
@@ -42,7 +44,7 @@ def compare_logits(reference: Logits, logits: Logits) -> float:
     return sqnr_db(*_energies(reference, logits))
 
 
-def _energies(reference: Logits, logits: Logits) -> tuple[float, float]:
+def _energies(reference: Values, logits: Values) -> tuple[float, float]:
     """Σ reference² and Σ(reference − logits)², summed in float64."""
     exact = reference.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):  # sqnr_db answers for NaN and infinity
@@ -63,7 +65,7 @@ class ParityMeter:
         self._signal = 0.0
         self._noise = 0.0
 
-    def add(self, reference: Logits, artifact: Logits) -> None:
+    def add(self, reference: Values, artifact: Values) -> None:
         """Count the `(N, classes) float32` logits of N images."""
         self._images += len(reference)
         self._agreeing += int((reference.argmax(axis=1) == artifact.argmax(axis=1)).sum())

@@ -1,34 +1,56 @@
-"""Crops and scales a frame to the model's input.
+"""Crops and scales an image or a frame to the model's input.
 
-In: a frame and an `InputSpec`. Out: the model's pixels. Calibration, evaluation and the camera loop
-all call `preprocess` with the same `InputSpec`, so they cannot differ. It works on uint8 only;
-normalization is part of the model.
+In: an RGB image (`preprocess`) or a BGR frame (`preprocess_bgr`), and an `InputSpec`. Out: the
+model's pixels, RGB. Calibration, evaluation and the camera loop use the same `InputSpec`, so they
+cannot differ. All is uint8; normalization is part of the model.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame, ModelPixels, RgbImage
 from edgekit.errors import ImageError
 from edgekit.spec import InputSpec
 
+Bytes = npt.NDArray[np.uint8]
+"""`(H, W, 3)`, 0-255; the order of the colours does not matter."""
 Box = tuple[float, float, float, float]
 """The left, top, right and bottom edge in pixels. Pixel i covers the interval from i to i + 1."""
 
 
-def preprocess(
-    frame: Pixels, spec: InputSpec, *, bgr: bool = False, out: Pixels | None = None
-) -> Pixels:
-    """Crop and scale a frame to the model's input.
+def preprocess(image: RgbImage, spec: InputSpec, out: ModelPixels | None = None) -> ModelPixels:
+    """Crop and scale an RGB image to the model's input.
 
-    With `spec.antialias` the frame is halved (2x2 means) while it is at least twice as large as
+    With `spec.antialias` the image is halved (2x2 means) while it is at least twice as large as
     needed, then resampled by Pillow's bilinear filter from the fractional crop. That matches the
     input that networks are trained on, and it is integer arithmetic, so boards and workstations
     compute the same bytes. Without `spec.antialias` it is OpenCV's plain bilinear resize.
 
     Args:
-        frame: `(H, W, 3) uint8`, 0-255, RGB, or BGR when `bgr` is set.
+        image: `(H, W, 3) uint8`, 0-255, RGB.
+        spec: the input's height and width, and how the image is fitted to them.
+        out: `(spec.height, spec.width, 3) uint8` to write into, else a new array.
+
+    Returns:
+        `(spec.height, spec.width, 3) uint8` RGB, 0-255, contiguous.
+
+    Raises:
+        ImageError: the image has another shape or dtype, or is empty.
+    """
+    resized = _fit(image, spec)
+    if out is None:
+        return ModelPixels(resized)
+    np.copyto(out, resized)
+    return out
+
+
+def preprocess_bgr(frame: BgrFrame, spec: InputSpec, out: ModelPixels | None = None) -> ModelPixels:
+    """Crop and scale a BGR frame to the model's input, as `preprocess` does an RGB image.
+
+    Args:
+        frame: `(H, W, 3) uint8`, 0-255, BGR.
         spec: the input's height and width, and how the frame is fitted to them.
         out: `(spec.height, spec.width, 3) uint8` to write into, else a new array.
 
@@ -38,25 +60,25 @@ def preprocess(
     Raises:
         ImageError: the frame has another shape or dtype, or is empty.
     """
+    resized = _fit(frame, spec)
+    import cv2
+
+    rgb: ModelPixels = cv2.cvtColor(resized, cv2.COLOR_BGR2RGB, dst=out)
+    return rgb
+
+
+def _fit(frame: Bytes, spec: InputSpec) -> Bytes:
+    """Crop and scale `(H, W, 3) uint8` to the input's size; the order of colours stays."""
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
         raise ImageError(
             f"a frame of shape {frame.shape} and type {frame.dtype} cannot be classified:"
             " expected (height, width, 3) uint8"
         )
-    import cv2
-
     box = _centre(frame, spec) if spec.resize == "crop" else (0.0, 0.0, *frame.shape[1::-1])
-    resized = _resample(frame, box, spec) if spec.antialias else _sample(frame, box, spec)
-    if bgr:
-        rgb: Pixels = cv2.cvtColor(resized, cv2.COLOR_BGR2RGB, dst=out)
-        return rgb
-    if out is None:
-        return resized
-    np.copyto(out, resized)
-    return out
+    return _resample(frame, box, spec) if spec.antialias else _sample(frame, box, spec)
 
 
-def _centre(frame: Pixels, spec: InputSpec) -> Box:
+def _centre(frame: Bytes, spec: InputSpec) -> Box:
     """The centre of `frame` with the input's aspect ratio and `crop_fraction` of the fitting side.
 
     The geometry is that of scaling the short side to size / crop_fraction and cropping the centre,
@@ -73,18 +95,18 @@ def _centre(frame: Pixels, spec: InputSpec) -> Box:
     )
 
 
-def _sample(frame: Pixels, box: Box, spec: InputSpec) -> Pixels:
+def _sample(frame: Bytes, box: Box, spec: InputSpec) -> Bytes:
     """Resize the box, rounded to whole pixels, by OpenCV's bilinear filter."""
     import cv2
 
     left, top, right, bottom = (round(edge) for edge in box)
     region = frame[top : max(bottom, top + 1), left : max(right, left + 1)]
     size = (spec.width, spec.height)
-    sampled: Pixels = cv2.resize(region, size, interpolation=cv2.INTER_LINEAR)
+    sampled: Bytes = cv2.resize(region, size, interpolation=cv2.INTER_LINEAR)
     return sampled
 
 
-def _resample(frame: Pixels, box: Box, spec: InputSpec) -> Pixels:
+def _resample(frame: Bytes, box: Box, spec: InputSpec) -> Bytes:
     """Halve the box while it is twice as large as needed, then use Pillow's bilinear filter."""
     import cv2
 

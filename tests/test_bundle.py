@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from edgekit.arrays import Logits, ModelPixels, RgbImage
 from edgekit.bundle import (
     Golden,
     Manifest,
@@ -62,9 +63,9 @@ def make_golden(count: int = 2) -> list[Golden]:
     generator = np.random.default_rng(0)
     return [
         Golden(
-            image=generator.integers(0, 256, (40, 50, 3), dtype=np.uint8),
-            pixels=generator.integers(0, 256, (32, 32, 3), dtype=np.uint8),
-            logits=generator.normal(size=3).astype(np.float32),
+            image=RgbImage(generator.integers(0, 256, (40, 50, 3), dtype=np.uint8)),
+            pixels=ModelPixels(generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)),
+            logits=Logits(generator.normal(size=3).astype(np.float32)),
         )
         for _ in range(count)
     ]

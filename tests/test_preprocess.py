@@ -6,26 +6,28 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame, ModelPixels, RgbImage
 from edgekit.errors import ImageError
 from edgekit.images import read_image
-from edgekit.preprocess import preprocess
+from edgekit.preprocess import preprocess, preprocess_bgr
 from edgekit.spec import InputSpec, Resize
 
 SHAPES = [(227, 227), (480, 640), (1080, 1920), (1920, 1080), (224, 224), (100, 50), (33, 700)]
 
 
-def smooth_image(height: int, width: int) -> Pixels:
+def smooth_image(height: int, width: int) -> RgbImage:
     """Draw colour gradients with a few edges, in place of a photograph."""
     generator = np.random.default_rng(0)
     small = generator.integers(0, 256, (9, 11, 3), dtype=np.uint8)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    image: RgbImage = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    return image
 
 
-def resize_then_crop(image: Pixels, size: int, crop_fraction: float) -> Pixels:
+def resize_then_crop(image: RgbImage, size: int, crop_fraction: float) -> npt.NDArray[np.uint8]:
     """The definition: short side to size / crop_fraction by Pillow, then the centre."""
     scale = size / crop_fraction / min(image.shape[:2])
     height, width = (max(size, round(side * scale)) for side in image.shape[:2])
@@ -71,7 +73,7 @@ def test_halving_the_part_is_halving_the_whole(size: int, halvings: int) -> None
 
 @pytest.mark.parametrize("antialias", [True, False])
 def test_stretch_takes_the_whole_frame(antialias: bool) -> None:
-    image = np.zeros((100, 400, 3), np.uint8)
+    image = RgbImage(np.zeros((100, 400, 3), np.uint8))
     image[:, :200, 0], image[:, 200:, 2] = 255, 255
     spec = InputSpec(height=64, width=64, resize="stretch", antialias=antialias)
     pixels = preprocess(image, spec)
@@ -91,10 +93,10 @@ def test_layouts_of_the_frame_do_not_matter(antialias: bool) -> None:
     frame = smooth_image(300, 401)
     spec = InputSpec(height=96, width=96, antialias=antialias)
     views = (frame[::-1], frame[:, ::-1], frame[..., ::-1], frame[::2, ::3], frame[5:, 7:])
-    for view in views:
-        expected = preprocess(np.ascontiguousarray(view), spec)
+    for view in map(RgbImage, views):
+        expected = preprocess(RgbImage(np.ascontiguousarray(view)), spec)
         assert (preprocess(view, spec) == expected).all()
-    frozen = frame.copy()
+    frozen = RgbImage(frame.copy())
     frozen.flags.writeable = False
     assert (preprocess(frozen, spec) == preprocess(frame, spec)).all()
     assert (frozen == frame).all()
@@ -106,12 +108,14 @@ def test_bgr_and_out_give_the_same_pixels(antialias: bool, resize: Resize) -> No
     frame = smooth_image(480, 640)
     spec = InputSpec(height=128, width=128, resize=resize, antialias=antialias)
     expected = preprocess(frame, spec)
-    blue_first = np.ascontiguousarray(frame[..., ::-1])
-    assert (preprocess(blue_first, spec, bgr=True) == expected).all()
-    for bgr, image in ((False, frame), (True, blue_first)):
-        out = np.zeros((128, 128, 3), np.uint8)
-        assert preprocess(image, spec, bgr=bgr, out=out) is out
-        assert (out == expected).all()
+    blue_first = BgrFrame(np.ascontiguousarray(frame[..., ::-1]))
+    assert (preprocess_bgr(blue_first, spec) == expected).all()
+    out = ModelPixels(np.zeros((128, 128, 3), np.uint8))
+    assert preprocess(frame, spec, out) is out
+    assert (out == expected).all()
+    out[:] = 0
+    assert preprocess_bgr(blue_first, spec, out) is out
+    assert (out == expected).all()
 
 
 def test_any_size_comes_out_whole() -> None:
@@ -122,7 +126,7 @@ def test_any_size_comes_out_whole() -> None:
         size = int(generator.choice([32, 33, 96, 224]))
         for crop_fraction in (1.0, 0.999, 0.875):
             spec = InputSpec(height=size, width=size, crop_fraction=crop_fraction)
-            pixels = preprocess(np.full((height, width, 3), 77, np.uint8), spec)
+            pixels = preprocess(RgbImage(np.full((height, width, 3), 77, np.uint8)), spec)
             assert pixels.shape == (size, size, 3)
             assert pixels.flags.c_contiguous
             assert (pixels == 77).all()
@@ -137,7 +141,7 @@ def test_any_size_comes_out_whole() -> None:
         (np.zeros((0, 10, 3), np.uint8), r"shape \(0, 10, 3\)"),
     ],
 )
-def test_wrong_frames(frame: Pixels, words: str) -> None:
+def test_wrong_frames(frame: RgbImage, words: str) -> None:
     with pytest.raises(ImageError, match=words + r".*expected \(height, width, 3\) uint8"):
         preprocess(frame, InputSpec(height=32, width=32))
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from pens import Digits, Plane, draw_felt, draw_fine, load_split
-from render import Pixels, render, sample_look
+from render import render, sample_look
+
+from edgekit.arrays import RgbImage
 
 HERE = Path(__file__).parent
 SIDE = 96
@@ -52,7 +54,7 @@ def draw(digits: Digits, index: int) -> Plane:
     return draw_felt(image) if fine is None else fine
 
 
-def encode_jpeg(picture: Pixels) -> bytes:
+def encode_jpeg(picture: RgbImage) -> bytes:
     flags = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), flags)
     return encoded.tobytes()

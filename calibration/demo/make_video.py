@@ -16,7 +16,9 @@ from pathlib import Path
 import av
 import numpy as np
 from pens import Digits, Plane, draw_felt, draw_fine, load_split
-from render import Look, Pixels, render, sample_look
+from render import Look, render, sample_look
+
+from edgekit.arrays import RgbImage
 
 HERE = Path(__file__).parent
 SIZE = (480, 640)
@@ -84,7 +86,7 @@ def draw_sheets(digits: Digits, rng: np.random.Generator) -> list[Sheet]:
     return sheets
 
 
-def film(sheets: list[Sheet], rng: np.random.Generator) -> Iterator[tuple[Pixels, int | None]]:
+def film(sheets: list[Sheet], rng: np.random.Generator) -> Iterator[tuple[RgbImage, int | None]]:
     """The frames in order, each with its label; None while a sheet is changed."""
     for number, sheet in enumerate(sheets):
         following = sheets[number + 1] if number + 1 < len(sheets) else None
@@ -99,7 +101,7 @@ def film(sheets: list[Sheet], rng: np.random.Generator) -> Iterator[tuple[Pixels
             yield draw_away(frame, shoot(following, time_s, rng), part), None
 
 
-def shoot(sheet: Sheet, time_s: float, rng: np.random.Generator) -> Pixels:
+def shoot(sheet: Sheet, time_s: float, rng: np.random.Generator) -> RgbImage:
     """One frame: the hand sways, the focus breathes, a cloud passes."""
     wave = np.sin(time_s * np.array([1.7, 2.3, 1.1, 1.9, 0.9, 1.3, 0.7, 2.9]) + sheet.phases)
     look = sheet.look
@@ -116,12 +118,12 @@ def shoot(sheet: Sheet, time_s: float, rng: np.random.Generator) -> Pixels:
     return render(sheet.stroke, moved, SIZE, rng)
 
 
-def draw_away(upper: Pixels, lower: Pixels, part: float) -> Pixels:
+def draw_away(upper: RgbImage, lower: RgbImage, part: float) -> RgbImage:
     """`part` of the way, `upper` has been drawn off to the left; its edge throws a soft shadow."""
     width = upper.shape[1]
     edge = round(width * (1 - part))
     shadow = 1 - 0.45 * np.exp(-np.arange(width - edge) / 14)
-    result = lower.copy()
+    result = RgbImage(lower.copy())
     result[:, edge:] = lower[:, edge:] * shadow[None, :, None]
     result[:, :edge] = upper[:, width - edge :]
     return result

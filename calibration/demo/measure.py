@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import ModelPixels, RgbImage
 from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.images import find_labelled_images, read_class_names, read_image
 from edgekit.preprocess import preprocess
@@ -23,7 +23,7 @@ from edgekit.toml import read_toml
 HERE = Path(__file__).parent
 BATCH = 64
 
-Labelled = Iterable[tuple[Pixels, int]]
+Labelled = Iterable[tuple[RgbImage, int]]
 """Frames, `(H, W, 3) uint8` RGB, with their classes."""
 
 
@@ -52,33 +52,33 @@ def measure(checkpoint: Checkpoint, frames: Labelled) -> tuple[int, int]:
     return right, count
 
 
-def normalize(pixels: Pixels, spec: InputSpec) -> torch.Tensor:
+def normalize(pixels: ModelPixels, spec: InputSpec) -> torch.Tensor:
     """`(N, H, W, 3) uint8` → `(N, 3, H, W) float32`, what the float network takes."""
     values = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
     mean = torch.tensor(spec.normalization.mean).view(3, 1, 1)
     return (values - mean) / torch.tensor(spec.normalization.std).view(3, 1, 1)
 
 
-def _batches(frames: Labelled, spec: InputSpec) -> Iterator[tuple[Pixels, np.ndarray]]:
-    pixels: list[Pixels] = []
+def _batches(frames: Labelled, spec: InputSpec) -> Iterator[tuple[ModelPixels, np.ndarray]]:
+    pixels: list[ModelPixels] = []
     labels: list[int] = []
     for frame, label in frames:
         pixels.append(preprocess(frame, spec))
         labels.append(label)
         if len(pixels) == BATCH:
-            yield np.stack(pixels), np.array(labels)
+            yield ModelPixels(np.stack(pixels)), np.array(labels)
             pixels, labels = [], []
     if pixels:
-        yield np.stack(pixels), np.array(labels)
+        yield ModelPixels(np.stack(pixels)), np.array(labels)
 
 
-def read_test() -> Iterator[tuple[Pixels, int]]:
+def read_test() -> Iterator[tuple[RgbImage, int]]:
     names = read_class_names(HERE / "class_names.txt")
     for image in find_labelled_images(HERE / "test", None, names):
         yield read_image(image.path), int(image.label or 0)
 
 
-def read_video() -> Iterator[tuple[Pixels, int]]:
+def read_video() -> Iterator[tuple[RgbImage, int]]:
     """The frames that digits_labels.csv lists."""
     with (HERE / "digits_labels.csv").open(encoding="utf-8", newline="") as stream:
         labels = {int(row["frame"]): int(row["label"]) for row in csv.DictReader(stream)}

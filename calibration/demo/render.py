@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pens import CELL, MARGIN, Plane
 
-Pixels = npt.NDArray[np.uint8]
+from edgekit.arrays import RgbImage
 
 INKS = ((28, 28, 32), (30, 42, 110), (25, 35, 70), (55, 55, 60), (120, 28, 38), (25, 80, 50))
 """RGB of pens: black, blue, blue-black, pencil, red, green."""
@@ -70,7 +70,7 @@ def draw_sheet(ruling: int) -> tuple[Plane, Plane]:
     return fibres, np.minimum(cv2.GaussianBlur(lines, (0, 0), 0.8) * 2, 1)
 
 
-def render(stroke: Plane, look: Look, size: tuple[int, int], rng: np.random.Generator) -> Pixels:
+def render(stroke: Plane, look: Look, size: tuple[int, int], rng: np.random.Generator) -> RgbImage:
     """Photograph a digit; `size` is the frame's (height, width) in pixels."""
     short = min(size)
     pose = _pose(stroke.shape[0], look, size)
@@ -93,7 +93,7 @@ def render(stroke: Plane, look: Look, size: tuple[int, int], rng: np.random.Gene
         colour = cv2.GaussianBlur(colour, (0, 0), look.blur * short)
     colour += look.noise * rng.standard_normal((*size, 1), np.float32)
     colour += 0.4 * look.noise * rng.standard_normal((*size, 3), np.float32)
-    return np.clip(colour, 0, 255).round().astype(np.uint8)
+    return RgbImage(np.clip(colour, 0, 255).round().astype(np.uint8))
 
 
 def _pose(side: int, look: Look, size: tuple[int, int]) -> Plane:

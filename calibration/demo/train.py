@@ -19,6 +19,7 @@ from measure import load, measure, normalize, read_test
 from pens import Digits, Plane, draw_felt, draw_fine, load_split
 from render import render, sample_look
 
+from edgekit.arrays import ModelPixels
 from edgekit.models import FAMILIES
 from edgekit.preprocess import preprocess
 from edgekit.spec import InputSpec
@@ -103,7 +104,10 @@ def draw_epoch(
             stroke = pens[rng.integers(len(pens))]
             frame = render(stroke, sample_look(rng, strength), (FRAME, FRAME), rng)
             pixels.append(preprocess(frame, SPEC))
-        yield normalize(np.stack(pixels), SPEC), torch.from_numpy(digits.labels[indices])
+        yield (
+            normalize(ModelPixels(np.stack(pixels)), SPEC),
+            torch.from_numpy(digits.labels[indices]),
+        )
 
 
 if __name__ == "__main__":

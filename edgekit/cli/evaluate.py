@@ -213,9 +213,9 @@ def _reference(bundle: Bundle, options: Mapping[str, Any]) -> Reference | None:
 
 def _checkpoint(bundle: Bundle, options: Mapping[str, Any]) -> Reference:
     checkpoint = _load_checkpoint(bundle, options)
-    from edgekit.conversion.float_reference import run_float
+    from edgekit.conversion.float_reference import make_float_reference
 
-    return lambda pixels: run_float(checkpoint, pixels[None])[0]
+    return make_float_reference(checkpoint)
 
 
 def _load_checkpoint(bundle: Bundle, options: Mapping[str, Any]) -> Checkpoint:

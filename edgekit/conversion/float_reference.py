@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 
-from edgekit.arrays import Logits, Pixels
+from edgekit.arrays import Logits, ModelPixels
 from edgekit.checkpoint import Checkpoint
 from edgekit.engines.base import Engine
 from edgekit.errors import ConversionError
@@ -16,12 +16,14 @@ from edgekit.rewrite.input_pixels import normalize_pixels
 from edgekit.spec import Accuracy, Normalization
 
 
-def run_float(checkpoint: Checkpoint, batch: Pixels) -> Logits:
+def run_float(checkpoint: Checkpoint, batch: ModelPixels) -> Logits:
     """The float module's logits, `(N, classes) float32`, for `(N, H, W, 3) uint8` RGB pixels."""
     return run_normalized(checkpoint.module, checkpoint.spec.input.normalization, batch)
 
 
-def run_normalized(module: torch.nn.Module, normalization: Normalization, batch: Pixels) -> Logits:
+def run_normalized(
+    module: torch.nn.Module, normalization: Normalization, batch: ModelPixels
+) -> Logits:
     """The logits, `(N, classes) float32`, of a module that reads normalized images.
 
     Args:
@@ -35,7 +37,19 @@ def run_normalized(module: torch.nn.Module, normalization: Normalization, batch:
     return logits
 
 
-def measure_parity(checkpoint: Checkpoint, engine: Engine, batches: Iterable[Pixels]) -> Accuracy:
+def make_float_reference(checkpoint: Checkpoint) -> Callable[[ModelPixels], Logits]:
+    """The checkpoint's network as a function of one image: `(H, W, 3) uint8` RGB, 0-255, of the
+    input's size → `(classes,) float32` logits."""
+
+    def infer(pixels: ModelPixels) -> Logits:
+        return Logits(run_float(checkpoint, ModelPixels(pixels[None]))[0])
+
+    return infer
+
+
+def measure_parity(
+    checkpoint: Checkpoint, engine: Engine, batches: Iterable[ModelPixels]
+) -> Accuracy:
     """Compare an artifact with the float network.
 
     Args:

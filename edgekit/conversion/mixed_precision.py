@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from edgekit.checkpoint import Checkpoint
-from edgekit.conversion.float_reference import run_float
+from edgekit.conversion.float_reference import make_float_reference
 from edgekit.engines.open_engine import open_reference_engine
 from edgekit.engines.timing import compare_latency
 from edgekit.errors import ConversionError
@@ -88,9 +88,7 @@ class Budget:
     ) -> None:
         size = checkpoint.spec.input
         self.max_drop = max_drop
-        self.validation = Validation(
-            images, size, lambda pixels: run_float(checkpoint, pixels[None])[0]
-        )
+        self.validation = Validation(images, size, make_float_reference(checkpoint))
         self._target = target
         self._example = preprocess(read_image(images[0].path), size)
 

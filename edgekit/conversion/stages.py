@@ -9,10 +9,10 @@ import msgspec
 import torch
 from torch.fx import GraphModule
 
-from edgekit.arrays import Logits, Pixels
+from edgekit.arrays import Logits, ModelPixels
 from edgekit.bundle import Bundle
 from edgekit.checkpoint import Checkpoint
-from edgekit.conversion.float_reference import run_float, run_normalized
+from edgekit.conversion.float_reference import make_float_reference, run_normalized
 from edgekit.conversion.quantize_network import calibrate_network
 from edgekit.conversion.request import Request
 from edgekit.errors import CalibrationError
@@ -53,8 +53,10 @@ def make_stages(
     traced = trace(checkpoint.module, checkpoint.spec.input)
     folded = run_passes(copy.deepcopy(traced), INTEGER_PASSES)
     stages: dict[str, Reference] = {
-        "checkpoint": lambda pixels: run_float(checkpoint, pixels[None])[0],
-        "folded": lambda pixels: run_normalized(folded, normalization, pixels[None]).reshape(-1),
+        "checkpoint": make_float_reference(checkpoint),
+        "folded": lambda pixels: Logits(
+            run_normalized(folded, normalization, ModelPixels(pixels[None])).reshape(-1)
+        ),
     }
     if calibration is not None:
         _check_images(bundle, calibration.images)
@@ -87,7 +89,7 @@ def _kept_float(bundle: Bundle) -> tuple[str, ...]:
 def _run_pixels(program: GraphModule, offset: int) -> Reference:
     """A program that takes p − `offset` for pixels p."""
 
-    def infer(pixels: Pixels) -> Logits:
+    def infer(pixels: ModelPixels) -> Logits:
         with torch.inference_mode():
             output = program(torch.from_numpy(pixels[None]).float() - offset)
         logits = output[0] if isinstance(output, (tuple, list)) else output

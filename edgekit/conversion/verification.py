@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import cv2
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import RgbImage
 from edgekit.bundle import Golden
 from edgekit.conversion.float_reference import measure_parity
 from edgekit.conversion.mixed_precision import MixedPrecision
@@ -70,8 +70,8 @@ def make_golden(engine: Engine, files: Sequence[Path], spec: InputSpec) -> list[
     return examples
 
 
-def shrink(image: Pixels, spec: InputSpec) -> Pixels:
-    """Keep at most three times the input's side of an `(H, W, 3) uint8` image.
+def shrink(image: RgbImage, spec: InputSpec) -> RgbImage:
+    """Keep at most three times the input's side of an `(H, W, 3) uint8` RGB image, 0-255.
 
     A camera's photograph of 12 megapixels would outweigh the model ten times.
     """
@@ -79,5 +79,5 @@ def shrink(image: Pixels, spec: InputSpec) -> Pixels:
     if factor >= 1:
         return image
     size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
-    shrunk: Pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    shrunk: RgbImage = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return shrunk

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from edgekit.arrays import Pixels, Scores
+from edgekit.arrays import Logits, ModelPixels
 from edgekit.errors import ImageError
 from edgekit.spec import Count, NotNegative, PositiveCount, Record
 
@@ -73,7 +73,7 @@ class Engine(ABC):
     tolerance: float = 1e-3
     """How far float logits may differ from those of the conversion, as a share of the largest."""
 
-    def infer(self, pixels: Pixels) -> Scores:
+    def infer(self, pixels: ModelPixels) -> Logits:
         """Run the network on `(input_height, input_width, 3) uint8` RGB pixels.
 
         Returns `(classes,) float32`: logits, or probabilities when `output_is_probability`.
@@ -88,7 +88,7 @@ class Engine(ABC):
         return self._infer(pixels)
 
     @abstractmethod
-    def _infer(self, pixels: Pixels) -> Scores:
+    def _infer(self, pixels: ModelPixels) -> Logits:
         """Run the network on pixels that have been checked."""
 
     def profile_layers(self, seconds: float) -> LayerProfile | None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.arrays import Pixels, Scores
+from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import Engine, EngineDescription, Kernels
 from edgekit.engines.tflite_graph import Graph, read_graph
 from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
@@ -136,7 +136,7 @@ class LiteRTEngine(Engine):
         scale, zero = outputs[0]["quantization"]
         kind = np.dtype(outputs[0]["dtype"])
         self.output_quantum = float(scale) if kind != np.float32 else 0.0
-        self._dequantize: Scores | None = None
+        self._dequantize: npt.NDArray[np.float32] | None = None
         if kind in (np.dtype(np.int8), np.dtype(np.uint8)):
             codes = np.arange(256, dtype=np.uint8).view(kind).astype(np.float32)
             self._dequantize = (codes - np.float32(zero)) * np.float32(scale)
@@ -147,7 +147,7 @@ class LiteRTEngine(Engine):
                 f"{name} has an input of type {self._input_type}: expected uint8, int8 or float32"
             )
 
-    def _writer(self, normalization: Normalization | None) -> Callable[[Pixels], None]:
+    def _writer(self, normalization: Normalization | None) -> Callable[[ModelPixels], None]:
         """Writes `(H, W, 3) uint8` pixels as the input tensor's own values, where it lies."""
         # Asked for anew each time: the runtime may move it, and refuses to run while it is held.
         tensor = self._interpreter.tensor(self._input)
@@ -160,25 +160,28 @@ class LiteRTEngine(Engine):
         factor = np.float32(1) / np.asarray(spec.std, np.float32)
         return lambda pixels: _normalize(pixels, mean, factor, tensor()[0])
 
-    def _infer(self, pixels: Pixels) -> Scores:
+    def _infer(self, pixels: ModelPixels) -> Logits:
         self._write(pixels)
         self._interpreter.invoke()
         output = self._interpreter.get_tensor(self._output).reshape(-1)
         if self._dequantize is not None:
             output = self._dequantize[output.view(np.uint8)]
-        scores: Scores = output
-        return scores
+        return Logits(output)
 
     def close(self) -> None:
         self._interpreter = self._write = None
 
 
-def _flip_sign(pixels: Pixels, codes: npt.NDArray[np.int8]) -> None:
+Values = npt.NDArray[np.float32]
+
+
+def _flip_sign(pixels: ModelPixels, codes: npt.NDArray[np.int8]) -> None:
     """p − 128 as int8."""
     np.bitwise_xor(pixels, 0x80, out=codes.view(np.uint8))
 
 
-def _normalize(pixels: Pixels, mean: Scores, factor: Scores, values: Scores) -> None:
+def _normalize(pixels: ModelPixels, mean: Values, factor: Values, values: Values) -> None:
+    """(p − mean) · factor as float32; mean and factor are `(3,)`."""
     np.subtract(pixels, mean, out=values)
     np.multiply(values, factor, out=values)
 

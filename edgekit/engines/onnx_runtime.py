@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.arrays import Pixels, Scores
+from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import Engine, EngineDescription, Kernels
 from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
 
@@ -108,10 +108,9 @@ class OnnxRuntimeEngine(Engine):
         self.classes = max(scores)
         self._input, self._output = inputs[0].name, outputs[0].name
 
-    def _infer(self, pixels: Pixels) -> Scores:
+    def _infer(self, pixels: ModelPixels) -> Logits:
         (output,) = self._session.run([self._output], {self._input: pixels[None]})
-        scores: Scores = np.asarray(output, np.float32).reshape(-1)
-        return scores
+        return Logits(np.asarray(output, np.float32).reshape(-1))
 
     def close(self) -> None:
         self._session = None

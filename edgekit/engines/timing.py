@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import ModelPixels
 from edgekit.engines.base import Engine
 from edgekit.spec import Record
 
@@ -66,7 +66,7 @@ def time_in_turn(
     return np.array(laps, np.int64)
 
 
-def compare_latency(artifact: Engine, original: Engine, pixels: Pixels) -> Latency:
+def compare_latency(artifact: Engine, original: Engine, pixels: ModelPixels) -> Latency:
     """Time two engines in turn on the same image.
 
     Args:

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import field, to_builtins
 from msgspec.structs import replace
 
 from edgekit._version import __version__
-from edgekit.arrays import Logits, Pixels
+from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import Engine
 from edgekit.evaluation.layer_sqnr import LayerSqnr
 from edgekit.images import LabelledImage, read_image
@@ -20,7 +21,7 @@ from edgekit.preprocess import preprocess
 from edgekit.progress import SILENT, Progress
 from edgekit.spec import Accuracy, InputSpec, Record
 
-Reference = Callable[[Pixels], Logits]
+Reference = Callable[[ModelPixels], Logits]
 """`(H, W, 3) uint8` RGB pixels → the float original's logits, `(classes,)`."""
 
 READ_AHEAD = 16
@@ -154,7 +155,7 @@ class Validation:
         drop = round(self._top1(self._exact) - top1, 3)
         return replace(parity, top1=top1), drop
 
-    def _top1(self, logits: Logits) -> float:
+    def _top1(self, logits: npt.NDArray[np.float32]) -> float:
         return round(100 * float(np.mean(logits.argmax(axis=1) == self._labels)), 3)
 
 
@@ -185,10 +186,12 @@ class _Tally:
         )
 
 
-def stream(images: Sequence[LabelledImage], spec: InputSpec) -> Iterator[tuple[int | None, Pixels]]:
+def stream(
+    images: Sequence[LabelledImage], spec: InputSpec
+) -> Iterator[tuple[int | None, ModelPixels]]:
     """Labels and pixels in order, decoded a few images ahead in another thread."""
 
-    def load(image: LabelledImage) -> tuple[int | None, Pixels]:
+    def load(image: LabelledImage) -> tuple[int | None, ModelPixels]:
         return image.label, preprocess(read_image(image.path), spec)
 
     with ThreadPoolExecutor(max_workers=1) as pool:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import ModelPixels
 from edgekit.engines.litert import import_runtime
 from edgekit.engines.tflite_graph import COMPUTING, read_graph
 from edgekit.errors import SettingsError
@@ -45,13 +45,13 @@ class LayerTap(Protocol):
     def is_shifted(self) -> bool:
         """Whether conversion shifts tensors, so that an offset is fitted as well as a gain."""
 
-    def read_outputs(self, pixels: Pixels) -> list[Values]:
+    def read_outputs(self, pixels: ModelPixels) -> list[Values]:
         """The real values of every layer's output, channels last, for `(H, W, 3) uint8` RGB
         pixels."""
 
 
 def compare_layers(
-    artifact: LayerTap, original: LayerTap, images: Iterable[Pixels]
+    artifact: LayerTap, original: LayerTap, images: Iterable[ModelPixels]
 ) -> list[LayerSqnr]:
     """Measure the SQNR of every layer of an artifact.
 
@@ -107,7 +107,7 @@ class TfliteTap:
         tensors: list[dict[str, Any]] = self._interpreter.get_tensor_details()
         return tensors
 
-    def read_outputs(self, pixels: Pixels) -> list[Values]:
+    def read_outputs(self, pixels: ModelPixels) -> list[Values]:
         codes = (pixels ^ np.uint8(0x80)).view(np.int8)
         self._interpreter.set_tensor(self._input["index"], codes[None])
         self._interpreter.invoke()

@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.background_thread import Background
 from edgekit.board.sensors import Sensors
 from edgekit.errors import MissingPackageError, OutputError
@@ -192,7 +192,7 @@ def _make_event(message: dict[str, Any]) -> bytes:
     return b"data: " + msgspec.json.encode(message) + b"\n\n"
 
 
-def encode_picture(pixels: Pixels) -> bytes:
+def encode_picture(pixels: BgrFrame) -> bytes:
     """`(H, W, 3) uint8` BGR as JPEG, at most `WIDTH` wide."""
     import cv2
 

@@ -9,7 +9,7 @@ import threading
 
 import cv2
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.errors import SettingsError
 from edgekit.runtime.classify_frame import Result
 
@@ -67,13 +67,13 @@ class Window:
         cv2.destroyAllWindows()
 
 
-def draw_result(pixels: Pixels, result: Result) -> Pixels:
+def draw_result(pixels: BgrFrame, result: Result) -> BgrFrame:
     """A copy of `(H, W, 3) uint8` BGR pixels with the best class written over it."""
     best = result.prediction.top[0]
     # OpenCV's letters are ASCII; it would draw ?? for each other character.
     label = best.label.encode("ascii", "replace").decode()
     text = f"{label} {best.score:.0%} {result.age_ns / 1e6:.0f} ms"
-    drawn: Pixels = pixels.copy()
+    drawn: BgrFrame = pixels.copy()
     scale = max(0.5, drawn.shape[0] / 720)
     place = (round(12 * scale), round(32 * scale))
     for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):

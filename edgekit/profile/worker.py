@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import ModelPixels
 from edgekit.board.process_usage import Usage, read_peak_bytes, read_usage
 from edgekit.engines.base import Engine
 from edgekit.engines.open_engine import open_engine
@@ -23,7 +23,7 @@ from edgekit.errors import EdgekitError, ModelFileError
 from edgekit.evaluation.accuracy import evaluate
 from edgekit.images import find_labelled_images
 from edgekit.outputs.console import JsonLines
-from edgekit.preprocess import preprocess
+from edgekit.preprocess import preprocess_bgr
 from edgekit.profile.layer_timing import time_layers
 from edgekit.profile.record import GraphCost, WarmUp
 from edgekit.profile.tensorrt_layers import summarize
@@ -104,7 +104,7 @@ class Worker:
         self._source = RepeatedSource(make_source(request.source))
         opened_ns = time.perf_counter_ns()
         frame = self._source.read().frame
-        self._pixels = preprocess(frame.pixels, self._classifier.input_spec, bgr=True)
+        self._pixels = preprocess_bgr(frame.pixels, self._classifier.input_spec)
         self._classifier.interpret(self._classifier.engine.infer(self._pixels))
         marks = Marks(
             process=self._ready_ns,
@@ -210,7 +210,7 @@ class Worker:
         return Evaluated(accuracy=result)
 
 
-def time_runs(engine: Engine, pixels: Pixels, span_ns: int, least: int) -> list[int]:
+def time_runs(engine: Engine, pixels: ModelPixels, span_ns: int, least: int) -> list[int]:
     """Run the model for `span_ns` and at least `least` times: the laps in ns."""
     infer, clock = engine.infer, time.perf_counter_ns
     laps: list[int] = []

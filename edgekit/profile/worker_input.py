@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
 from edgekit.profile.record import MeasuredModel
 from edgekit.runtime.classifier import Classifier
@@ -49,7 +49,7 @@ class RepeatedSource:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._buffer: Pixels | None = None
+        self._buffer: BgrFrame | None = None
         source.open()
 
     def read(self) -> Capture:

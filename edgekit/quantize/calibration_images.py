@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import ModelPixels
 from edgekit.errors import CalibrationError, ImageError
 from edgekit.images import list_images, read_image, read_table
 from edgekit.preprocess import preprocess
@@ -38,24 +38,24 @@ class CalibrationImages:
     used: tuple[Path, ...]
     held_out: tuple[Path, ...]
 
-    def batches(self) -> Iterator[Pixels]:
+    def batches(self) -> Iterator[ModelPixels]:
         """The images to calibrate on as `(N, H, W, 3) uint8` RGB batches, two read ahead.
 
         Raises CalibrationError for an unreadable image, as all methods that read images do.
         """
         return self._stream(self.used)
 
-    def sample_batches(self, count: int) -> Iterator[Pixels]:
+    def sample_batches(self, count: int) -> Iterator[ModelPixels]:
         """`count` images spread evenly over those used, as `(N, H, W, 3) uint8` batches."""
         count = min(count, len(self.used))
         spread = [self.used[index * len(self.used) // count] for index in range(count)]
         return self._stream(spread)
 
-    def held_out_batches(self) -> Iterator[Pixels]:
+    def held_out_batches(self) -> Iterator[ModelPixels]:
         """The held-out images as `(N, H, W, 3) uint8` batches."""
         return self._stream(self.held_out)
 
-    def held_out_sample(self) -> Iterator[Pixels]:
+    def held_out_sample(self) -> Iterator[ModelPixels]:
         """A few of the held-out images, spread evenly, as `(N, H, W, 3) uint8` batches."""
         step = -(-len(self.held_out) // SATURATION_IMAGES)
         return self._stream(self.held_out[::step])
@@ -68,7 +68,7 @@ class CalibrationImages:
             total.update(hashlib.sha256(path.read_bytes()).digest())
         return total.hexdigest()
 
-    def _stream(self, files: Sequence[Path]) -> Iterator[Pixels]:
+    def _stream(self, files: Sequence[Path]) -> Iterator[ModelPixels]:
         groups = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
         with ThreadPoolExecutor(max_workers=1) as pool:
             ahead = [pool.submit(self._load, group) for group in groups[:2]]
@@ -78,9 +78,10 @@ class CalibrationImages:
                     ahead.append(pool.submit(self._load, groups[index + 2]))
                 yield batch
 
-    def _load(self, files: Sequence[Path]) -> Pixels:
+    def _load(self, files: Sequence[Path]) -> ModelPixels:
         try:
-            return np.stack([preprocess(read_image(path), self.spec) for path in files])
+            images = [preprocess(read_image(path), self.spec) for path in files]
+            return ModelPixels(np.stack(images))
         except ImageError as error:
             raise CalibrationError(f"a calibration image is unreadable: {error}") from error
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import ModelPixels
 from edgekit.errors import CalibrationError, ImageError
 from edgekit.images import find_labelled_images
 from edgekit.quantize.activation_statistics import TensorStatistics
@@ -62,7 +62,7 @@ KEPT_THUMBNAILS = 1024
 
 
 def check_normalization(
-    module: nn.Module, normalization: Normalization, batches: Iterable[Pixels]
+    module: nn.Module, normalization: Normalization, batches: Iterable[ModelPixels]
 ) -> Warnings:
     """Warn when another normalization or colour order fits the network's first batch norm far
     better.
@@ -112,7 +112,7 @@ def _find_batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
     ]
 
 
-def _count_levels(batches: Sequence[Pixels]) -> float:
+def _count_levels(batches: Sequence[ModelPixels]) -> float:
     """The distance of the 1st and 99th percentile of the pixel values."""
     low, high = np.percentile(np.concatenate([batch[:, ::4, ::4] for batch in batches]), (1, 99))
     return float(high - low)
@@ -131,7 +131,7 @@ class _ReachedError(Exception):
 def _measure_fit(
     module: nn.Module,
     normalization: Normalization,
-    batches: Sequence[Pixels],
+    batches: Sequence[ModelPixels],
     *,
     swapped: bool = False,
 ) -> float:
@@ -191,7 +191,7 @@ class ContentChecks:
         self._variety = VarietyCheck()
         self._exposure, self._repetition = ExposureCheck(), RepetitionCheck()
 
-    def pass_on(self, batches: Iterable[Pixels]) -> Iterator[Pixels]:
+    def pass_on(self, batches: Iterable[ModelPixels]) -> Iterator[ModelPixels]:
         """`(N, H, W, 3) uint8` RGB batches as they come, each counted on its way."""
         for batch in batches:
             for check in (self._variety, self._exposure, self._repetition):
@@ -213,7 +213,7 @@ class VarietyCheck:
         self._sum: npt.NDArray[np.float64] = np.zeros((8, 8, 3))
         self._squares: npt.NDArray[np.float64] = np.zeros((8, 8, 3))
 
-    def add(self, batch: Pixels) -> None:
+    def add(self, batch: ModelPixels) -> None:
         """Count `(N, H, W, 3) uint8` images."""
         for image in batch:
             thumbnail = cv2.resize(image.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA)
@@ -239,7 +239,7 @@ class ExposureCheck:
     def __init__(self) -> None:
         self._images = self._clipped = self._blank = 0
 
-    def add(self, batch: Pixels) -> None:
+    def add(self, batch: ModelPixels) -> None:
         """Count `(N, H, W, 3) uint8` images: clipped are those of which more than half the pixels
         are black or white, blank those of one colour or with hardly a pixel that is not clipped.
         Every other row and column is looked at."""
@@ -283,7 +283,7 @@ class RepetitionCheck:
         self._images = self._repeated = 0
         self._kept: npt.NDArray[np.float32] = np.empty((0, 8 * 8 * 3), np.float32)
 
-    def add(self, batch: Pixels) -> None:
+    def add(self, batch: ModelPixels) -> None:
         """Count `(N, H, W, 3) uint8` images of at least 8x8 pixels."""
         for thumbnail in _shrink(batch):
             self._images += 1
@@ -304,7 +304,7 @@ class RepetitionCheck:
         )
 
 
-def _shrink(batch: Pixels) -> npt.NDArray[np.float32]:
+def _shrink(batch: ModelPixels) -> npt.NDArray[np.float32]:
     """`(N, 8 * 8 * 3)` means over blocks."""
     rows, columns = (np.arange(8) * side // 8 for side in batch.shape[1:3])
     sums = np.add.reduceat(batch, rows, axis=1, dtype=np.float32)

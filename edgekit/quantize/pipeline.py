@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch.fx import GraphModule
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import ModelPixels
 from edgekit.progress import SILENT, Progress
 from edgekit.quantize.activation_shift import compensate_rounding
 from edgekit.quantize.activation_statistics import TensorStatistics, gather_statistics
@@ -291,7 +291,7 @@ def choose_encodings(
     return encodings
 
 
-def _inputs(batches: Iterator[Pixels], offset: int) -> Iterator[torch.Tensor]:
+def _inputs(batches: Iterator[ModelPixels], offset: int) -> Iterator[torch.Tensor]:
     """`(N, H, W, 3) uint8` pixels as the program's input, p − `offset`, float32."""
     for batch in batches:
         yield torch.from_numpy(batch).float() - offset

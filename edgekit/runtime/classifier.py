@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit.arrays import Pixels, Scores
+from edgekit.arrays import BgrFrame, Logits, Probabilities, RgbImage
 from edgekit.engines.base import Engine, Kernels
 from edgekit.engines.open_engine import open_bundle_engine, open_engine
 from edgekit.errors import ModelFileError
-from edgekit.preprocess import preprocess
+from edgekit.preprocess import preprocess, preprocess_bgr
 from edgekit.progress import SILENT, Progress
 from edgekit.spec import ClassScore, InputSpec, Normalization, Prediction, Resize
 
@@ -113,29 +113,29 @@ class Classifier:
         )
         return cls(engine, input_spec, names)
 
-    def classify(self, image: Pixels) -> Prediction:
-        """The best classes of one image, `(H, W, 3) uint8` RGB, 0-255, as Pillow reads it.
+    def classify(self, image_rgb: RgbImage) -> Prediction:
+        """The best classes of one image, `(H, W, 3) uint8`, 0-255, RGB as Pillow reads it.
 
         Raises ImageError for an array of another shape or type.
         """
-        return self.interpret(self.engine.infer(preprocess(image, self.input_spec)))
+        return self.interpret(self.engine.infer(preprocess(image_rgb, self.input_spec)))
 
-    def classify_bgr(self, frame: Pixels) -> Prediction:
-        """The best classes of one frame, `(H, W, 3) uint8` BGR, 0-255, as OpenCV reads it.
+    def classify_bgr(self, frame_bgr: BgrFrame) -> Prediction:
+        """The best classes of one frame, `(H, W, 3) uint8`, 0-255, BGR as OpenCV reads it.
 
         Raises ImageError for an array of another shape or type.
         """
-        return self.interpret(self.engine.infer(preprocess(frame, self.input_spec, bgr=True)))
+        return self.interpret(self.engine.infer(preprocess_bgr(frame_bgr, self.input_spec)))
 
-    def interpret(self, scores: Scores, top: int = TOP_CLASSES) -> Prediction:
+    def interpret(self, logits: Logits, top: int = TOP_CLASSES) -> Prediction:
         """The `top` best classes of the engine's output, `(classes,) float32`."""
-        return self.rank(self.compute_probabilities(scores), top)
+        return self.rank(self.compute_probabilities(logits), top)
 
-    def compute_probabilities(self, scores: Scores) -> Scores:
+    def compute_probabilities(self, logits: Logits) -> Probabilities:
         """The engine's output, `(classes,) float32`, as probabilities, which add up to 1."""
-        return scores if self.engine.output_is_probability else softmax(scores)
+        return Probabilities(logits) if self.engine.output_is_probability else softmax(logits)
 
-    def rank(self, probabilities: Scores, top: int = TOP_CLASSES) -> Prediction:
+    def rank(self, probabilities: Probabilities, top: int = TOP_CLASSES) -> Prediction:
         """The `top` best classes of `(classes,) float32` probabilities, best first.
 
         Of equal ones the class with the lower index comes first.
@@ -157,8 +157,7 @@ class Classifier:
         self.engine.close()
 
 
-def softmax(logits: Scores) -> Scores:
+def softmax(logits: Logits) -> Probabilities:
     """`(classes,) float32` logits → probabilities that add up to 1, without overflow."""
     exponentials = np.exp(logits - logits.max())
-    probabilities: Scores = exponentials / exponentials.sum()
-    return probabilities
+    return Probabilities(exponentials / exponentials.sum())

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from edgekit.arrays import Pixels, Scores
+from edgekit.arrays import BgrFrame, Probabilities
 from edgekit.errors import SettingsError
-from edgekit.preprocess import preprocess
+from edgekit.preprocess import preprocess_bgr
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.stage_clock import StageTimes
 from edgekit.sources.base import Frame, Source
@@ -33,8 +33,8 @@ class Result(Record, frozen=True, kw_only=True):
     age_ns: int
     dropped: int = 0
     connection: int = 0
-    pixels: Pixels | None = None
-    probabilities: Scores | None = None
+    pixels: BgrFrame | None = None
+    probabilities: Probabilities | None = None
 
 
 class Region(NamedTuple):
@@ -58,16 +58,18 @@ class Region(NamedTuple):
             raise SettingsError(f"--roi {text} is empty: expected a width and height of 1 or more")
         return region
 
-    def cut(self, pixels: Pixels) -> Pixels:
-        """That part of an `(H, W, 3) uint8` array, as a view. Raises SettingsError when it is not
-        inside."""
+    def cut(self, pixels: BgrFrame) -> BgrFrame:
+        """That part of a frame, `(H, W, 3) uint8` BGR, 0-255, as a view.
+
+        Raises SettingsError when it is not inside the frame.
+        """
         height, width = pixels.shape[:2]
         if self.x + self.width > width or self.y + self.height > height:
             raise SettingsError(
                 f"--roi {self.x},{self.y},{self.width},{self.height} leaves the frame, which has"
                 f" {width}x{height} pixels: expected x + w and y + h within it"
             )
-        return pixels[self.y : self.y + self.height, self.x : self.x + self.width]
+        return BgrFrame(pixels[self.y : self.y + self.height, self.x : self.x + self.width])
 
 
 def never() -> bool:
@@ -94,7 +96,7 @@ class Capture(NamedTuple):
     took_ns: int
 
 
-def read_capture(source: Source, buffer: Pixels | None = None) -> Capture | None:
+def read_capture(source: Source, buffer: BgrFrame | None = None) -> Capture | None:
     """Read the next frame and time it; None at the end of a file."""
     began = time.perf_counter_ns()
     frame = source.read(buffer)
@@ -128,11 +130,11 @@ def classify_capture(
     frame = capture.frame
     began = time.perf_counter_ns()
     seen = frame.pixels if options.region is None else options.region.cut(frame.pixels)
-    pixels = preprocess(seen, classifier.input_spec, bgr=True)
+    pixels = preprocess_bgr(seen, classifier.input_spec)
     preprocessed = time.perf_counter_ns()
-    scores = classifier.engine.infer(pixels)
+    logits = classifier.engine.infer(pixels)
     inferred = time.perf_counter_ns()
-    probabilities = classifier.compute_probabilities(scores)
+    probabilities = classifier.compute_probabilities(logits)
     prediction = classifier.rank(probabilities, options.top)
     interpreted = time.perf_counter_ns()
     return Result(

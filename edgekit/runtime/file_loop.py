@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.background_thread import LEAVE_S, Background
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.classify_frame import (
@@ -104,7 +104,7 @@ class _Workers:
     def _work(self, make: Callable[[], Classifier]) -> None:
         """One worker. Puts a numbered result for each frame, and at last None or its exception."""
         number = -1
-        buffer: Pixels | None = None
+        buffer: BgrFrame | None = None
         try:
             classifier = make()
             while True:
@@ -125,7 +125,7 @@ class _Workers:
         except BaseException as error:  # noqa: BLE001 - raised again by `results`
             self._finished.put((number, error))
 
-    def _read(self, buffer: Pixels | None) -> Capture | None:
+    def _read(self, buffer: BgrFrame | None) -> Capture | None:
         """The next frame to classify; None at the end."""
         while not self._stop.is_set():
             capture = read_capture(self._source, buffer)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from edgekit.arrays import Scores
+from edgekit.arrays import Probabilities
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.classify_frame import Result
 
@@ -24,7 +24,7 @@ class Smooth:
         self._weight = weight
         self._classifier = classifier
         self._top = top
-        self._average: Scores | None = None
+        self._average: Probabilities | None = None
         self._connection = 0
 
     def __call__(self, result: Result) -> Result:
@@ -32,7 +32,8 @@ class Smooth:
         if self._average is None or result.connection != self._connection:
             self._average = result.probabilities
         else:
-            self._average = self._average + self._weight * (result.probabilities - self._average)
+            step = self._weight * (result.probabilities - self._average)
+            self._average = Probabilities(self._average + step)
         self._connection = result.connection
         return replace(result, prediction=self._classifier.rank(self._average, self._top))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, Protocol
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.spec import Record
 
 
@@ -17,7 +17,7 @@ class Frame(Record, frozen=True, kw_only=True):
     stamp that a live source gave the frame, on a clock of its own; None where it gives none.
     """
 
-    pixels: Pixels
+    pixels: BgrFrame
     index: int
     captured_ns: int
     time_s: float
@@ -74,7 +74,7 @@ class Source(Protocol):
     def open(self) -> None:
         """Open the device or file. Raises SourceError when that fails."""
 
-    def read(self, buffer: Pixels | None = None) -> Frame | None:
+    def read(self, buffer: BgrFrame | None = None) -> Frame | None:
         """The next frame, or None after the last one of a file.
 
         `buffer`, `(H, W, 3) uint8`, may be overwritten with the new frame's pixels when it has

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
 from edgekit.sources.base import (
     ANY_FORMAT,
@@ -69,7 +69,7 @@ class CameraSource(CaptureSource):
                 " (sudo usermod -aG video $USER) and log in again"
             )
 
-    def read(self, buffer: Pixels | None = None) -> Frame | None:
+    def read(self, buffer: BgrFrame | None = None) -> Frame | None:
         captured_ns = self._grab()
         pixels = self._retrieve(buffer) if captured_ns is not None else None
         if pixels is None or captured_ns is None:

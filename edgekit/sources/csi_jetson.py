@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.board.machine import ROOT, read_board
 from edgekit.errors import SourceError
 from edgekit.sources.base import Frame, SourceDescription
@@ -87,7 +87,7 @@ class CsiSource:
         self._timeout_s = timeout_s
         self._root = root
         self._reader: PipelineReader | None = None
-        self._first: tuple[Pixels, int] | None = None
+        self._first: tuple[BgrFrame, int] | None = None
         self._size: tuple[int, int] | None = None
         self._frames = 0
         self._began_ns: int | None = None
@@ -109,7 +109,7 @@ class CsiSource:
         if self._began_ns is None:
             self._began_ns = captured_ns
 
-    def _start(self, reader: PipelineReader) -> tuple[Pixels, int]:
+    def _start(self, reader: PipelineReader) -> tuple[BgrFrame, int]:
         """The first frame: only a frame shows that the pipeline has a camera."""
         reader.open(self._timeout_s)
         pixels = reader.read(self._timeout_s)
@@ -120,7 +120,7 @@ class CsiSource:
             )
         return pixels, time.monotonic_ns()
 
-    def read(self, buffer: Pixels | None = None) -> Frame | None:
+    def read(self, buffer: BgrFrame | None = None) -> Frame | None:
         if self._reader is None:
             raise SourceError("the source is not open: call open() before read()")
         first, self._first = self._first, None

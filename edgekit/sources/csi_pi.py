@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
 from edgekit.sources.base import Frame, SourceDescription
 from edgekit.sources.csi_jetson import CsiSettings
@@ -63,7 +63,7 @@ class PicameraSource:
         if self._began_ns is None:
             self._began_ns = time.monotonic_ns()
 
-    def read(self, buffer: Pixels | None = None) -> Frame | None:
+    def read(self, buffer: BgrFrame | None = None) -> Frame | None:
         if self._camera is None:
             raise SourceError("the source is not open: call open() before read()")
         try:
@@ -75,7 +75,7 @@ class PicameraSource:
             ) from error
         captured_ns = time.monotonic_ns()
         try:
-            pixels: Pixels = request.make_array("main")
+            pixels: BgrFrame = request.make_array("main")
             stamp_ns = request.get_metadata().get("SensorTimestamp")
         finally:
             request.release()

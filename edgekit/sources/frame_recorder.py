@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
 from edgekit.files import check_destination, make_folder, write_atomic
 from edgekit.images import read_image
@@ -158,7 +158,7 @@ def _advise(recording: Recording) -> str:
     return "run this again for more, the folder is continued"
 
 
-def measure_sharpness(pixels: Pixels) -> float:
+def measure_sharpness(pixels: BgrFrame) -> float:
     """How sharp `(H, W, 3) uint8` BGR pixels are, from 0; compare frames of one camera only.
 
     The variance of the Laplacian (Pech-Pacheco et al., Diatom autofocusing in brightfield
@@ -182,8 +182,8 @@ def _measure_detail(gray: npt.NDArray[np.float32]) -> float:
     return float(np.square(second).mean() / (np.square(first).mean() + NOISE))
 
 
-def _make_thumbnail(pixels: Pixels) -> npt.NDArray[np.int16]:
-    """The means of 64 cells, `(8, 8, 3) int16`, 0-255, in the order of the pixels' channels."""
+def _make_thumbnail(pixels: BgrFrame) -> npt.NDArray[np.int16]:
+    """The means of 64 cells, `(8, 8, 3) int16` BGR, 0-255."""
     import cv2
 
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
@@ -191,6 +191,14 @@ def _make_thumbnail(pixels: Pixels) -> npt.NDArray[np.int16]:
         pixels, size, interpolation=cv2.INTER_AREA
     ).astype(np.int16)
     return thumbnail
+
+
+def _read_frame(path: Path) -> BgrFrame:
+    """A recorded frame, in the order of colours that it was recorded in."""
+    import cv2
+
+    frame: BgrFrame = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2BGR)
+    return frame
 
 
 class _Album:
@@ -205,20 +213,18 @@ class _Album:
             if (match := re.fullmatch(r"frame-(\d+)\.jpg", path.name))
         }
         self._next = max(recorded, default=0) + 1
-        self._thumbnails = [
-            _make_thumbnail(read_image(path))[..., ::-1] for path in recorded.values()
-        ]
+        self._thumbnails = [_make_thumbnail(_read_frame(path)) for path in recorded.values()]
 
     def __len__(self) -> int:
         return len(self._thumbnails)
 
-    def holds_one_like(self, pixels: Pixels) -> bool:
+    def holds_one_like(self, pixels: BgrFrame) -> bool:
         if not self._thumbnails:
             return False
         differences = np.abs(np.stack(self._thumbnails) - _make_thumbnail(pixels))
         return bool(differences.max(axis=(1, 2, 3)).min() < ALIKE)
 
-    def add(self, pixels: Pixels) -> None:
+    def add(self, pixels: BgrFrame) -> None:
         """Write a frame under the next number that is free. Raises OutputError."""
         import cv2
 
@@ -244,7 +250,7 @@ class _Recorder:
         self._on_progress = on_progress
         self._began = time.monotonic()
         self._recent: deque[float] = deque(maxlen=RECENT)
-        self._waiting: list[tuple[Pixels, float]] = []
+        self._waiting: list[tuple[BgrFrame, float]] = []
 
     @property
     def is_full(self) -> bool:
@@ -254,7 +260,7 @@ class _Recorder:
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def check(self, pixels: Pixels) -> None:
+    def check(self, pixels: BgrFrame) -> None:
         """Check a frame: at once, or the first ones when there are some to compare them with."""
         sharpness = measure_sharpness(pixels)
         self._recent.append(sharpness)
@@ -270,7 +276,7 @@ class _Recorder:
                 self._check(pixels, sharpness)
                 self._on_progress(self.report())
 
-    def _check(self, pixels: Pixels, sharpness: float) -> None:
+    def _check(self, pixels: BgrFrame, sharpness: float) -> None:
         if sharpness < BLURRED * np.quantile(self._recent, 0.75):
             self._blurred += 1
         elif self._album.holds_one_like(pixels):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.background_thread import Background
 from edgekit.errors import SourceError
 from edgekit.sources.gstreamer import ErrorLog
@@ -30,7 +30,7 @@ class PipelineReader(Protocol):
 
     def open(self, timeout_s: float) -> None: ...
 
-    def read(self, timeout_s: float) -> Pixels | None: ...
+    def read(self, timeout_s: float) -> BgrFrame | None: ...
 
     def close(self) -> None: ...
 
@@ -81,8 +81,8 @@ class OpenCvReader:
                 " try it with gst-launch-1.0"
             )
 
-    def read(self, timeout_s: float) -> Pixels | None:
-        frames: list[Pixels | None] = []
+    def read(self, timeout_s: float) -> BgrFrame | None:
+        frames: list[BgrFrame | None] = []
 
         def take() -> None:
             is_there, pixels = self._capture.read()
@@ -141,7 +141,7 @@ class GObjectReader:
             self.close()
             raise SourceError(f"GStreamer cannot start the camera: {reason} ({self._text})")
 
-    def read(self, timeout_s: float) -> Pixels | None:
+    def read(self, timeout_s: float) -> BgrFrame | None:
         sample = self._sink.try_pull_sample(round(timeout_s * 1e9))
         if sample is not None:
             return self._copy(sample)
@@ -151,7 +151,7 @@ class GObjectReader:
             return None
         raise SourceError(f"the camera was silent for {timeout_s:g} s: check its cable and power")
 
-    def _copy(self, sample: Any) -> Pixels:
+    def _copy(self, sample: Any) -> BgrFrame:
         """A copy: GStreamer uses the frame's memory again. Rows begin at multiples of 4 bytes."""
         structure = sample.get_caps().get_structure(0)
         width, height = structure.get_value("width"), structure.get_value("height")
@@ -162,7 +162,7 @@ class GObjectReader:
             raise SourceError("GStreamer does not show the frame's memory: start again")
         try:
             rows = np.frombuffer(view.data, np.uint8, stride * height).reshape(height, stride)
-            pixels: Pixels = rows[:, : width * 3].reshape(height, width, 3).copy()
+            pixels: BgrFrame = rows[:, : width * 3].reshape(height, width, 3).copy()
             return pixels
         finally:
             buffer.unmap(view)

@@ -6,7 +6,7 @@ import glob
 import time
 from pathlib import Path
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
 from edgekit.images import IMAGE_SUFFIXES, list_images, read_image
 from edgekit.sources.base import Frame, SourceDescription
@@ -43,7 +43,7 @@ class ImageSource:
         self._next = 0
         self._began_ns = time.monotonic_ns()
 
-    def read(self, buffer: Pixels | None = None) -> Frame | None:
+    def read(self, buffer: BgrFrame | None = None) -> Frame | None:
         if self._next == len(self._paths):
             return None
         import cv2

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import cv2
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
 from edgekit.sources.base import Frame, SourceDescription
 from edgekit.sources.container_check import Timeline
@@ -79,7 +79,7 @@ class NetworkSource(CaptureSource):
                 " on this network, and serves that port"
             ) from error
 
-    def read(self, buffer: Pixels | None = None) -> Frame | None:
+    def read(self, buffer: BgrFrame | None = None) -> Frame | None:
         captured_ns = self._grab()
         pixels = self._retrieve(buffer) if captured_ns is not None else None
         if pixels is not None and captured_ns is not None:

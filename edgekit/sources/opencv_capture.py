@@ -8,7 +8,7 @@ from typing import Any
 
 import cv2
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
 from edgekit.sources.base import Frame
 
@@ -72,14 +72,14 @@ class CaptureSource:
             raise SourceError("the source is not open: call open() before read()")
         return time.monotonic_ns() if self._capture.grab() else None
 
-    def _retrieve(self, buffer: Pixels | None) -> Pixels | None:
+    def _retrieve(self, buffer: BgrFrame | None) -> BgrFrame | None:
         """Decode the frame that was taken in; None when it is damaged."""
         decoded, pixels = self._capture.retrieve(buffer)
         return pixels if decoded else None
 
     def _frame(
         self,
-        pixels: Pixels,
+        pixels: BgrFrame,
         captured_ns: int,
         time_s: float | None = None,
         stamp_ms: float | None = None,

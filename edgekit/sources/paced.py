@@ -6,7 +6,7 @@ import time
 
 from msgspec.structs import replace
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.sources.base import Frame, Source, SourceDescription
 
 
@@ -23,7 +23,7 @@ class PacedSource:
         self._source.open()
         self._began_ns = None
 
-    def read(self, buffer: Pixels | None = None) -> Frame | None:
+    def read(self, buffer: BgrFrame | None = None) -> Frame | None:
         frame = self._source.read(buffer)
         if frame is None:
             return None

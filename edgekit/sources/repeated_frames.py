@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.sources.base import Frame
 
 _ROWS = 16
@@ -28,7 +28,7 @@ class RepeatCheck:
         return True
 
 
-def _same_pixels(first: Pixels, second: Pixels) -> bool:
+def _same_pixels(first: BgrFrame, second: BgrFrame) -> bool:
     if first.shape != second.shape:
         return False
     return np.array_equal(first[::_ROWS], second[::_ROWS]) and np.array_equal(first, second)

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.sources.base import Frame, SourceDescription
 from edgekit.sources.url_query import read_query
 
@@ -38,7 +38,7 @@ class PatternSource:
         self._width, self._height = chosen.get("width", 640), chosen.get("height", 480)
         self._fps = chosen.get("fps", 30)
         self._frames = chosen.get("frames")
-        self._bars: Pixels | None = None
+        self._bars: BgrFrame | None = None
         self._began_ns = 0
         self._tick = self._count = 0
 
@@ -46,11 +46,11 @@ class PatternSource:
         columns = np.arange(self._width) * _STRIPES // self._width
         row = _COLOURS[columns]
         # Twice as wide: each frame is a window into it.
-        self._bars = np.tile(row, (self._height, 2, 1))
+        self._bars = BgrFrame(np.tile(row, (self._height, 2, 1)))
         self._began_ns = time.monotonic_ns()
         self._tick = self._count = 0
 
-    def read(self, buffer: Pixels | None = None) -> Frame | None:
+    def read(self, buffer: BgrFrame | None = None) -> Frame | None:
         if self._bars is None or self._count == self._frames:
             return None
         interval_ns = 1e9 / self._fps

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import cv2
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
 from edgekit.sources.base import Frame, SourceDescription
 from edgekit.sources.container_check import (
@@ -65,7 +65,7 @@ class VideoSource(CaptureSource):
         except OSError as error:
             return error.strerror or str(error)
 
-    def read(self, buffer: Pixels | None = None) -> Frame | None:
+    def read(self, buffer: BgrFrame | None = None) -> Frame | None:
         pixels = self._retrieve(buffer) if self._grab() is not None else None
         if pixels is not None:
             time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3

@@ -11,7 +11,7 @@ from edgekit.spec import InputSpec, Precision
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
-    from edgekit.arrays import Pixels
+    from edgekit.arrays import ModelPixels
     from edgekit.engines.base import Engine
     from edgekit.engines.timing import Latency
     from edgekit.evaluation.layer_sqnr import LayerTap
@@ -126,7 +126,7 @@ class Target(Protocol):
         """
 
     def verify(
-        self, artifact: Artifact, engine: Engine, pixels: Pixels, progress: Progress
+        self, artifact: Artifact, engine: Engine, pixels: ModelPixels, progress: Progress
     ) -> Verification:
         """Check what can be checked without the board.
 

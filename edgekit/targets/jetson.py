@@ -17,7 +17,7 @@ from edgekit.targets.base import Artifact, Int8Model, Target, Verification, Writ
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
-    from edgekit.arrays import Pixels
+    from edgekit.arrays import ModelPixels
     from edgekit.engines.base import Engine
     from edgekit.evaluation.layer_sqnr import LayerTap
     from edgekit.quantize.backends import Int8Backend
@@ -54,7 +54,7 @@ class Jetson:
         return OnnxTap(model)
 
     def verify(
-        self, artifact: Artifact, engine: Engine, pixels: Pixels, progress: Progress
+        self, artifact: Artifact, engine: Engine, pixels: ModelPixels, progress: Progress
     ) -> Verification:
         """Build the file with NVIDIA's own parser and builder.
 

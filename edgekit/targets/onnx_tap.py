@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import ModelPixels
 from edgekit.engines.onnx_runtime import FATAL_ONLY, import_onnx_runtime
 from edgekit.errors import MissingPackageError
 from edgekit.evaluation.layer_sqnr import Values
@@ -42,7 +42,7 @@ class OnnxTap:
         )
         self._input = self._session.get_inputs()[0].name
 
-    def read_outputs(self, pixels: Pixels) -> list[Values]:
+    def read_outputs(self, pixels: ModelPixels) -> list[Values]:
         """Run one image.
 
         `(H, W, 3) uint8` RGB pixels → every layer's output `(1, …) float64`, channels last.

@@ -15,7 +15,7 @@ from edgekit.targets.tflite import PIXEL_OFFSET, TFLiteWriter
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
-    from edgekit.arrays import Pixels
+    from edgekit.arrays import ModelPixels
     from edgekit.engines.base import Engine
     from edgekit.evaluation.layer_sqnr import LayerTap
     from edgekit.quantize.backends import Int8Backend
@@ -54,7 +54,7 @@ class Pi:
         return TfliteTap(model)
 
     def verify(
-        self, artifact: Artifact, engine: Engine, pixels: Pixels, progress: Progress
+        self, artifact: Artifact, engine: Engine, pixels: ModelPixels, progress: Progress
     ) -> Verification:
         """Load it with plain kernels too, list what the delegate runs, and compare latencies.
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgekit.checkpoint import Checkpoint, load_checkpoint
-from edgekit.conversion.float_reference import run_float
+from edgekit.conversion.float_reference import make_float_reference
 from edgekit.images import read_image, read_labels
 from edgekit.preprocess import preprocess
 
@@ -30,10 +30,10 @@ CHECKPOINTS: dict[str, tuple[dict[str, Any], float, float]] = {
 def measure_top1(checkpoint: Checkpoint, folder: Path) -> float:
     """Compute the percentage of images whose label has the highest logit."""
     images = read_labels(folder / "labels.csv", folder)
-    hits = 0
+    hits, infer = 0, make_float_reference(checkpoint)
     for image in images:
         pixels = preprocess(read_image(image.path), checkpoint.spec.input)
-        hits += int(run_float(checkpoint, pixels[None]).argmax()) == image.label
+        hits += int(infer(pixels).argmax()) == image.label
     return 100 * hits / len(images)
 
 

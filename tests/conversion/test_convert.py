@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import Logits, ModelPixels, RgbImage
 from edgekit.checkpoint import load_checkpoint
 from edgekit.conversion.conversion_options import ConversionOptions
 from edgekit.conversion.convert import convert
-from edgekit.conversion.float_reference import run_float
+from edgekit.conversion.float_reference import make_float_reference, run_float
 from edgekit.conversion.verification import shrink
 from edgekit.engines.open_engine import open_engine
 from edgekit.errors import ConversionError, ImageError, ModelFileError, OutputError, SettingsError
@@ -59,10 +58,11 @@ def compare(converted: Converted, images: list[LabelledImage]) -> tuple[Accuracy
     """The artifact against the float module, and the module's own top-1 in percent."""
     hits = 0
     labels = iter(images)
+    infer = make_float_reference(converted.checkpoint)
 
-    def reference(pixels: Pixels) -> npt.NDArray[np.float32]:
+    def reference(pixels: ModelPixels) -> Logits:
         nonlocal hits
-        logits = run_float(converted.checkpoint, pixels[None])[0]
+        logits = infer(pixels)
         hits += int(logits.argmax()) == next(labels).label
         return logits
 
@@ -216,8 +216,8 @@ def test_the_bundled_float_original_is_the_checkpoint() -> None:
     assert converted.bundle.reference is not None
     reference = open_engine(converted.bundle.reference)
     pixels = np.stack([example.pixels for example in converted.bundle.golden()])
-    expected = run_float(converted.checkpoint, pixels)
-    seen = np.stack([reference.infer(one) for one in pixels])
+    expected = run_float(converted.checkpoint, ModelPixels(pixels))
+    seen = np.stack([reference.infer(ModelPixels(one)) for one in pixels])
     assert np.abs(seen - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
@@ -228,7 +228,7 @@ def test_what_engines_and_classifiers_refuse() -> None:
     wrong: tuple[Any, ...] = (np.zeros((32, 64, 3), np.uint8), np.zeros((64, 64, 3), np.int8))
     for pixels in wrong:
         with pytest.raises(ImageError, match=r"expected \(64, 64, 3\) uint8"):
-            engine.infer(pixels)
+            engine.infer(ModelPixels(pixels))
     with pytest.raises(SettingsError, match="--threads is 0: expected 1 or more"):
         open_engine(model, threads=0)
     with pytest.raises(ModelFileError, match="2 class names were given for x, which has 10"):
@@ -252,8 +252,8 @@ def test_writing_fails_early_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_photograph_of_a_camera_is_shrunk_for_the_bundle() -> None:
     spec = small_spec(64)
-    assert shrink(np.zeros((3000, 4000, 3), np.uint8), spec).shape == (192, 256, 3)
-    assert shrink(np.zeros((190, 4000, 3), np.uint8), spec).shape == (190, 4000, 3)
+    assert shrink(RgbImage(np.zeros((3000, 4000, 3), np.uint8)), spec).shape == (192, 256, 3)
+    assert shrink(RgbImage(np.zeros((190, 4000, 3), np.uint8)), spec).shape == (190, 4000, 3)
 
 
 def test_no_room_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgekit import Classifier, open_bundle
 from edgekit.images import read_image
-from edgekit.preprocess import preprocess
+from edgekit.preprocess import preprocess, preprocess_bgr
 from edgekit.runtime.golden_check import check_golden
 
 path, output, video, frames, *images = sys.argv[1:]
@@ -27,6 +27,6 @@ for _ in range(int(frames)):
     decoded, frame = capture.read()
     if not decoded:
         raise SystemExit(f"{video} ended early")
-    pixels.append(preprocess(frame, classifier.input_spec, bgr=True))
+    pixels.append(preprocess_bgr(frame, classifier.input_spec))
 logits = [classifier.engine.infer(image) for image in pixels]
 np.savez(output, pixels=np.stack(pixels), logits=np.stack(logits))

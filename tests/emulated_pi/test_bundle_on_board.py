@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from edgekit import Classifier
+from edgekit.arrays import BgrFrame
 from edgekit.checkpoint import load_checkpoint
 from edgekit.conversion.conversion_options import ConversionOptions
 from edgekit.conversion.convert import convert
 from edgekit.images import read_image
-from edgekit.preprocess import preprocess
+from edgekit.preprocess import preprocess, preprocess_bgr
 from edgekit.quantize.calibration_images import MINIMUM_IMAGES
 from tests.emulated_pi.board import EmulatedBoard
 
@@ -68,13 +69,13 @@ def test_every_logit_is_the_hosts(
     classifier = Classifier.from_bundle(bundle)
     expected = [preprocess(read_image(path), classifier.input_spec) for path in photographs]
     np.testing.assert_array_equal(pixels[:PHOTOGRAPHS], expected)
-    frames = [preprocess(frame, classifier.input_spec, bgr=True) for frame in read_frames(video)]
+    frames = [preprocess_bgr(frame, classifier.input_spec) for frame in read_frames(video)]
     # FFmpeg, inside OpenCV, turns a video's YUV into BGR with other rounding on Arm.
     np.testing.assert_allclose(pixels[PHOTOGRAPHS:].astype(int), frames, atol=2)
     np.testing.assert_array_equal(logits, [classifier.engine.infer(image) for image in pixels])
 
 
-def read_frames(video: Path) -> list[np.ndarray]:
+def read_frames(video: Path) -> list[BgrFrame]:
     """The first frames of `video`, `(H, W, 3) uint8` BGR, as run_bundle.py reads them."""
     capture = cv2.VideoCapture(str(video))
     return [capture.read()[1] for _ in range(FRAMES)]

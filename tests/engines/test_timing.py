@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from edgekit.arrays import Pixels, Scores
+from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import Engine
 from edgekit.engines.timing import LEAST_ROUNDS, SECONDS, compare_latency, time_in_turn
 
@@ -21,10 +21,10 @@ class SleepingEngine(Engine):
     def __init__(self, seconds: float) -> None:
         self.seconds, self.calls = seconds, 0
 
-    def _infer(self, pixels: Pixels) -> Scores:
+    def _infer(self, pixels: ModelPixels) -> Logits:
         self.calls += 1
         time.sleep(self.seconds)
-        return np.zeros(1, np.float32)
+        return Logits(np.zeros(1, np.float32))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -59,7 +59,7 @@ def test_time_ends_the_rounds_and_the_limits_hold() -> None:
 
 def test_the_first_round_is_not_counted() -> None:
     slow, fast = SleepingEngine(0.02), SleepingEngine(0.002)
-    latency = compare_latency(slow, fast, np.zeros((8, 8, 3), np.uint8))
+    latency = compare_latency(slow, fast, ModelPixels(np.zeros((8, 8, 3), np.uint8)))
     assert slow.calls == fast.calls == latency.rounds + 1
     assert LEAST_ROUNDS <= latency.rounds <= SECONDS / 0.022 + 1
     assert latency.artifact_ms >= 20 and latency.float_ms >= 2

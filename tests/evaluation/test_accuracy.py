@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgekit.arrays import Pixels, Scores
+from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import Engine
 from edgekit.errors import ImageError
 from edgekit.evaluation.accuracy import READ_AHEAD, evaluate
@@ -26,10 +26,10 @@ class BrightnessEngine(Engine):
     input_height = input_width = 32
     classes = CLASSES
 
-    def _infer(self, pixels: Pixels) -> Scores:
+    def _infer(self, pixels: ModelPixels) -> Logits:
         step = round(float(pixels.mean()) / 20)
         distance = (np.arange(CLASSES) - step) % CLASSES
-        return (CLASSES - distance).astype(np.float32)
+        return Logits((CLASSES - distance).astype(np.float32))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -62,7 +62,7 @@ def test_top1_and_top5(tmp_path: Path, shift: int, top1: float, top5: float) -> 
 def test_comparison_with_the_float_original(tmp_path: Path) -> None:
     engine = BrightnessEngine()
 
-    def reference(pixels: Pixels) -> Scores:
+    def reference(pixels: ModelPixels) -> Logits:
         return np.roll(engine.infer(pixels), 1) if pixels.mean() > 170 else engine.infer(pixels)
 
     result = evaluate(engine, write_steps(tmp_path, 0), SPEC, reference)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekit.arrays import ModelPixels
 from edgekit.bundle import open_bundle
 from edgekit.errors import SettingsError
 from edgekit.evaluation.layer_sqnr import TfliteTap, compare_layers
@@ -58,7 +59,7 @@ def test_a_model_equals_itself_and_another_cannot_be_paired(test_data: Path) -> 
     assert all(row.sqnr_db > 120 for row in layers)
     other = (test_data / "tflite" / "tf2_mobilenet_v2_1.0_224_ptq.tflite").read_bytes()
     with pytest.raises(SettingsError, match=r"--layers cannot pair them"):
-        compare_layers(tap, TfliteTap(other), [np.zeros((64, 64, 3), np.uint8)])
+        compare_layers(tap, TfliteTap(other), [ModelPixels(np.zeros((64, 64, 3), np.uint8))])
 
 
 def test_layers_of_a_jetsons_bundle() -> None:

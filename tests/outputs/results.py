@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from edgekit.arrays import Pixels
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.arrays import BgrFrame
 from edgekit.outputs.base import NumberedResult
 from edgekit.runtime.classify_frame import Result
 from edgekit.runtime.stage_clock import StageTimes
 from edgekit.spec import ClassScore, Prediction
 
 
-def make_result(index: int, pixels: Pixels | None = None) -> Result:
+def make_result(index: int, pixels: npt.NDArray[np.uint8] | None = None) -> Result:
     label = f"class {index % 10}"
     return Result(
         index=index,
@@ -21,7 +24,7 @@ def make_result(index: int, pixels: Pixels | None = None) -> Result:
         times=StageTimes(1_000_000, 2_000_000, 3_000_000, 4_000_000),
         captured_ns=time.monotonic_ns(),
         age_ns=10_000_000,
-        pixels=pixels,
+        pixels=None if pixels is None else BgrFrame(pixels),
     )
 
 

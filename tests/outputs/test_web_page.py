@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from edgekit.arrays import BgrFrame
 from edgekit.errors import OutputError
 from edgekit.outputs.prometheus import Metrics
 from edgekit.runtime.classify_frame import Result
@@ -181,6 +182,7 @@ class Viewer(threading.Thread):
             return
         jpeg = base64.b64decode(url.removeprefix("data:image/jpeg;base64,"), validate=True)
         pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        assert pixels is not None
         label = int(line["label"].removeprefix("frame "))
         score = round(64 * line["top"][0]["score"])
         ahead = self._board.index - line["frame"]
@@ -199,7 +201,7 @@ def test_a_picture_comes_with_the_answer_for_its_own_frame(interval_s: float) ->
 
 
 def test_a_slow_viewer_sees_fewer_frames_not_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    noise = np.random.default_rng(0).integers(100, 150, (480, 640, 3), np.uint8)
+    noise = BgrFrame(np.random.default_rng(0).integers(100, 150, (480, 640, 3), np.uint8))
     event_bytes = len(base64.b64encode(encode_picture(noise)))
     assert event_bytes > 50_000
     monkeypatch.setattr("tests.outputs.test_web_page.numbered_frame", lambda number: noise)
@@ -224,7 +226,7 @@ def test_a_page_shows_twenty_classes_of_a_thousand() -> None:
 
 
 def test_large_pictures_are_made_smaller() -> None:
-    jpeg = encode_picture(np.zeros((1080, 1920, 3), np.uint8))
+    jpeg = encode_picture(BgrFrame(np.zeros((1080, 1920, 3), np.uint8)))
     assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1).shape == (360, 640, 3)
 
 

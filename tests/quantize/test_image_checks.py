@@ -9,16 +9,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame, ModelPixels
 from edgekit.checkpoint import load_checkpoint
 from edgekit.errors import CalibrationError
 from edgekit.images import list_images, read_image
-from edgekit.preprocess import preprocess
+from edgekit.preprocess import preprocess, preprocess_bgr
 from edgekit.quantize.image_checks import (
     ExposureCheck,
     RepetitionCheck,
@@ -29,22 +30,24 @@ from edgekit.quantize.image_checks import (
 )
 from edgekit.spec import NORMALIZATIONS, InputSpec, Normalization
 
+Images = npt.NDArray[np.uint8]
+"""`(N, H, W, 3)` RGB."""
 DEMO = Path(__file__).parents[2] / "calibration" / "demo"
 NAMES = ["imagenet", "half", "tf", "none"]
 
 
-def draw(count: int = 32, seed: int = 0, size: int = 32) -> Pixels:
+def draw(count: int = 32, seed: int = 0, size: int = 32) -> Images:
     """Different blurred, reddish patterns of full contrast."""
     generator = np.random.default_rng(seed)
     small = generator.integers(0, 256, (count, 6, 6, 3)) * [1.0, 0.85, 0.6]
     return np.stack([cv2.resize(image, (size, size)) for image in small]).astype(np.uint8)
 
 
-def batches(images: Pixels) -> list[Pixels]:
-    return [images[start : start + 8] for start in range(0, len(images), 8)]
+def batches(images: Images) -> list[ModelPixels]:
+    return [ModelPixels(images[start : start + 8]) for start in range(0, len(images), 8)]
 
 
-def normalize(images: Pixels, normalization: Normalization) -> Tensor:
+def normalize(images: Images, normalization: Normalization) -> Tensor:
     mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
     return ((torch.from_numpy(images.copy()).float() - mean) / std).permute(0, 3, 1, 2)
 
@@ -130,7 +133,7 @@ def test_the_distance_is_the_symmetric_divergence_over_living_channels() -> None
     assert _diverge(norm, mean, variance) == pytest.approx(float(expected), rel=1e-6)
 
 
-def read(files: Sequence[Path], spec: InputSpec, count: int = 32) -> Pixels:
+def read(files: Sequence[Path], spec: InputSpec, count: int = 32) -> Images:
     spread = [files[index * len(files) // count] for index in range(count)]
     return np.stack([preprocess(read_image(file), spec) for file in spread])
 
@@ -181,15 +184,15 @@ def test_batch_norms_that_no_training_made_tell_nothing(test_data: Path, name: s
         assert check_normalization(checkpoint.module, given, batches(images)) == ()
 
 
-def read_frames(video: Path, spec: InputSpec, count: int = 32) -> Pixels:
+def read_frames(video: Path, spec: InputSpec, count: int = 32) -> Images:
     capture = cv2.VideoCapture(str(video))
-    frames: list[Pixels] = []
+    frames: list[BgrFrame] = []
     while len(frames) < count * 10:
-        frames.append(cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB))
-    return np.stack([preprocess(frame, spec) for frame in frames[::10]])
+        frames.append(capture.read()[1])
+    return np.stack([preprocess_bgr(frame, spec) for frame in frames[::10]])
 
 
-def check_exposure(images: Pixels) -> tuple[str, ...]:
+def check_exposure(images: Images) -> tuple[str, ...]:
     check = ExposureCheck()
     for batch in batches(images):
         check.add(batch)
@@ -235,7 +238,7 @@ def test_black_frames_with_a_hot_pixel_are_blank() -> None:
         check_exposure(images)
 
 
-def check_repetition(images: Pixels) -> tuple[str, ...]:
+def check_repetition(images: Images) -> tuple[str, ...]:
     check = RepetitionCheck()
     for batch in batches(images):
         check.add(batch)
@@ -278,7 +281,7 @@ def test_memory_is_bounded() -> None:
     for _ in range(3):
         for _ in range(150):
             small = generator.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
-            check.add(small.repeat(2, axis=1).repeat(2, axis=2))
+            check.add(ModelPixels(small.repeat(2, axis=1).repeat(2, axis=2)))
         peaks.append(tracemalloc.get_traced_memory()[1])
     tracemalloc.stop()
     assert check.finish() == ()

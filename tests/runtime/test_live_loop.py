@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
 from edgekit.runtime import live_loop
 from edgekit.runtime import stream as stream_module
@@ -58,7 +58,7 @@ class Camera:
         if not self.opens:
             raise SourceError("the camera is not there")
 
-    def read(self, buffer: Pixels | None = None) -> Frame | None:
+    def read(self, buffer: BgrFrame | None = None) -> Frame | None:
         time.sleep(self.interval_s)
         while self.script:
             match self.script.pop(0):
@@ -230,7 +230,7 @@ def test_a_frozen_picture_is_told_and_not_classified_again(stamped: bool, told: 
 
 def test_the_least_change_makes_a_frame_new() -> None:
     class Still(Camera):
-        def read(self, buffer: Pixels | None = None) -> Frame | None:
+        def read(self, buffer: BgrFrame | None = None) -> Frame | None:
             frame = super().read()
             if frame is not None:
                 frame.pixels[self.count % 120, 0, 0] += 1
@@ -332,7 +332,7 @@ def test_the_end_of_a_source_is_the_end() -> None:
 
 def test_frames_of_another_size_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     class Shrinking(Camera):
-        def read(self, buffer: Pixels | None = None) -> Frame | None:
+        def read(self, buffer: BgrFrame | None = None) -> Frame | None:
             frame = super().read()
             if frame is None or self.count not in (2, 3):
                 return frame

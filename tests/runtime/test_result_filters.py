@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgekit.arrays import Scores
+from edgekit.arrays import BgrFrame, Probabilities
 from edgekit.errors import SettingsError
 from edgekit.runtime.classify_frame import Region, Result
 from edgekit.runtime.frame_policy import FramePolicy, Picker
@@ -24,7 +24,7 @@ CLASSIFIER = number_classifier()
 
 
 def make_result(shares: list[float], *, connection: int = 0) -> Result:
-    scores: Scores = np.zeros(64, np.float32)
+    scores = Probabilities(np.zeros(64, np.float32))
     scores[: len(shares)] = shares
     return Result(
         index=0,
@@ -115,7 +115,7 @@ def test_policies_that_are_not_known(text: str) -> None:
 
 def test_a_region_is_cut_without_a_copy() -> None:
     pixels = np.arange(60 * 80 * 3, dtype=np.uint32).reshape(60, 80, 3).astype(np.uint8)
-    cut = Region.parse("10, 20,30,40").cut(pixels)
+    cut = Region.parse("10, 20,30,40").cut(BgrFrame(pixels))
     assert np.shares_memory(cut, pixels)
     assert np.array_equal(cut, pixels[20:60, 10:40])
 
@@ -132,4 +132,4 @@ def test_a_region_is_cut_without_a_copy() -> None:
 )
 def test_regions_that_will_not_do(text: str, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
-        Region.parse(text).cut(np.zeros((60, 80, 3), np.uint8))
+        Region.parse(text).cut(BgrFrame(np.zeros((60, 80, 3), np.uint8)))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.arrays import Pixels, Scores
+from edgekit.arrays import BgrFrame, Logits, ModelPixels
 from edgekit.engines.base import Engine
 from edgekit.errors import SourceError
 from edgekit.images import read_image
@@ -44,12 +44,12 @@ class NumberEngine(Engine):
         self.seconds = seconds
         self.fails_at = fails_at
 
-    def _infer(self, pixels: Pixels) -> Scores:
+    def _infer(self, pixels: ModelPixels) -> Logits:
         number = read_number(pixels)
         if number == self.fails_at:
             raise RuntimeError(f"the engine broke at {number}")
         time.sleep(self.seconds * (1 + number % 3))
-        return np.eye(64, dtype=np.float32)[number]
+        return Logits(np.eye(64, dtype=np.float32)[number])
 
     def close(self) -> None:
         pass
@@ -80,7 +80,7 @@ class NumberSource:
     def open(self) -> None:
         self.count = 0
 
-    def read(self, buffer: Pixels | None = None) -> Frame | None:
+    def read(self, buffer: BgrFrame | None = None) -> Frame | None:
         self.readers.add(threading.current_thread().name)
         time.sleep(self.interval_s)
         if self.count == self.fails_at:
@@ -253,7 +253,7 @@ def test_stop_ends_a_live_stream_at_once() -> None:
 
 def test_source_that_hangs_does_not_hold_up_the_end() -> None:
     class HangingSource(NumberSource):
-        def read(self, buffer: Pixels | None = None) -> Frame | None:
+        def read(self, buffer: BgrFrame | None = None) -> Frame | None:
             time.sleep(2.0)
             return super().read()
 
@@ -311,7 +311,7 @@ def test_memory_of_a_long_file_does_not_grow(test_data: Path) -> None:
     assert photo.nbytes > 1e6
 
     class PhotoSource(NumberSource):
-        def read(self, buffer: Pixels | None = None) -> Frame | None:
+        def read(self, buffer: BgrFrame | None = None) -> Frame | None:
             frame = super().read()
             if frame is None:
                 return None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
 from edgekit.sources.base import RequestedFormat
 from edgekit.sources.csi_pi import PicameraSource
@@ -21,7 +21,7 @@ class FakeRequest:
 
     released = 0
 
-    def make_array(self, name: str) -> Pixels:
+    def make_array(self, name: str) -> BgrFrame:
         assert name == "main"
         return numbered_frame(7)
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.errors import ImageError, OutputError, SourceError
 from edgekit.images import read_image
 from edgekit.sources.base import Frame, SourceDescription
@@ -32,19 +32,19 @@ SCENES = 60
 
 
 @cache
-def make_scene(number: int) -> Pixels:
+def make_scene(number: int) -> BgrFrame:
     """`(240, 320, 3) uint8`: sharp patches of random colours, others for each number."""
     patches = np.random.default_rng(number).integers(0, 256, (12, 16, 3), np.uint8)
-    scene: Pixels = cv2.resize(patches, (320, 240), interpolation=cv2.INTER_NEAREST)
+    scene: BgrFrame = cv2.resize(patches, (320, 240), interpolation=cv2.INTER_NEAREST)
     return scene
 
 
-def blur(pixels: Pixels) -> Pixels:
-    blurred: Pixels = cv2.GaussianBlur(pixels, (0, 0), 3)
+def blur(pixels: BgrFrame) -> BgrFrame:
+    blurred: BgrFrame = cv2.GaussianBlur(pixels, (0, 0), 3)
     return blurred
 
 
-def write_frames(path: Path, frames: Sequence[Pixels], fps: float = 2) -> str:
+def write_frames(path: Path, frames: Sequence[npt.NDArray[np.uint8]], fps: float = 2) -> str:
     """An MJPEG video; its path."""
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height))
@@ -89,7 +89,7 @@ class StillCamera:
     def open(self) -> None:
         self.is_open = True
 
-    def read(self, buffer: Pixels | None = None) -> Frame | None:
+    def read(self, buffer: BgrFrame | None = None) -> Frame | None:
         time.sleep(0.01)
         noise = np.random.default_rng(self.frames).integers(-9, 10, (240, 320, 3))
         pixels = np.clip(make_scene(0) + noise, 0, 255).astype(np.uint8)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from edgekit.arrays import Pixels
+from edgekit.arrays import BgrFrame
 from edgekit.bundle import Golden, Manifest, Origin, open_bundle, write_bundle
 from edgekit.images import list_images, read_image
 from edgekit.preprocess import preprocess
@@ -64,12 +65,12 @@ def write_demo_bundle(path: Path, golden: Sequence[Golden]) -> Path:
     return path
 
 
-def numbered_frame(number: int) -> Pixels:
+def numbered_frame(number: int) -> BgrFrame:
     """`(120, 160, 3) uint8`, its brightness telling `number` (0-63) through any compression."""
-    return np.full((120, 160, 3), number * 4, np.uint8)
+    return BgrFrame(np.full((120, 160, 3), number * 4, np.uint8))
 
 
-def read_number(pixels: Pixels) -> int:
+def read_number(pixels: npt.NDArray[np.uint8]) -> int:
     """The number of a frame that `numbered_frame` made."""
     return round(float(pixels.mean()) / 4)
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from edgekit.arrays import ModelPixels
 from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
 from edgekit.engines.open_engine import open_engine
 from edgekit.errors import ConversionError, ModelFileError
@@ -178,7 +179,7 @@ def test_other_paddings_stay_and_give_the_same(padding: nn.Module) -> None:
     model = write_net(*layers)
     torch.manual_seed(1)
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    seen = OnnxRuntimeEngine(encode(model)).infer(pixels)
+    seen = OnnxRuntimeEngine(encode(model)).infer(ModelPixels(pixels))
     torch.manual_seed(0)
     spec = small_spec()
     mean, std = (torch.tensor(v) for v in (spec.normalization.mean, spec.normalization.std))
@@ -276,6 +277,6 @@ def test_the_reference_is_the_float_checkpoint() -> None:
 
     engine, meter = OnnxRuntimeEngine(converted.bundle.reference or b""), ParityMeter()
     for example in converted.bundle.golden():
-        exact = run_float(converted.checkpoint, example.pixels[None])
+        exact = run_float(converted.checkpoint, ModelPixels(example.pixels[None]))
         meter.add(exact, engine.infer(example.pixels)[None])
     assert meter.result().sqnr_db >= 100

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
+from edgekit.arrays import ModelPixels
 from edgekit.conversion.quantize_network import make_float_program
 from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
 from edgekit.engines.tensorrt.build import build_engine
@@ -73,9 +74,10 @@ def quantized(family: str, size: int) -> GraphModule:
     return written
 
 
-def noise(size: int, count: int = 4) -> Sequence[np.ndarray]:
+def noise(size: int, count: int = 4) -> Sequence[ModelPixels]:
     random = np.random.default_rng(0)
-    return [random.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(count)]
+    images = (random.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(count))
+    return [ModelPixels(image) for image in images]
 
 
 def write(family: str, precision: Precision, half: bool, size: int) -> tuple[ir.Model, GraphModule]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.arrays import Pixels, Scores
+from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import Engine, EngineDescription, LayerProfile
 from edgekit.engines.tensorrt.build_log import BuildLog, listen
 from edgekit.engines.tensorrt.cuda import (
@@ -145,7 +145,7 @@ class TensorRTEngine(Engine):
             raise EngineError(f"TensorRT could not start the network: {self._log.reason()}")
         cuda.copy_to_host(self._host_scores, self._device_scores, stream)
 
-    def begin(self, pixels: Pixels) -> None:
+    def begin(self, pixels: ModelPixels) -> None:
         """Start one inference and return: `finish` waits for it. The pixels are copied before."""
         self._cuda.activate()
         self._host_pixels[:] = pixels.reshape(-1)
@@ -154,13 +154,13 @@ class TensorRTEngine(Engine):
         else:
             self._enqueue()
 
-    def finish(self) -> Scores:
+    def finish(self) -> Logits:
         """The scores, `(classes,) float32`, of the inference that `begin` started."""
         self._cuda.synchronize(self._stream)
-        scores: Scores = self._host_scores.view(np.float32).copy()
+        scores = Logits(self._host_scores.view(np.float32).copy())
         return scores
 
-    def _infer(self, pixels: Pixels) -> Scores:
+    def _infer(self, pixels: ModelPixels) -> Logits:
         self.begin(pixels)
         return self.finish()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.arrays import ModelPixels
 from edgekit.bundle import Bundle, open_bundle
 from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
 from edgekit.engines.tensorrt.engine import TensorRTEngine
@@ -63,7 +64,7 @@ def pair(
     engine.close()
 
 
-def pixels_of(bundle: Bundle) -> list[np.ndarray]:
+def pixels_of(bundle: Bundle) -> list[ModelPixels]:
     return [example.pixels for example in bundle.golden()]
 
 
