@@ -1,18 +1,17 @@
-"""From a float program to an int8 program.
+"""Quantizes a float program to int8. It belongs to the workbench half.
 
-Workbench. `pipeline` calls the other modules, in this order:
+`pipeline` runs the steps in this order:
 
-1. `calibration_images` finds and reads the images, `image_checks` checks them.
-2. `equalization` and `bias_absorption` rescale the float program's channels.
-3. `litert_plan` or `tensorrt_plan` decides which tensors become int8.
-4. `activation_statistics` gathers what values they take; `statistics_table` stores that in a file.
-5. `ranges` chooses each tensor's range and encoding.
-6. `activation_shift` shifts tensors that a symmetric scheme would encode badly.
-7. `pt2e` inserts the quantize and dequantize operators.
-8. `weight_rounding` and `bias_correction` reduce the error that is left.
+- `calibration_images` finds the images, and `image_checks` checks them;
+- `equalization` and `bias_absorption` rescale the float program;
+- `activation_statistics` gathers the values of its tensors, or `statistics_table` reads them;
+- `ranges` chooses the range and encoding of each tensor, and `recipe` the methods;
+- `litert_plan` or `tensorrt_plan` choose the operators that become int8, for one of `backends`;
+- `activation_shift` shifts tensors that symmetric codes would cover badly;
+- `pt2e` inserts the quantize and dequantize nodes;
+- `weight_rounding` chooses the codes of weights, and `bias_correction` corrects the biases.
 
-`sensitivity` ranks layers by the error that each adds. `recipe` names the methods, `backends` what
-the boards' runtimes need.
+`sensitivity` ranks layers by the noise that their rounding adds.
 """
 
 from edgekit.quantize import third_party_warnings  # noqa: F401  (before torchao is imported below)

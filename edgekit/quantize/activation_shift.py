@@ -1,10 +1,10 @@
-"""All 256 codes for tensors that are never negative, although their zero point must be 0.
+"""Shifts tensors that are never negative, so that they use all 256 codes with the zero point 0.
 
-TensorRT takes symmetric activations only, so half of the codes of a ReLU's output stay unused. Such
-a tensor r in 0 … 255·s is shifted by c = 128·s: c is subtracted from the bias of the layer before
-it, and c·ΣW is added to the bias of every layer that reads it, which is exact where nothing is
-padded. The tensor that is rounded is then r − c, from code −128 to 127, with half the step; and as
-the codes end at −128, where r is 0, rounding itself is the ReLU.
+TensorRT takes symmetric activations only, so a ReLU's output would leave half of the codes unused.
+Such a tensor r in 0 … 255·s is shifted by c = 128·s: the bias of the layer before it is reduced by
+c, and the bias of every layer that reads it is increased by c·ΣW, which is exact where nothing is
+padded. The value that is rounded is then r − c, with codes from −128 to 127 and half the step. The
+codes end at −128, where r is 0, so rounding includes the ReLU.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from edgekit.rewrite.graph import (
 
 
 class Shifts(NamedTuple):
-    """The encodings of the shifted tensors, and the shift c of what each reader reads, both by node
+    """The encodings of the shifted tensors, and the shifts of their readers' inputs, by node
     name."""
 
     encodings: dict[str, Encoding]
@@ -46,15 +46,18 @@ def shift_activations(
     method: RangeMethod,
     percentile: float,
 ) -> Shifts:
-    """Shift every tensor that can be shifted, in place; only the shifted tensors change.
+    """Shift all tensors that can be shifted, in place. Only these tensors change their values.
 
     Args:
         program: The float program.
-        readers_in_int8: Operators that read int8, by node name. A tensor with another reader is
-            not shifted.
+        readers_in_int8: The operators that will read int8, by node name. A tensor with any other
+            reader is not shifted.
         statistics: What calibration gathered, by node name.
-        method: How the range of a shifted tensor is chosen.
-        percentile: For the method `percentile`, in percent.
+        method: How ranges are chosen.
+        percentile: What the method `percentile` keeps, in percent.
+
+    Returns:
+        The encodings of the shifted tensors and the shifts of their readers.
     """
     shifts = Shifts({}, {})
     for node in list(program.graph.nodes):
@@ -87,19 +90,22 @@ def shift_activations(
 
 
 def compensate_rounding(program: GraphModule, quantized: GraphModule, shifts: Shifts) -> None:
-    """Change the readers' biases from c·ΣW, of the float weights W, to c·ΣŴ, of the rounded ones.
+    """Compensate the shifts with the rounded weights, in place.
+
+    The bias of a reader contains c·ΣW of the float weights W. The reader computes with the rounded
+    weights Ŵ, so its bias has to contain c·ΣŴ.
 
     Args:
-        program: The float program, shifted.
-        quantized: Its quantized form; the biases are changed in place.
-        shifts: What `shift_activations` returned.
+        program: The float program.
+        quantized: Its quantized form; its biases are changed.
+        shifts: The shifts.
     """
-    originals = {node.name: node for node in program.graph.nodes if node.name in shifts.readers}
+    float_layers = {node.name: node for node in program.graph.nodes if node.name in shifts.readers}
     for node in list(quantized.graph.nodes):
-        if node.name not in originals:
+        if node.name not in float_layers:
             continue
         rounded = read_quantized_weight(quantized, node).double()
-        difference = rounded - read_weight(program, originals[node.name]).double()
+        difference = rounded - read_weight(program, float_layers[node.name]).double()
         change = shifts.readers[node.name] * difference.flatten(1).sum(1)
         set_bias(quantized, node, read_bias(quantized, node) + change)
     quantized.recompile()

@@ -1,7 +1,8 @@
-"""Calibration statistics: what values each activation takes, gathered image by image.
+"""Gathers statistics of the values that each activation takes, image by image.
 
-Memory does not depend on the number of images: each tensor has one histogram of fixed size whose
-range doubles when a value falls outside, so that no value is ever dropped or approximated twice.
+In: a program, names of its tensors, and batches of its input. Out: the extremes and a histogram of
+each tensor. Memory does not depend on the number of images: a histogram has a fixed size, and its
+range doubles when a value is outside, so that no value is dropped or rounded twice.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from torch.fx import GraphModule, Interpreter, Node
 from edgekit.errors import ConversionError
 
 BINS = 4096
-"""Histogram bins over [-reach, reach). The reach is at most twice the largest magnitude."""
+"""The bins of a histogram over [-limit, limit). limit is at most twice the largest magnitude."""
 SAMPLES_PER_IMAGE = 4096
-"""At least so many values of each tensor and image enter the histogram (all where it has fewer), in
-runs of `RUN` neighbours spread evenly. The extremes are those of all values."""
+"""The least number of values of each tensor and image that the histogram counts (all of a smaller
+tensor), in evenly spread runs of `RUN` neighbours. The extremes are those of all values."""
 RUN = 64
 AVERAGING = 0.01
-"""The weight of each image's extremes in their moving average, torchao's own."""
+"""The weight of each image's extremes in their moving average, as in torchao."""
 
 Counts = npt.NDArray[np.float64]
 
@@ -37,11 +38,11 @@ class TensorStatistics:
         self.maximum = -np.inf
         self.average: tuple[float, float] | None = None
         """The moving averages of the images' minima and maxima; None before the first image."""
-        self.reach = 0.0
+        self.limit = 0.0
         self.counts: Counts = np.zeros(BINS)
 
     def update(self, values: torch.Tensor) -> None:
-        """Count the values of `values` (images first, float32).
+        """Count values, `(N, …) float32` with one entry an image.
 
         Raises ConversionError when they are not finite.
         """
@@ -55,13 +56,13 @@ class TensorStatistics:
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
         self._average(lows.tolist(), highs.tolist())
         self._widen(max(abs(low), abs(high)))
-        if self.reach:
-            counts = torch.histc(_sample(values), bins=BINS, min=-self.reach, max=self.reach)
+        if self.limit:
+            counts = torch.histc(_sample(values), bins=BINS, min=-self.limit, max=self.limit)
             self.counts += counts.numpy()
 
     def _average(self, lows: Sequence[float], highs: Sequence[float]) -> None:
-        """Image by image, so that the batch size does not count (Jacob et al., arXiv:1712.05877,
-        section 3.1)."""
+        """Update the moving averages image by image, so that the batch size does not matter (Jacob
+        et al., arXiv:1712.05877, section 3.1)."""
         for low, high in zip(lows, highs, strict=True):
             before = self.average or (low, high)
             self.average = (
@@ -70,56 +71,56 @@ class TensorStatistics:
             )
 
     def _widen(self, magnitude: float) -> None:
-        if magnitude > self.reach and self.reach == 0.0:
-            self.reach = float(2.0 ** np.ceil(np.log2(magnitude)))
-        while magnitude > self.reach:
+        if magnitude > self.limit and self.limit == 0.0:
+            self.limit = float(2.0 ** np.ceil(np.log2(magnitude)))
+        while magnitude > self.limit:
             pairs = self.counts.reshape(-1, 2).sum(axis=1)
             self.counts = np.zeros(BINS)
             self.counts[BINS // 4 : 3 * BINS // 4] = pairs
-            self.reach *= 2
+            self.limit *= 2
 
     @property
     def centers(self) -> npt.NDArray[np.float64]:
-        """The middle of each bin, `(BINS,) float64`, in the tensor's own unit."""
-        width = 2 * self.reach / BINS
-        return -self.reach + width * (np.arange(BINS, dtype=np.float64) + 0.5)
+        """The middle of each bin, `(BINS,)`, in the tensor's own unit."""
+        width = 2 * self.limit / BINS
+        return -self.limit + width * (np.arange(BINS, dtype=np.float64) + 0.5)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON document; runs of empty bins at both ends are left out."""
+        """Encode the statistics as a JSON document, without the empty bins at both ends."""
         used = np.flatnonzero(self.counts)
         first, last = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)
         return {
             "minimum": self.minimum,
             "maximum": self.maximum,
             "average": self.average,
-            "reach": self.reach,
+            "reach": self.limit,
             "first_bin": first,
             "counts": [int(count) for count in self.counts[first:last]],
         }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> TensorStatistics:
-        """The inverse of `to_json`."""
+        """Decode a document that `to_json` made."""
         self = cls()
         self.minimum, self.maximum = float(document["minimum"]), float(document["maximum"])
         if document["average"] is not None:
             low, high = document["average"]
             self.average = (float(low), float(high))
-        self.reach = float(document["reach"])
+        self.limit = float(document["reach"])
         first, counts = int(document["first_bin"]), document["counts"]
         self.counts[first : first + len(counts)] = counts
         return self
 
 
 def _as_stored(values: torch.Tensor) -> torch.Tensor:
-    """The same values, images first, in an order that flattening needs no copy for."""
+    """Reorder the values of each image as they are stored, so that flattening copies nothing."""
     if values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last):
         return values.permute(0, 2, 3, 1)
     return values
 
 
 def _sample(values: torch.Tensor) -> torch.Tensor:
-    """Every k-th run of neighbours, k odd so that rows and channels are met in turn."""
+    """Take every k-th run of neighbours. k is odd, so that all rows and channels are sampled."""
     step = values[0].numel() // SAMPLES_PER_IMAGE
     if step < 2:
         return values
@@ -128,42 +129,42 @@ def _sample(values: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=256)
 def _places(count: int, every: int) -> torch.Tensor:
-    """The places of every so many runs among `count` values."""
+    """The indices of one in `every` runs among `count` values."""
     return torch.arange(count // RUN * RUN).view(-1, RUN)[::every].contiguous()
 
 
 class _Observer(Interpreter):
-    """Runs a program and shows each named activation to a callback."""
+    """Runs a program and passes each named activation to a callback."""
 
     def __init__(
         self,
         program: GraphModule,
         names: Sequence[str],
-        on_tensor: Callable[[str, torch.Tensor], None],
+        on_value: Callable[[str, torch.Tensor], None],
     ) -> None:
         super().__init__(program)
         self._names = frozenset(names)
-        self._on_tensor = on_tensor
+        self._on_value = on_value
 
     def run_node(self, n: Node) -> Any:
         value = super().run_node(n)
         if n.name in self._names:
-            self._on_tensor(n.name, value)
+            self._on_value(n.name, value)
         return value
 
 
 def gather_channel_maxima(
     program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Find the largest magnitude of each channel.
+    """Find the largest magnitude of each channel of some activations.
 
     Args:
-        program: The program that is run.
-        names: Activations `(N, C, …)`, by node name.
-        batches: The program's input, images first.
+        program: The program.
+        names: The activations, by node name.
+        batches: The program's input, `(N, H, W, 3) float32` pixels less the offset.
 
     Returns:
-        The magnitudes, `(C,)`, by node name.
+        The magnitudes, `(C,) float32`, by node name.
     """
     return _gather_channels(program, names, batches, lambda v: v.abs().amax(1), torch.maximum)
 
@@ -171,15 +172,15 @@ def gather_channel_maxima(
 def gather_channel_minima(
     program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Find the least value of each channel.
+    """Find the least value of each channel of some activations.
 
     Args:
-        program: The program that is run.
-        names: Activations `(N, C, …)`, by node name.
-        batches: The program's input, images first.
+        program: The program.
+        names: The activations, by node name.
+        batches: The program's input, `(N, H, W, 3) float32` pixels less the offset.
 
     Returns:
-        The values, `(C,)`, by node name.
+        The values, `(C,) float32`, by node name.
     """
     return _gather_channels(program, names, batches, lambda v: v.amin(1), torch.minimum)
 
@@ -191,14 +192,14 @@ def _gather_channels(
     read: Callable[[torch.Tensor], torch.Tensor],
     join: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> dict[str, torch.Tensor]:
-    """`read` of each channel's values, `(C, values)`, over all batches."""
+    """Apply `read` to each channel's values, `(C, values)`, and `join` the results of batches."""
     extremes: dict[str, torch.Tensor] = {}
 
-    def add(name: str, value: torch.Tensor) -> None:
-        found = read(value.transpose(0, 1).flatten(1))
-        extremes[name] = join(extremes.get(name, found), found)
+    def update(name: str, value: torch.Tensor) -> None:
+        seen = read(value.transpose(0, 1).flatten(1))
+        extremes[name] = join(extremes.get(name, seen), seen)
 
-    observer = _Observer(program, names, add)
+    observer = _Observer(program, names, update)
     with torch.inference_mode():
         for batch in batches:
             observer.run(batch)
@@ -208,18 +209,15 @@ def _gather_channels(
 def gather_statistics(
     program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
 ) -> dict[str, TensorStatistics]:
-    """Count the values that activations take.
+    """Run a program and count the values of some activations.
 
     Args:
-        program: The program that is run.
+        program: The program.
         names: The activations, by node name.
         batches: The program's input, `(N, H, W, 3) float32` pixels less the offset.
 
     Returns:
         The statistics by node name.
-
-    Raises:
-        ConversionError: A value is not finite.
     """
     statistics = {name: TensorStatistics() for name in names}
     observer = _Observer(program, names, lambda name, value: statistics[name].update(value))

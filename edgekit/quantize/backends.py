@@ -1,4 +1,4 @@
-"""How the boards' runtimes compute in int8, as far as quantization has to know it.
+"""Describes how the boards' runtimes compute in int8, as far as quantization needs it.
 
 `LITERT` is for LiteRT with XNNPACK (Raspberry Pi), `TENSORRT` for TensorRT (Jetson).
 """
@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 from edgekit.quantize.activation_shift import Shifts, shift_activations
 from edgekit.quantize.activation_statistics import TensorStatistics
 from edgekit.quantize.litert_plan import Plan, plan_for_litert
-from edgekit.quantize.pt2e import fence_float_layers
+from edgekit.quantize.pt2e import separate_float_layers
 from edgekit.quantize.ranges import ActivationScheme, Encoding
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.tensorrt_plan import plan_for_tensorrt
@@ -24,11 +24,11 @@ from edgekit.spec import Normalization
 
 
 class Int8Backend(Protocol):
-    """What quantization needs to know of a runtime. Programs are changed in place."""
+    """The properties of a runtime that quantization needs. Methods change programs in place."""
 
     @property
     def scheme(self) -> ActivationScheme:
-        """Which zero points activations may have."""
+        """The zero points that activations may have."""
 
     @property
     def unit_interval(self) -> Encoding:
@@ -36,16 +36,16 @@ class Int8Backend(Protocol):
 
     @property
     def folds_weights(self) -> bool:
-        """Whether the writer takes weights as int8 constants, not as float before a quantize."""
+        """Whether the writer takes weights as int8 constants, or as float before a quantize."""
 
     def plan(self, program: GraphModule, keep_float: Collection[str] = ()) -> Plan:
-        """What becomes int8; the operators named in `keep_float`, by node, stay float."""
+        """Choose what becomes int8. The operators in `keep_float`, by node name, stay float."""
 
     def choose_offset(self, program: GraphModule, normalization: Normalization) -> int:
-        """The pixel value that becomes 0 at the program's input."""
+        """Choose the pixel value that becomes 0 at the program's input."""
 
     def arrange(self, program: GraphModule) -> None:
-        """Bring a canonical program into the form that the runtime computes best."""
+        """Bring a canonical program into the form that the runtime computes fastest."""
 
     def shift_activations(
         self,
@@ -54,21 +54,24 @@ class Int8Backend(Protocol):
         statistics: Mapping[str, TensorStatistics],
         recipe: Recipe,
     ) -> Shifts:
-        """Shift the tensors that the scheme would encode badly, where there are such.
+        """Shift tensors that the scheme would encode badly.
 
         Args:
             program: The float program.
             plan: What becomes int8 of it.
             statistics: What calibration gathered, by node name.
             recipe: How ranges are chosen.
+
+        Returns:
+            The shifts; none for a scheme that needs none.
         """
 
-    def fence_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
-        """Keep the board's converter from quantizing the layers `kept` in float on purpose."""
+    def keep_in_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
+        """Prevent the board's converter from quantizing the layers that are `kept` in float."""
 
 
 class _LiteRT:
-    """Whole graphs in int8, with any zero point."""
+    """LiteRT computes whole graphs in int8, with any zero point."""
 
     scheme = ActivationScheme.ASYMMETRIC
     unit_interval = Encoding(1 / 256, -128)
@@ -93,12 +96,12 @@ class _LiteRT:
     ) -> Shifts:
         return Shifts({}, {})
 
-    def fence_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
-        fence_float_layers(quantized, kept)
+    def keep_in_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
+        separate_float_layers(quantized, kept)
 
 
 class _TensorRT:
-    """Layers with weights in int8, zero points 0; what lies between them is fused."""
+    """TensorRT computes layers with weights in int8, with zero point 0, and fuses the others."""
 
     scheme = ActivationScheme.SYMMETRIC
     unit_interval = Encoding(1 / 127, 0)
@@ -108,10 +111,10 @@ class _TensorRT:
         return plan_for_tensorrt(program, keep_float)
 
     def choose_offset(self, program: GraphModule, normalization: Normalization) -> int:
-        return 128  # the pixels' own encoding has zero point 0 too
+        return 128  # the encoding of the pixels has zero point 0, too
 
     def arrange(self, program: GraphModule) -> None:
-        """TensorRT lays tensors out itself."""
+        """Change nothing: TensorRT chooses the layout of tensors itself."""
 
     def shift_activations(
         self,
@@ -122,8 +125,8 @@ class _TensorRT:
     ) -> Shifts:
         return shift_activations(program, plan.reads, statistics, recipe.ranges, recipe.percentile)
 
-    def fence_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
-        """TensorRT computes in int8 only where the graph has Q/DQ."""
+    def keep_in_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
+        """Change nothing: TensorRT computes in int8 only where there are Q/DQ pairs."""
 
 
 LITERT: Int8Backend = _LiteRT()

@@ -1,10 +1,10 @@
-"""High-bias absorption: what a channel always carries moves into the next layer's bias.
+"""High-bias absorption: moves the least value of each channel into the next layer's bias.
 
-Equalization can leave channels with a bias so high that their values only ever take a narrow band
-far from zero. Where a channel is never below c > 0, subtracting c before the ReLU and adding it
-back after the next layer changes nothing: relu(y) − c = relu(y − c) (Nagel et al.,
-arXiv:1906.04721, section 4.1.3). There c = max(0, β − 3γ) is guessed from the batch norm; here it
-is the least value that the channel takes on calibration images, so fewer assumptions are needed.
+Equalization can leave channels with a bias so high that their values are in a narrow band far from
+zero. Where a channel is never below c > 0, subtracting c before the ReLU and adding it in the next
+layer changes nothing: relu(y) − c = relu(y − c) (Nagel et al., arXiv:1906.04721, section 4.1.3).
+The paper estimates c = max(0, β − 3γ) from the batch norm. Here c is the least value that the
+channel takes on calibration images, which needs fewer assumptions.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from edgekit.rewrite.graph import (
 
 
 def absorb_high_biases(program: GraphModule, batches: Iterable[torch.Tensor]) -> int:
-    """Move the least value of each channel into the next layer's bias, in place.
+    """Move the least value of each channel into the next layer, in place.
 
-    `batches` are the program's input, `(N, H, W, 3) float32` pixels less the offset. A channel is
-    moved only where nothing but ReLUs, means and flattening come between the layers and nothing is
-    padded, for a padded zero would become −c. Returns how many channels were moved.
+    Only pairs of layers are changed with nothing but ReLUs, means and flattening between them, and
+    without padding, because a padded zero would become −c. `batches` are the program's input,
+    `(N, H, W, 3) float32` pixels less the offset. Returns how many channels were changed.
     """
-    pairs = [pair for pair in find_pairs(program) if _is_exact(pair.first, pair.second)]
+    pairs = [pair for pair in find_pairs(program) if _can_absorb(pair.first, pair.second)]
     minima = gather_channel_minima(program, [pair.first.name for pair in pairs], batches)
     moved = 0
     for pair in pairs:
@@ -52,7 +52,8 @@ def absorb_high_biases(program: GraphModule, batches: Iterable[torch.Tensor]) ->
     return moved
 
 
-def _is_exact(first: Node, second: Node) -> bool:
+def _can_absorb(first: Node, second: Node) -> bool:
+    """Whether a shift of the output of `first` is exactly a shift of the input of `second`."""
     padding = argument(second, 4, [0, 0]) if is_call(second, CONVOLUTION) else [0]
     if any(cast("list[int]", padding)):
         return False

@@ -1,9 +1,9 @@
-"""Bias correction: undo the mean error that rounding leaves in each channel.
+"""Bias correction: removes the mean error that rounding leaves in each channel.
 
-Nagel et al., "Data-Free Quantization through Weight Equalization and Bias Correction"
-(arXiv:1906.04721), section 4.2, the empirical form: the quantized run's mean per output channel is
-compared with the float run's, and the difference is added to the bias, as far as it exceeds its own
-variation from image to image.
+It is the empirical form of Nagel et al., "Data-Free Quantization through Weight Equalization and
+Bias Correction" (arXiv:1906.04721), section 4.2: the mean of each output channel of the quantized
+program is compared with the float program's, and the difference is added to the bias, as far as it
+is larger than its variation from image to image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edgekit.rewrite.graph import WEIGHTED, is_call, read_bias, set_bias
 
 
 class _Recorder(Interpreter):
-    """Keeps the means of every convolution's and linear layer's output, by image and channel."""
+    """Runs a program and keeps the mean of each layer's output for each image and channel."""
 
     def __init__(self, program: GraphModule) -> None:
         super().__init__(program)
@@ -31,7 +31,7 @@ class _Recorder(Interpreter):
 
 
 class _Corrector(Interpreter):
-    """Runs the quantized program, corrects each layer's output, and remembers by how much."""
+    """Runs the quantized program, corrects each layer's output, and keeps the corrections."""
 
     def __init__(self, program: GraphModule, expected: dict[str, torch.Tensor]) -> None:
         super().__init__(program)
@@ -48,34 +48,34 @@ class _Corrector(Interpreter):
 
 
 def image_means(value: torch.Tensor) -> torch.Tensor:
-    """`(N, C, …)` → the mean of each channel in each image, `(N, C)`."""
+    """Compute the mean of each channel in each image, `(N, C)`, of values `(N, C, …)`."""
     return value.flatten(2).mean(2) if value.dim() > 2 else value
 
 
 def estimate_mean(samples: torch.Tensor) -> torch.Tensor:
-    """`(N, C)` → what the mean of each channel, `(C,)`, is likely to be over other images.
+    """Estimate the mean of each channel over other images, `(C,)`, from samples `(N, C)`.
 
-    The sample mean m, drawn towards zero by 1 − σ²/(N·m²), at least 0 (James and Stein's positive
-    part, "Estimation with quadratic loss", 1961, channel by channel): where the images differ by
-    more than their mean is from zero, a correction by that mean would add noise.
+    It is the sample mean m, times 1 − σ²/(N·m²), at least 0 (James and Stein's positive part,
+    "Estimation with quadratic loss", 1961, channel by channel). Where the images differ by more
+    than their mean is from zero, a correction by that mean would add noise.
     """
     mean = samples.mean(0)
     if len(samples) < 2:
         return mean
-    doubt = samples.var(0) / len(samples)
-    return mean * (1 - doubt / mean.square().clamp_min(1e-30)).clamp_min(0)
+    variance_of_mean = samples.var(0) / len(samples)
+    return mean * (1 - variance_of_mean / mean.square().clamp_min(1e-30)).clamp_min(0)
 
 
 def correct_biases(program: GraphModule, quantized: GraphModule, images: torch.Tensor) -> None:
     """Correct the biases of a quantized program in place, layer after layer in one pass.
 
-    Each layer reads the outputs of the layers that were corrected before it.
+    Each layer reads the outputs of layers that were corrected before it.
 
     Args:
         program: The float program.
         quantized: Its quantized form.
-        images: One batch of the programs' common input, `(N, H, W, 3) float32` pixels less the
-            offset; 32 images are enough.
+        images: The programs' common input, `(N, H, W, 3) float32` pixels less the offset; 32
+            images are enough.
     """
     with torch.inference_mode():
         recorder = _Recorder(program)

@@ -1,4 +1,8 @@
-"""Calibration images: finding them, splitting them, and reading them as batches of pixels."""
+"""Finds calibration images, divides them, and reads them as batches of pixels.
+
+In: a folder or a CSV file, and the input's spec. Out: `CalibrationImages`, with the images to
+calibrate on and those held out.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +22,19 @@ from edgekit.spec import InputSpec
 
 MINIMUM_IMAGES = 32
 HOLD_OUT_EVERY = 5
-"""Every fifth image is kept from calibration, to measure parity on; of many images, fewer, evenly
-spread over all."""
+"""Every fifth image is held out of calibration, to measure parity on. Of many images it is every
+n-th one, so that `HOLD_OUT_AT_MOST` are held out."""
 HOLD_OUT_AT_MOST = 128
 SATURATION_IMAGES = 32
-"""How many of those held out are looked at for values that calibration never saw."""
+"""How many of the held-out images are checked for values outside the calibrated ranges."""
 BATCH = 8
 
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """A set of image files, split into those to calibrate on and those held out for parity.
+    """A set of image files: those to calibrate on, `used`, and those held out for parity.
 
-    `source` is the folder or CSV that they come from; `spec` says how they become pixels.
+    `source` is the folder or CSV file that they come from; `spec` describes the model's input.
     """
 
     source: Path
@@ -39,29 +43,29 @@ class CalibrationImages:
     held_out: tuple[Path, ...]
 
     def batches(self) -> Iterator[ModelPixels]:
-        """The images to calibrate on as `(N, H, W, 3) uint8` RGB batches, two read ahead.
+        """Read the images to calibrate on as `(N, H, W, 3) uint8` RGB batches, two ahead.
 
         Raises CalibrationError for an unreadable image, as all methods that read images do.
         """
         return self._stream(self.used)
 
     def sample_batches(self, count: int) -> Iterator[ModelPixels]:
-        """`count` images spread evenly over those used, as `(N, H, W, 3) uint8` batches."""
+        """Read `count` of these images, evenly spread, as `(N, H, W, 3) uint8` RGB batches."""
         count = min(count, len(self.used))
         spread = [self.used[index * len(self.used) // count] for index in range(count)]
         return self._stream(spread)
 
     def held_out_batches(self) -> Iterator[ModelPixels]:
-        """The held-out images as `(N, H, W, 3) uint8` batches."""
+        """Read the held-out images as `(N, H, W, 3) uint8` RGB batches."""
         return self._stream(self.held_out)
 
     def held_out_sample(self) -> Iterator[ModelPixels]:
-        """A few of the held-out images, spread evenly, as `(N, H, W, 3) uint8` batches."""
+        """Read some held-out images, evenly spread, as `(N, H, W, 3) uint8` RGB batches."""
         step = -(-len(self.held_out) // SATURATION_IMAGES)
         return self._stream(self.held_out[::step])
 
     def digest(self) -> str:
-        """sha256 over the names and contents of the images used."""
+        """Compute the sha256 over the names and contents of the images to calibrate on."""
         total = hashlib.sha256()
         for path in self.used:
             total.update(path.name.encode())
@@ -87,7 +91,7 @@ class CalibrationImages:
 
 
 def find_calibration_images(source: Path, spec: InputSpec) -> CalibrationImages:
-    """The images of a folder, or of the column `file` of a CSV, split in two.
+    """Find the images of a folder, or of the column `file` of a CSV file, and divide them.
 
     Raises CalibrationError when there are fewer than `MINIMUM_IMAGES`, or `source` is unreadable.
     """
@@ -113,7 +117,7 @@ def _list(source: Path) -> list[Path]:
 
 
 def _read_table(table: Path) -> list[Path]:
-    """The column `file` of a CSV, relative to the CSV's own folder."""
+    """Read the column `file` of a CSV file, relative to the file's own folder."""
     try:
         columns, rows = read_table(table)
     except (OSError, ValueError) as error:

@@ -1,16 +1,17 @@
-"""Equalization: move scale between neighbouring layers so that all channels of a tensor use the
-same share of the int8 range. The float program computes the same as before.
+"""Equalization: moves scale between consecutive layers, so that all channels use the int8 range.
+
+In and out: a float program, changed in place; it computes the same function.
 
 Dividing channel i of a layer's output by s_i and multiplying input channel i of the next layer by
-s_i cancels when only a positively homogeneous function comes between them (ReLU, a mean). Two
-choices of s:
+s_i cancels when only positively homogeneous functions are between them (ReLU, a mean). There are
+two choices of s:
 
-- `equalize_weights`: from the weights alone, s_i = √(r₁ᵢ / r₂ᵢ) (Nagel et al., arXiv:1906.04721,
-  section 4.1, "cross-layer equalization").
-- `equalize_activations`: from the values the channel takes, s_i = aᵢ^½ / r₂ᵢ^½ (Xiao et al.,
-  arXiv:2211.10438, equation 4, "SmoothQuant", α = ½). Our weights have a scale per output channel,
-  so the first layer loses nothing by it, and neither does a depthwise second layer: there s_i = aᵢ,
-  and all channels get the same range.
+- `equalize_weights` chooses it from the weights alone, s_i = √(r₁ᵢ / r₂ᵢ) (Nagel et al.,
+  arXiv:1906.04721, section 4.1, "cross-layer equalization").
+- `equalize_activations` chooses it from the values that the channel takes, s_i = aᵢ^½ / r₂ᵢ^½ (Xiao
+  et al., arXiv:2211.10438, equation 4, "SmoothQuant", α = ½). The weights have a scale for each
+  output channel, so this costs the first layer no accuracy. A depthwise second layer loses none
+  either: there s_i = aᵢ, and all channels get the same range.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ from edgekit.rewrite.graph import (
 )
 
 LARGEST_SCALE = 1e4
-"""Bounds the scale of one channel, so that a dead channel stays finite."""
+"""The largest scale of one channel; it keeps a dead channel finite."""
 ALIVE = 1e-4
-"""A channel below this share of the largest is left as it is."""
+"""The fraction of the largest channel below which a channel is left as it is."""
 ROUNDS = 20
-"""Sweeps over all pairs of weights; the ranges settle long before."""
+"""The sweeps over all pairs of weights; the ranges converge much earlier."""
 
 PASSED_THROUGH = (
     aten.relu.default,
@@ -50,14 +51,14 @@ PASSED_THROUGH = (
     aten.flatten.using_ints,
     aten.max_pool2d.default,
 )
-"""Operators that commute with a positive scale per channel."""
+"""The operators that commute with a positive scale for each channel."""
 
 
 class Pair(NamedTuple):
-    """Two layers between which scale can move.
+    """Two layers between which scale can be moved.
 
-    Not across a ReLU6: raising a channel towards the 6 clips what later images bring beyond the
-    largest value seen (of MobileNetV2 17 dB are left with a tenth to spare, 23 dB with double).
+    There is no ReLU6 between them. Raising a channel towards the 6 would clip larger values of
+    other images (MobileNetV2 has 17 dB with a margin of a tenth, 23 dB with a margin of double).
     """
 
     first: Node
@@ -66,7 +67,7 @@ class Pair(NamedTuple):
 
 
 def find_pairs(program: GraphModule) -> list[Pair]:
-    """The pairs of `program` in order."""
+    """Find the pairs of a program, in order."""
     pairs = []
     for node in program.graph.nodes:
         if is_call(node, *WEIGHTED):
@@ -77,7 +78,7 @@ def find_pairs(program: GraphModule) -> list[Pair]:
 
 
 def _pair(program: GraphModule, first: Node) -> Pair | None:
-    """The pair that begins with `first`; None where scale cannot pass on, channel by channel."""
+    """The pair that begins with `first`; None where scale cannot be moved channel by channel."""
     user = sole_user(first)
     while user is not None and (is_call(user, *PASSED_THROUGH) or _pads_with_zero(user)):
         user = sole_user(user)
@@ -99,7 +100,7 @@ def _pads_with_zero(node: Node) -> bool:
 
 
 def equalize_weights(program: GraphModule) -> None:
-    """Cross-layer equalization of all pairs in place."""
+    """Equalize the weights of all pairs, in place (cross-layer equalization)."""
     pairs = find_pairs(program)
     layers = _Layers(program, pairs)
     for _ in range(ROUNDS):
@@ -111,25 +112,24 @@ def equalize_weights(program: GraphModule) -> None:
 
 
 def equalize_activations(program: GraphModule, batches: Iterable[torch.Tensor]) -> None:
-    """Equalize the ranges of the channels of all pairs, in place.
+    """Equalize the values of the channels of all pairs, in place.
 
-    The ranges are those over `batches` of the program's input, `(N, H, W, 3) float32` pixels less
-    the offset.
+    `batches` are the program's input, `(N, H, W, 3) float32` pixels less the offset.
     """
     pairs = find_pairs(program)
     tensors = {pair.first: (fused_activation(pair.first) or pair.first).name for pair in pairs}
     maxima = gather_channel_maxima(program, list(tensors.values()), batches)
     layers = _Layers(program, pairs)
     for pair in pairs:
-        reached = maxima[tensors[pair.first]].double()
-        layers.divide(pair, _balance(pair, reached, layers.incoming(pair)))
+        largest = maxima[tensors[pair.first]].double()
+        layers.divide(pair, _balance(pair, largest, layers.incoming(pair)))
     layers.write()
 
 
-def _balance(pair: Pair, reached: torch.Tensor, incoming: torch.Tensor) -> torch.Tensor:
-    """The scale that each channel is divided by; the channel in greatest need of range keeps 1."""
-    wanted = reached if pair.depthwise else torch.sqrt(reached / incoming)
-    return _where_alive(wanted / wanted[_alive(reached, incoming)].max(), reached, incoming)
+def _balance(pair: Pair, largest: torch.Tensor, incoming: torch.Tensor) -> torch.Tensor:
+    """The scale that each channel is divided by. The channel that needs most range keeps 1."""
+    wanted = largest if pair.depthwise else torch.sqrt(largest / incoming)
+    return _where_alive(wanted / wanted[_alive(largest, incoming)].max(), largest, incoming)
 
 
 def _alive(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -142,7 +142,7 @@ def _where_alive(scale: torch.Tensor, first: torch.Tensor, second: torch.Tensor)
 
 
 class _Layers:
-    """The float64 weights and biases of all pairs while scale moves between them."""
+    """Holds the float64 weights and biases of all pairs while scale is moved between them."""
 
     def __init__(self, program: GraphModule, pairs: list[Pair]) -> None:
         self._program = program
@@ -151,7 +151,7 @@ class _Layers:
         self._biases = {pair.first: read_bias(program, pair.first) for pair in pairs}
 
     def incoming(self, pair: Pair) -> torch.Tensor:
-        """The largest weight that reads each channel of the tensor between the pair, `(C,)`."""
+        """The largest weight that each channel between the pair is multiplied by, `(C,)`."""
         weight = self.weights[pair.second]
         by_input = weight if pair.depthwise else weight.transpose(0, 1)
         return by_input.abs().flatten(1).amax(dim=1)
@@ -166,7 +166,7 @@ class _Layers:
         self.weights[pair.second] = second * scale.reshape(shape)
 
     def write(self) -> None:
-        """Put the weights and biases back into the program."""
+        """Write the weights and biases back to the program."""
         for node, weight in self.weights.items():
             set_weight(self._program, node, weight)
         for node, bias in self._biases.items():

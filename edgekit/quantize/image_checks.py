@@ -1,7 +1,7 @@
-"""Calibration images checked before use: do they fit the network, and do they show something?
+"""Checks calibration images: whether they fit the network, and whether they show something.
 
-In come pixels, `(N, H, W, 3) uint8` RGB 0-255, or labels; out come warnings, one line each with the
-cause and the fix, or CalibrationError when nothing can be calibrated on the images.
+In: pixels, `(N, H, W, 3) uint8` RGB 0-255, or labels. Out: warnings, one line each with the cause
+and the fix, or CalibrationError when the images cannot be used for calibration.
 """
 
 from __future__ import annotations
@@ -29,54 +29,65 @@ Warnings = tuple[str, ...]
 
 OTHERS = [NORMALIZATIONS[name] for name in ("imagenet", "half", "none")]  # tf is nearly half
 GOOD_FIT, BETTER_FIT = 0.3, 4.0
-"""Another normalization is named only if it fits the batch norm so well, and so many times better
-than the one given. Measured with 32 varied photographs, networks as trained: 0.002-0.14; with a
-wrong normalization 0.8-14. Statistics that no training made (recovered checkpoints): 26,000."""
+"""Another normalization is reported only if it fits the batch norm this well, and this many times
+better than the given one. Measured with 32 varied photographs: 0.002-0.14 for networks as trained,
+0.8-14 with a wrong normalization, 26,000 for statistics that were not made by training (recovered
+checkpoints)."""
 SWAP_FIT, SWAP_BETTER_FIT = 0.15, 3.0
-"""The same for swapped colours, which leave less trace. The bluest photographs of 1,150 fit up to
-2.6 times better swapped; sets of 64 any photographs, where truly swapped, 2 to 29 times."""
+"""The same for swapped colours, which differ less. The bluest photographs of 1,150 fit up to 2.6
+times better when they are swapped; sets of any 64 photographs that really are swapped, 2 to 29
+times."""
 NORMALIZATION_IMAGES = 64
 LEVELS_USED = 180
-"""Images whose 1st and 99th percentile are closer (of 255 levels) are not judged: to the network,
-haze is the same as a wrong normalization. Photographs 203-255, with contrast cut to 0.7 178."""
+"""The least distance of the 1st and 99th percentile, of 255 levels, for which images are judged. To
+a network, haze and a wrong normalization look alike. Photographs have 203-255, with the contrast
+reduced to 0.7 they have 178."""
 DEAD_CHANNEL = 1e-3
-"""Channels with less than this share of the largest running variance are left out."""
+"""The fraction of the largest running variance below which a channel is left out."""
 
 BLACK, WHITE = 2, 253
-"""Up to, and from, these levels a pixel is clipped; JPEG leaves few at exactly 0 and 255."""
+"""The levels up to which, and from which, a pixel counts as clipped. JPEG leaves few pixels at
+exactly 0 and 255."""
 BLANK_LEVELS = 2.0
-"""The standard deviation, in grey levels, that an image with something on it exceeds."""
+"""The standard deviation, in grey levels, below which an image is blank."""
 CLIPPED_IMAGES, BLANK_IMAGES = 0.1, 0.9
-"""Warn above this share of clipped or blank images; refuse from this share of blank ones."""
+"""The fraction of clipped or blank images above which there is a warning, and the fraction of blank
+ones from which there is an error."""
 
 DISTINCT_LEVELS = 2.0
-"""Images whose thumbnails differ by less (grey levels, standard deviation) are all alike."""
+"""The standard deviation of thumbnails, in grey levels, below which all images are alike."""
 SAME_LEVELS = 4.0
-"""Thumbnails this near (root mean square, grey levels) show the same. Nearest neighbours among
-different photographs: 16 and more, digits on paper 7; frames of a fixed camera: 0.2-2."""
+"""The root mean square difference of thumbnails, in grey levels, below which they show the same.
+Nearest neighbours among different photographs have 16 and more, digits on paper 7, frames of a
+fixed camera 0.2-2."""
 REPEATED_IMAGES = 0.5
+"""The fraction of repeated images above which there is a warning."""
 SATURATED_VALUES = 0.001
-"""Of a tensor's values, on held-out images: with 400 varied photographs 0.00003 at most, with 100
-0.0002, with 34 0.0013, with 10 0.0027 (MobileNetV1 0.25)."""
+"""The fraction of a tensor's values on held-out images that may be outside the calibrated range. It
+is at most 0.00003 after calibration on 400 varied photographs, 0.0002 on 100, 0.0013 on 34, 0.0027
+on 10 (MobileNetV1 0.25)."""
 KEPT_THUMBNAILS = 1024
 
 
 def check_normalization(
     module: nn.Module, normalization: Normalization, batches: Iterable[ModelPixels]
 ) -> Warnings:
-    """Warn when another normalization or colour order fits the network's first batch norm far
-    better.
+    """Warn when another normalization or colour order fits the network's first batch norm better.
 
-    There is no warning where that cannot be decided: without BatchNorm2d, or with one that nothing
-    fits; between near-equal normalizations (`half`, `tf`); for images unlike the training's (of low
-    contrast, grey, one camera's view); for swapped colours when the images are nearly grey, or the
-    training varied colours or swapped the means too. A strong blue cast looks like swapped colours.
+    There is no warning where this is undecidable: without BatchNorm2d, or with one that nothing
+    fits; between nearly equal normalizations (`half`, `tf`); for images that differ from the
+    training's (low contrast, grey, the view of one camera); for swapped colours when the images are
+    nearly grey, or when the training varied colours or swapped the means, too. A strong blue cast
+    looks like swapped colours.
 
     Args:
         module: The float network in eval mode.
-        normalization: The one that was given.
-        batches: 32 or more varied images, `(N, H, W, 3) uint8` RGB; swapped colours are found more
-            reliably with 64.
+        normalization: The given normalization.
+        batches: 32 or more varied images, `(N, H, W, 3) uint8` RGB 0-255. 64 images show swapped
+            colours more reliably.
+
+    Returns:
+        At most one warning.
     """
     pixels = list(batches)
     if not _find_batch_norms(module) or _count_levels(pixels) < LEVELS_USED:
@@ -125,7 +136,7 @@ def _are_close(one: Normalization, other: Normalization) -> bool:
 
 
 class _ReachedError(Exception):
-    """Ends the network's run at its first batch norm; the rest would cost time for nothing."""
+    """Ends the network's run at its first batch norm, as the rest is not needed."""
 
 
 def _measure_fit(
@@ -135,24 +146,24 @@ def _measure_fit(
     *,
     swapped: bool = False,
 ) -> float:
-    """How far the first batch norm's input is from what it was in training.
+    """Measure how far the first batch norm's input is from its input in training.
 
-    The symmetric Kullback-Leibler divergence of two Gaussians, KL(seen, trained) + KL(trained,
-    seen) with KL(a, b) = ln(σ_b/σ_a) + (σ_a² + (μ_a − μ_b)²) / 2σ_b² − 1/2, averaged over channels:
-    the feature divergence of Pan et al., IBN-Net, arXiv:1807.09441. The layer's eps is added to
-    both variances.
+    It is the symmetric Kullback-Leibler divergence of two Gaussians, KL(seen, trained) +
+    KL(trained, seen) with KL(a, b) = ln(σ_b/σ_a) + (σ_a² + (μ_a − μ_b)²) / 2σ_b² − 1/2, averaged
+    over channels: the feature divergence of Pan et al., IBN-Net, arXiv:1807.09441. The layer's eps
+    is added to both variances.
     """
     sums: list[tuple[int, torch.Tensor, torch.Tensor]] = []
     reached: list[nn.BatchNorm2d] = []
 
-    def record(norm: nn.BatchNorm2d, arguments: tuple[Any, ...]) -> None:
+    def see(norm: nn.BatchNorm2d, arguments: tuple[Any, ...]) -> None:
         moments = torch.var_mean(arguments[0].float(), (0, 2, 3), correction=0)
         variance, mean = (moment.double() for moment in moments)
         sums.append((len(arguments[0]), mean, variance + mean.square()))
         reached.append(norm)
         raise _ReachedError
 
-    hooks = [layer.register_forward_pre_hook(record) for layer in _find_batch_norms(module)]
+    hooks = [layer.register_forward_pre_hook(see) for layer in _find_batch_norms(module)]
     try:
         with torch.inference_mode():
             for batch in batches:
@@ -184,29 +195,29 @@ def _diverge(norm: nn.BatchNorm2d, mean: torch.Tensor, variance: torch.Tensor) -
 
 
 class ContentChecks:
-    """The checks of what calibration images show, all in one pass over the images of `source`."""
+    """Runs all checks of the images' content in one pass over the images of `source`."""
 
     def __init__(self, source: Path) -> None:
         self._source = source
         self._variety = VarietyCheck()
         self._exposure, self._repetition = ExposureCheck(), RepetitionCheck()
 
-    def pass_on(self, batches: Iterable[ModelPixels]) -> Iterator[ModelPixels]:
-        """`(N, H, W, 3) uint8` RGB batches as they come, each counted on its way."""
+    def check_batches(self, batches: Iterable[ModelPixels]) -> Iterator[ModelPixels]:
+        """Yield `(N, H, W, 3) uint8` RGB batches unchanged, and count each of them."""
         for batch in batches:
             for check in (self._variety, self._exposure, self._repetition):
                 check.add(batch)
             yield batch
 
     def finish(self) -> Warnings:
-        """What looks suspicious; raises CalibrationError when all images are alike or blank."""
+        """Collect the warnings. Raises CalibrationError when all images are alike or blank."""
         exposure = self._exposure.finish()
         self._variety.finish(self._source)
         return (*exposure, *self._repetition.finish())
 
 
 class VarietyCheck:
-    """How much the images differ, from 8x8 thumbnails, in constant memory."""
+    """Measures how much the images differ, from 8x8 thumbnails, in constant memory."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -222,7 +233,7 @@ class VarietyCheck:
             self._count += 1
 
     def finish(self, source: Path) -> None:
-        """Raises CalibrationError when the images, of `source`, are all alike."""
+        """Raise CalibrationError, which names `source`, when the images are all alike."""
         mean = self._sum / self._count
         variance = np.maximum(self._squares / self._count - np.square(mean), 0)
         deviation = float(np.sqrt(variance.mean()))
@@ -240,9 +251,11 @@ class ExposureCheck:
         self._images = self._clipped = self._blank = 0
 
     def add(self, batch: ModelPixels) -> None:
-        """Count `(N, H, W, 3) uint8` images: clipped are those of which more than half the pixels
-        are black or white, blank those of one colour or with hardly a pixel that is not clipped.
-        Every other row and column is looked at."""
+        """Count `(N, H, W, 3) uint8` RGB images, by every second row and column.
+
+        An image is clipped when more than half of its pixels are black or white. It is blank when
+        it has one colour, or nearly all of its pixels are clipped.
+        """
         pixels = batch[:, ::2, ::2]
         black = (pixels.max(axis=3) <= BLACK).mean(axis=(1, 2))
         white = (pixels.min(axis=3) >= WHITE).mean(axis=(1, 2))
@@ -253,7 +266,7 @@ class ExposureCheck:
         self._clipped += int((~blank & (black + white > 0.5)).sum())
 
     def finish(self) -> Warnings:
-        """Raises CalibrationError when nearly all images are blank."""
+        """Collect the warnings. Raises CalibrationError when nearly all images are blank."""
         blank = (
             f"{self._blank} of {self._images} calibration images are blank (one colour, or wholly"
             " black or white):"
@@ -276,15 +289,15 @@ class ExposureCheck:
 
 
 class RepetitionCheck:
-    """Counts images that show what an earlier one showed, by 8x8 thumbnails of the last 1024
-    different ones."""
+    """Counts images that repeat an earlier one, by 8x8 thumbnails of the last 1024 different
+    ones."""
 
     def __init__(self) -> None:
         self._images = self._repeated = 0
         self._kept: npt.NDArray[np.float32] = np.empty((0, 8 * 8 * 3), np.float32)
 
     def add(self, batch: ModelPixels) -> None:
-        """Count `(N, H, W, 3) uint8` images of at least 8x8 pixels."""
+        """Count `(N, H, W, 3) uint8` RGB images of at least 8x8 pixels."""
         for thumbnail in _shrink(batch):
             self._images += 1
             squares = np.square(self._kept - thumbnail).mean(axis=1)
@@ -294,7 +307,7 @@ class RepetitionCheck:
                 self._kept = np.vstack([self._kept[1 - KEPT_THUMBNAILS :], thumbnail])
 
     def finish(self) -> Warnings:
-        """A warning when more than half of the images repeat others."""
+        """Warn when more than half of the images repeat others."""
         if self._repeated <= REPEATED_IMAGES * self._images:
             return ()
         return (
@@ -305,7 +318,7 @@ class RepetitionCheck:
 
 
 def _shrink(batch: ModelPixels) -> npt.NDArray[np.float32]:
-    """`(N, 8 * 8 * 3)` means over blocks."""
+    """Average blocks of `(N, H, W, 3)` images to `(N, 8 * 8 * 3)`."""
     rows, columns = (np.arange(8) * side // 8 for side in batch.shape[1:3])
     sums = np.add.reduceat(batch, rows, axis=1, dtype=np.float32)
     sums = np.add.reduceat(sums, columns, axis=2)
@@ -319,37 +332,38 @@ def _shrink(batch: ModelPixels) -> npt.NDArray[np.float32]:
 def check_saturation(
     statistics: Mapping[str, TensorStatistics], others: Mapping[str, TensorStatistics]
 ) -> Warnings:
-    """Warn when other images, `others`, often leave the ranges that the calibration images span.
+    """Warn when held-out images, `others`, often leave the ranges of the calibration images.
 
-    Both are by node name. The share of a tensor's values that are beyond the extremes of
-    calibration is taken from its histogram.
+    Both are statistics by tensor. A tensor's values beyond the calibrated extremes are counted by
+    its histogram.
     """
-    shares = {name: _share_beyond(seen, others[name]) for name, seen in statistics.items()}
-    worst = max(shares, key=lambda name: shares[name], default="")
-    if shares.get(worst, 0.0) <= SATURATED_VALUES:
+    outside = {name: _fraction_outside(seen, others[name]) for name, seen in statistics.items()}
+    worst = max(outside, key=lambda name: outside[name], default="")
+    if outside.get(worst, 0.0) <= SATURATED_VALUES:
         return ()
-    many = sum(share > SATURATED_VALUES for share in shares.values())
+    many = sum(fraction > SATURATED_VALUES for fraction in outside.values())
     return (
-        f"images held out of calibration leave the range in {many} of {len(shares)} tensors (up to"
-        f" {shares[worst]:.1%} of the values, in {worst}): there are too few calibration images, or"
-        " too much alike; add others, of other scenes",
+        f"images held out of calibration leave the range in {many} of {len(outside)} tensors (up to"
+        f" {outside[worst]:.1%} of the values, in {worst}): there are too few calibration images,"
+        " or too much alike; add others, of other scenes",
     )
 
 
-def _share_beyond(seen: TensorStatistics, other: TensorStatistics) -> float:
+def _fraction_outside(seen: TensorStatistics, other: TensorStatistics) -> float:
+    """The fraction of the values of `other` that are outside the extremes of `seen`."""
     if not other.counts.sum():
         return 0.0
-    half = other.reach / len(other.counts)  # of a bin's width: the bin of an extreme is inside
-    beyond = (other.centers < seen.minimum - half) | (other.centers > seen.maximum + half)
-    return float(other.counts[beyond].sum() / other.counts.sum())
+    half_bin = other.limit / len(other.counts)  # the bin of an extreme counts as inside
+    outside = (other.centers < seen.minimum - half_bin) | (other.centers > seen.maximum + half_bin)
+    return float(other.counts[outside].sum() / other.counts.sum())
 
 
 def check_classes(source: Path, class_names: Sequence[str]) -> Warnings:
     """Warn when the images of `source` cover few classes or are mostly of one.
 
-    `source` is a CSV with the columns `file,label`, or a folder with such a `labels.csv` or with
-    one subfolder a class, as `find_labelled_images` reads them. Other images are not labelled,
-    which is fine: calibration needs no labels.
+    `source` is a CSV file with the columns `file,label`, or a folder with such a `labels.csv` or
+    with one subfolder a class, as `find_labelled_images` reads them. Images without labels are not
+    checked, as calibration does not need labels.
     """
     folder, table = (source.parent, source) if source.is_file() else (source, source / "labels.csv")
     try:
@@ -363,8 +377,9 @@ def check_classes(source: Path, class_names: Sequence[str]) -> Warnings:
 def compare_classes(labels: Sequence[int], class_names: Sequence[str]) -> Warnings:
     """Warn about missing classes or one with most of the images, by their class indices `labels`.
 
-    With fewer than five images a class some are missing by chance: only a quarter of the classes
-    that as many random images would show, C (1 − (1 − 1/C)^N), is too few.
+    With fewer than five images a class, some classes are missing by chance. Then there are too few
+    classes when they are less than a quarter of those that N random images show on average,
+    C (1 − (1 − 1/C)^N) of C.
     """
     counts, classes, images = Counter(labels), len(class_names), len(labels)
     if not counts:
@@ -387,7 +402,8 @@ def compare_classes(labels: Sequence[int], class_names: Sequence[str]) -> Warnin
 
 
 def _name_missing(counts: Mapping[int, int], class_names: Sequence[str]) -> str:
-    """`missing: 4, 5`, or where fewer are present, `only 3, 7`; five names at most."""
+    """Name the missing classes, `missing: 4, 5`, or if these are fewer, the present ones, `only 3,
+    7`; five names at most."""
     missing = [name for index, name in enumerate(class_names) if index not in counts]
     seen = [class_names[index] for index in sorted(counts)]
     word, names = ("missing:", missing) if len(missing) <= len(seen) else ("only", seen)

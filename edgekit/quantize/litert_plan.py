@@ -1,8 +1,9 @@
-"""Plans which tensors LiteRT computes in int8, and which operators read and write them.
+"""Plans, for LiteRT, which tensors become int8 and which operators read and write them.
 
-An operator is quantized when the board's runtime has an int8 kernel for it. Each quantized tensor
-has one encoding, named by the node that makes it; operators that only move values share their
-input's. Everything else stays float and is listed, never hidden.
+In: a canonical float program. Out: a `Plan`. An operator is quantized when the board's runtime has
+an int8 kernel for it. Each quantized tensor has one encoding, named by the node that makes it;
+operators that only move values keep the encoding of their input. All other operators stay float and
+are listed in the plan.
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ MOVING = (
 
 
 class Plan(NamedTuple):
-    """What to quantize: all by node name.
+    """What to quantize, by node name.
 
-    `tensors`: the activations that need a range. `encoded_as`: a tensor that is quantized → the
-    one whose encoding it has. `operators`: those that read int8. `left_float`: operators without
-    an int8 form. `reads`: operator → the activations it reads as int8. `writes`: the operators
-    whose output is rounded where it is made, after a fused activation.
+    Attributes:
+        tensors: The activations that need a range, the input first.
+        encoded_as: For each quantized tensor, the tensor whose encoding it has.
+        operators: The operators that read int8.
+        left_float: The operators without an int8 form.
+        reads: For each operator, the activations that it reads as int8.
+        writes: The operators whose output is rounded where it is made, after a fused activation.
     """
 
     tensors: tuple[str, ...]
@@ -50,9 +54,9 @@ class Plan(NamedTuple):
 
 
 def plan_for_litert(program: GraphModule, keep_float: Collection[str] = ()) -> Plan:
-    """Decide for every operator of a canonical program: LiteRT computes whole graphs in int8.
+    """Plan every operator of a canonical program. LiteRT computes whole graphs in int8.
 
-    The layers named in `keep_float` stay float, with the activations after them.
+    The layers in `keep_float`, by node name, stay float, with the activations after them.
     """
     tensors: dict[str, None] = {}
     encoded_as: dict[str, str] = {}
@@ -92,9 +96,9 @@ def plan_for_litert(program: GraphModule, keep_float: Collection[str] = ()) -> P
 
 
 def fused_activation(node: Node) -> Node | None:
-    """The activation directly after `node` that becomes part of it, None without one.
+    """The ReLU or clamp directly after `node` that becomes part of it, None without one.
 
-    A ReLU or a clamp: the codes of the output end where it cuts.
+    The codes of the output end at its bounds.
     """
     user = sole_user(node)
     if user is None or is_call(node, *POOLING):
@@ -103,14 +107,14 @@ def fused_activation(node: Node) -> Node | None:
 
 
 def activations_read(node: Node) -> list[Node]:
-    """The activation tensors that a quantized operator reads (its weights are not among them)."""
+    """List the activation tensors that a quantized operator reads, without its weights."""
     if is_call(node, aten.cat.default):
         return list(cast("list[Node]", node.args[0]))
     return [_source(node)] if is_call(node, *MOVING) else _read(node)
 
 
 def _moves_values(node: Node, encoded_as: dict[str, str]) -> bool:
-    """Whether the output's codes are codes of the inputs, which then share one encoding."""
+    """Whether the output's codes are codes of the inputs, which all have one encoding."""
     if not is_call(node, *MOVING, aten.cat.default):
         return False
     encodings = {encoded_as.get(source.name) for source in activations_read(node)}
@@ -127,5 +131,5 @@ def _read(node: Node) -> list[Node]:
 
 
 def _reads_tensors(node: Node) -> bool:
-    """Arithmetic with a Python number has no int8 form here; two tensors have."""
+    """Whether arithmetic is between two tensors. With a number it has no int8 form."""
     return not is_call(node, *ARITHMETIC) or len(_read(node)) == 2

@@ -1,7 +1,8 @@
-"""Quantization from start to end: a canonical float program becomes a quantized one.
+"""Quantizes a program from start to end.
 
-`calibrate` comes first and looks at the images; `Calibrated.quantize` may then run several times,
-with other layers kept in float.
+In: a canonical float program, calibration images and a recipe. Out: a quantized program.
+`calibrate` comes first and reads the images; `Calibrated.quantize` may then run several times, with
+other layers kept in float.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ from edgekit.rewrite.input_pixels import take_pixels
 from edgekit.spec import Normalization
 
 EQUALIZATION_IMAGES = 128
-"""How many images the channels' largest values are taken from."""
+"""How many images are run to find the largest value of each channel."""
 
 
 class Quantized(NamedTuple):
-    """A quantized program, and the decisions that led to it.
+    """A quantized program and its encodings.
 
     `program` takes p − `offset` for pixels p, `(1, H, W, 3)`. `left_float` names the operators
     that have no int8 form. `weights` are the rounded ones, `(out, …)`, by the layer's node.
@@ -86,18 +87,18 @@ class Calibrated:
         return encodings | {plan.tensors[0]: Encoding(1.0, self.offset - 128)}
 
     def sample(self, count: int) -> Iterator[torch.Tensor]:
-        """`count` of the calibration images as batches of the program's input.
+        """Read `count` of the calibration images as batches of the program's input.
 
-        They are `(N, H, W, 3) float32`, pixels less `offset`.
+        A batch is `(N, H, W, 3) float32` RGB pixels less the offset.
         """
         return _inputs(self.images.sample_batches(count), self.offset)
 
     def quantize(
         self, keep_float: Collection[str] = (), progress: Progress | None = None
     ) -> Quantized:
-        """The int8 program; the operators named in `keep_float`, by node, stay float.
+        """Quantize the program. The operators in `keep_float`, by node name, stay float.
 
-        The steps depend on one another; a comment at each says why it comes there.
+        The steps depend on one another; a comment at each gives the reason for its place.
         """
         progress = progress or self.progress
         backend, recipe = self.backend, self.recipe
@@ -120,13 +121,15 @@ class Calibrated:
         compensate_rounding(program, quantized, shifts)
         # Correction measures the error that all of the above has left.
         self._correct_biases(program, quantized, progress)
-        # A fence lifts a layer's output: whatever compares outputs must come before it.
-        backend.fence_float(quantized, keep_float)
+        # This shifts outputs of float layers, so all steps that compare outputs come before it.
+        backend.keep_in_float(quantized, keep_float)
         return self._describe(program, quantized, plan, encodings | shifts.encodings)
 
     def _encode_moved(self, plan: Plan, encodings: Mapping[str, Encoding]) -> dict[str, Encoding]:
-        """The encodings of tensors that only `plan` rounds: where operators that move a tensor are
-        float, its codes begin after them."""
+        """The encodings of tensors that only `plan` rounds.
+
+        Where operators that move a tensor are float, it is rounded after them.
+        """
         whole = self.plan
         moved = (name for name in plan.tensors if name not in encodings)
         return {name: encodings[whole.encoded_as[name]] for name in moved}
@@ -168,13 +171,13 @@ class Calibrated:
         )
 
     def rank_layers(self, quantized: Quantized, images: int) -> Ranking:
-        """Measure what each layer costs.
+        """Measure the noise that rounding each layer adds.
 
         `quantized` is this network with nothing kept float; `images` is how many of the
         calibration images are run.
         """
         encodings = self.encodings
-        # In the float program a shifted tensor's codes begin at zero.
+        # In the float program a shifted tensor is not shifted: its codes begin at zero.
         shifted = {
             name: Encoding(encoding.scale, LOWEST_CODE)
             for name, encoding in quantized.encodings.items()
@@ -190,8 +193,8 @@ class Calibrated:
         )
 
 
-Cached = Callable[[Sequence[str]], Mapping[str, TensorStatistics]]
-"""Names of tensors → their statistics, from a table."""
+ReadStatistics = Callable[[Sequence[str]], Mapping[str, TensorStatistics]]
+"""Reads the statistics of tensors, by name, from a table."""
 
 
 def calibrate(
@@ -202,24 +205,24 @@ def calibrate(
     backend: Int8Backend,
     *,
     progress: Progress = SILENT,
-    cached: Cached | None = None,
+    cached: ReadStatistics | None = None,
 ) -> Calibrated:
     """Equalize a program and gather the statistics of its activations.
 
     Args:
-        program: What `rewrite.pipeline.INTEGER_PASSES` prepared; it is changed on the way.
-        normalization: What the network's input was normalized with in training.
-        images: What to calibrate on.
+        program: A program after `rewrite.pipeline.INTEGER_PASSES`; it is changed in place.
+        normalization: The normalization of the network's input in training.
+        images: The calibration images.
         recipe: The methods.
         backend: The runtime that the network is quantized for.
         progress: Receives each step.
-        cached: Gives the statistics of the tensors it is called with, where a table has them.
+        cached: Reads the statistics from a table, in place of gathering them.
 
     Returns:
         The network, ready to be quantized.
 
     Raises:
-        CalibrationError: The images or the cached statistics cannot be used.
+        CalibrationError: The images, or the cached statistics, cannot be used.
     """
     offset = backend.choose_offset(program, normalization)
     take_pixels(program, normalization, offset, fold_mean=True)
@@ -230,7 +233,7 @@ def calibrate(
         return Calibrated(program, offset, cached(names), images, recipe, backend, progress)
     progress.step(f"calibrating on {len(images.used)} images")
     checks = ContentChecks(images.source)
-    batches = checks.pass_on(images.batches())
+    batches = checks.check_batches(images.batches())
     statistics = gather_statistics(program, names, _inputs(batches, offset))
     warnings = checks.finish()
     others = gather_statistics(program, names, _inputs(images.held_out_sample(), offset))
@@ -241,7 +244,7 @@ def calibrate(
 def _equalize(
     program: GraphModule, images: CalibrationImages, recipe: Recipe, offset: int, progress: Progress
 ) -> None:
-    """Rescale the float program's channels, in place; it computes the same afterwards."""
+    """Rescale the float program's channels, in place. It computes the same function."""
 
     def sample() -> Iterator[torch.Tensor]:
         return _inputs(images.sample_batches(EQUALIZATION_IMAGES), offset)
@@ -265,7 +268,8 @@ def choose_encodings(
 ) -> dict[str, Encoding]:
     """Choose an encoding for every tensor of `plan` but the input.
 
-    Constants are never clipped, nor are the logits: a clipped best class ties with the second.
+    Constants are never clipped. Neither are the logits: a clipped best class would be equal to the
+    second one.
 
     Args:
         program: The float program.
@@ -281,17 +285,17 @@ def choose_encodings(
     whole.add(plan.encoded_as.get(output_tensor(program).name, ""))
     encodings = {}
     fixed = {node.name for node in program.graph.nodes if is_call(node, *FIXED_RANGE)}
-    for name, tensor in statistics.items():
+    for name, seen in statistics.items():
         if name in fixed:
             encodings[name] = backend.unit_interval
             continue
         method = "min-max" if name in whole else recipe.ranges
-        interval = choose_range(tensor, method, backend.scheme, percentile=recipe.percentile)
+        interval = choose_range(seen, method, backend.scheme, percentile=recipe.percentile)
         encodings[name] = encode(interval, backend.scheme)
     return encodings
 
 
 def _inputs(batches: Iterator[ModelPixels], offset: int) -> Iterator[torch.Tensor]:
-    """`(N, H, W, 3) uint8` pixels as the program's input, p − `offset`, float32."""
+    """Convert `(N, H, W, 3) uint8` pixels to the program's input, p − `offset`, float32."""
     for batch in batches:
         yield torch.from_numpy(batch).float() - offset

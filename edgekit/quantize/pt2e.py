@@ -1,4 +1,8 @@
-"""From a plan and its encodings to an int8 program, through torchao's PT2E."""
+"""Quantizes a program as planned, by torchao's PT2E (PyTorch 2 export quantization).
+
+In: a float program, a `Plan`, and the encodings. Out: a program with quantize and dequantize nodes,
+and functions to read and change the codes of its weights.
+"""
 
 from __future__ import annotations
 
@@ -36,58 +40,65 @@ from edgekit.rewrite.graph import (
 )
 
 LOWEST_CODE, LARGEST_CODE = -128, 127
-"""Of activations; weights keep to ±127."""
-FENCE_SHIFT = 4.0
-"""How far a fence raises values, in units of the largest magnitude that has a code."""
-WEIGHT_SHARES = tuple(1 - step / 100 for step in range(51))
-DEAD_CHANNEL_SHARE = 1e-3
-"""A channel's weight scale is at least this share of the layer's largest. Without a floor, the bias
-of a dead channel overflows int32 and its multiplier overflows the reference kernels; a fixed floor
-(torchao's 2⁻¹²) costs accuracy where all weights are small."""
+"""The codes of activations; those of weights are within ±127."""
+SEPARATOR_SHIFT = 4.0
+"""The shift before a separator's |y|, as a multiple of the largest magnitude that has a code."""
+WEIGHT_FRACTIONS = tuple(1 - step / 100 for step in range(51))
+"""The fractions of a channel's largest weight that are tried as its range."""
+DEAD_CHANNEL_FRACTION = 1e-3
+"""A channel's weight scale is at least this fraction of the layer's largest. Without a floor, the
+bias of a dead channel overflows int32 and its multiplier overflows the reference kernels; a fixed
+floor (torchao's 2⁻¹²) costs accuracy where all weights are small."""
 
 
 class WeightObserver(PerChannelMinMaxObserver):
-    """Symmetric scale per output channel from the largest magnitude, floored for dead channels."""
+    """Chooses a symmetric scale for each output channel from its largest magnitude.
+
+    Dead channels get a larger one, `DEAD_CHANNEL_FRACTION` of the layer's largest.
+    """
 
     def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scale and zero point of each output channel, both `(out,)`."""
+        """Compute the scales, `(C,) float32`, and zero points, `(C,) int64` zeros."""
         return self._scale(torch.maximum(self.max_val.abs(), self.min_val.abs()))
 
     def _scale(self, bound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        floor = float(bound.max()) * DEAD_CHANNEL_SHARE or 1.0
+        floor = float(bound.max()) * DEAD_CHANNEL_FRACTION or 1.0
         scale = bound.clamp_min(floor) / LARGEST_CODE
         return scale, torch.zeros_like(scale, dtype=torch.int64)
 
 
 class LeastSquaresWeightObserver(WeightObserver):
-    """Scales each channel up to the share of its largest magnitude that errs least, squared."""
+    """Chooses the scale of each output channel whose codes have the least squared error."""
 
     def forward(self, x_orig: torch.Tensor) -> torch.Tensor:
-        """Keep the weights, `(out, …)`, and return them as they are."""
+        """Keep the weights, `(C, …) float32`, and return them unchanged."""
         self._weights = x_orig.detach()
-        observed: torch.Tensor = super().forward(x_orig)
-        return observed
+        seen: torch.Tensor = super().forward(x_orig)
+        return seen
 
     def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scale and zero point of each output channel, both `(out,)`."""
+        """Compute the scales, `(C,) float32`, and zero points, `(C,) int64` zeros."""
         bound = torch.maximum(self.max_val.abs(), self.min_val.abs())
-        return self._scale(bound * choose_weight_shares(self._weights, bound))
+        return self._scale(bound * choose_weight_fractions(self._weights, bound))
 
 
-def choose_weight_shares(weights: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
-    """For `(C, …)` weights with the largest magnitudes `(C,)`: the share of each, of a grid from
-    ½ to 1, up to which its 127 codes have the least squared error of rounding and clipping."""
+def choose_weight_fractions(weights: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
+    """Choose where to clip weights `(C, …)` with the largest magnitudes `bound`, `(C,)`.
+
+    Returns the fraction of each magnitude, `(C,)`, of a grid from ½ to 1, with which the 127 codes
+    have the least squared error of rounding and clipping.
+    """
     rows = weights.flatten(1).double()
     bound = bound.double().clamp_min(1e-30)[:, None]
     least = torch.full((len(rows),), torch.inf, dtype=torch.float64)
-    shares = torch.ones(len(rows), dtype=torch.float64)
-    for share in WEIGHT_SHARES:
-        scale = bound * share / LARGEST_CODE
+    fractions = torch.ones(len(rows), dtype=torch.float64)
+    for fraction in WEIGHT_FRACTIONS:
+        scale = bound * fraction / LARGEST_CODE
         codes = (rows / scale).round().clamp(-LARGEST_CODE, LARGEST_CODE)
         error = (codes * scale - rows).square().sum(1)
-        shares = torch.where(error < least, share, shares)
+        fractions = torch.where(error < least, fraction, fractions)
         least = torch.minimum(error, least)
-    return shares.to(weights.dtype)
+    return fractions.to(weights.dtype)
 
 
 def _weight_spec(ranges: WeightRanges) -> QuantizationSpec:
@@ -103,7 +114,14 @@ def _weight_spec(ranges: WeightRanges) -> QuantizationSpec:
 
 
 class PlanQuantizer(Quantizer):
-    """Annotates a program for PT2E as a `Plan` decided, with encodings that were chosen before."""
+    """Annotates a program for PT2E with a plan and its encodings.
+
+    Args:
+        plan: What becomes int8.
+        encodings: The encoding of each of the plan's tensors, by node name.
+        scheme: Which zero points the encodings have.
+        weight_ranges: How the scale of each output channel's weights is chosen.
+    """
 
     def __init__(
         self,
@@ -153,7 +171,7 @@ class PlanQuantizer(Quantizer):
         return self._specs[self._plan.encoded_as[node.name]]
 
     def validate(self, model: GraphModule) -> None:
-        """Nothing to check: the plan was made for this very graph."""
+        """Check nothing: the plan was made for this graph."""
 
 
 def _annotate(node: Node, inputs: dict[Node, Any], output: Any) -> None:
@@ -200,12 +218,13 @@ def quantize_program(
     return converted
 
 
-def fence_float_layers(program: GraphModule, kept: Collection[str]) -> None:
-    """Keep LiteRT's converter from quantizing the layers that were left float on purpose, `kept`.
+def separate_float_layers(program: GraphModule, kept: Collection[str]) -> None:
+    """Prevent LiteRT's converter from quantizing the layers that are `kept` in float, in place.
 
-    It computes in int8 whatever reads and writes int8 alone. So a float layer's output passes an
-    operator that the converter leaves alone and XNNPACK runs: |y| where y is never negative, else
-    |y + c| − c, with c in the layer's bias and far above what is rounded after it.
+    The converter computes every layer in int8 that reads and writes only int8. So an operator is
+    inserted after a float layer that the converter does not quantize and XNNPACK runs: |y| where y
+    is never negative, else |y + c| − c. The shift c is part of the layer's bias, and is much larger
+    than all values that are rounded afterwards.
     """
     for node in list(program.graph.nodes):
         if node.name not in kept or not is_call(node, *WEIGHTED):
@@ -217,29 +236,32 @@ def fence_float_layers(program: GraphModule, kept: Collection[str]) -> None:
         if is_call(written, aten.relu.default) or argument(written, 1) == 0:
             shift = 0.0
         elif written is node:
-            shift = FENCE_SHIFT * max(map(_magnitude, roundings))
+            shift = SEPARATOR_SHIFT * max(map(_magnitude, roundings))
             set_bias(program, node, read_bias(program, node) + shift)
         else:
             continue
         users, following = list(written.users), written.next
-        fence = insert_call(program, aten.abs.default, written, before=following)
+        separator = insert_call(program, aten.abs.default, written, before=following)
         if shift:
-            fence = insert_call(program, aten.sub.Tensor, fence, shift, before=following)
+            separator = insert_call(program, aten.sub.Tensor, separator, shift, before=following)
         for user in users:
-            user.replace_input_with(written, fence)
+            user.replace_input_with(written, separator)
     program.recompile()
 
 
 def _roundings(node: Node) -> list[Node]:
-    """What rounds `node`, also after operators that move values; [] where one reads it in float."""
+    """The quantize nodes that read `node`, directly or after operators that move values.
+
+    It is empty where any reader is a float operator.
+    """
     found: list[Node] = []
     for user in node.users:
-        rounding = [user] if is_quantize(user) else []
+        roundings = [user] if is_quantize(user) else []
         if is_call(user, *MOVING):
-            rounding = _roundings(user)
-        if not rounding:
+            roundings = _roundings(user)
+        if not roundings:
             return []
-        found += rounding
+        found += roundings
     return found
 
 
@@ -255,12 +277,12 @@ def has_codes(node: Node) -> bool:
 
 
 def read_steps(program: GraphModule, node: Node) -> torch.Tensor:
-    """The scale of each output channel's weights, `(out,)`, of a layer of a quantized program."""
+    """Read the scale of each output channel's weights, `(out,)`, of a quantized layer."""
     return read_constant(program, cast(Node, cast(Node, node.args[1]).args[1]))
 
 
 def read_quantized_weight(program: GraphModule, node: Node) -> torch.Tensor:
-    """The `(out, …)` weight that a layer of a quantized program computes with, float32."""
+    """Read the `(out, …) float32` weight that a layer of a quantized program computes with."""
     source, steps = cast(Node, cast(Node, node.args[1]).args[0]), read_steps(program, node)
     if source.op == "get_attr":
         codes = read_constant(program, source)
@@ -273,12 +295,12 @@ def read_quantized_weight(program: GraphModule, node: Node) -> torch.Tensor:
 
 
 def set_codes(program: GraphModule, node: Node, codes: torch.Tensor) -> None:
-    """Give a layer of a quantized program other weights.
+    """Replace the codes of a layer of a quantized program.
 
     Args:
-        program: The quantized program, which is changed in place.
+        program: The quantized program.
         node: The layer.
-        codes: The codes of its weights, `(out, …)`, −127 … 127.
+        codes: The new codes, `(out, …)`, whole numbers in −127 … 127.
     """
     dequantize = cast(Node, node.args[1])
     source = cast(Node, dequantize.args[0])
@@ -293,9 +315,9 @@ def set_codes(program: GraphModule, node: Node, codes: torch.Tensor) -> None:
 
 
 def _relax_clamps(program: GraphModule) -> None:
-    """Drop clamps at whose bounds the codes end anyway; from zero on, a clamp is then a ReLU.
+    """Remove clamps whose bounds are also the ends of the codes; one from zero becomes a ReLU.
 
-    TensorRT joins a layer with rounding, and with a ReLU, but not with every clamp.
+    TensorRT fuses a layer with rounding, and with a ReLU, but not with every clamp.
     """
     for node in list(program.graph.nodes):
         if not is_call(node, aten.hardtanh.default):
@@ -315,7 +337,10 @@ def _relax_clamps(program: GraphModule) -> None:
 
 
 def _rounded_with(node: Node) -> list[float]:
-    """The scales that every reader rounds `node` with, also after paddings; [] if one does not."""
+    """The scales with which the readers round `node`, directly or after paddings.
+
+    It is empty where any reader does not round it.
+    """
     steps: list[float] = []
     for user in node.users:
         if is_quantize(user):
@@ -328,9 +353,9 @@ def _rounded_with(node: Node) -> list[float]:
 
 
 def _drop_clamps(program: GraphModule) -> None:
-    """Drop clamps whose output is rounded to codes that end at their bounds anyway.
+    """Remove clamps whose output is rounded to codes that end at their bounds.
 
-    Those that runtimes fuse stay: they cost nothing and show what the network computes.
+    Clamps that runtimes fuse stay: they cost nothing and document the function.
     """
     for node in list(program.graph.nodes):
         if not is_call(node, aten.hardtanh.default) or node.args[1:] in FUSED_BOUNDS:

@@ -1,4 +1,4 @@
-"""From statistics to a range, and from a range to the int8 encoding of a tensor."""
+"""Chooses a tensor's range from its statistics, and its int8 encoding from the range."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from edgekit.quantize.activation_statistics import TensorStatistics
 
 RangeMethod = Literal["min-max", "moving-average", "percentile", "entropy", "mse"]
 SMALLEST_SPAN = 1e-35
-"""A tensor whose values span less is zero: float32 could not hold its scale."""
+"""The span below which a tensor is encoded as zero, because float32 cannot hold its scale."""
 WeightRanges = Literal["max", "mse"]
-"""A channel's weights are quantized up to their largest, or clipped where that errs less."""
+"""`max` quantizes a channel's weights up to the largest one; `mse` clips them where the squared
+error is smaller."""
 _STRIDE = 8
-"""Of the 2048 bins of magnitudes, the step between the thresholds that `entropy` tries."""
+"""The step between the thresholds that `entropy` tries, in bins of the 2048 of magnitudes."""
 LEVELS = 255
-"""Steps between the smallest and the largest int8 code, −128 … 127."""
+"""The number of steps between the smallest and the largest int8 code, −128 … 127."""
 
 
 class ActivationScheme(Enum):
-    """Which zero points a runtime takes for activations.
+    """The zero points that a runtime takes for activations.
 
-    `ASYMMETRIC`: any, so that the codes −128 … 127 cover a range from low to high. `SYMMETRIC`:
-    only 0, so that the codes −127 … 127 cover a range around zero.
+    `ASYMMETRIC` is any: the codes −128 … 127 cover a range from low to high. `SYMMETRIC` is only 0:
+    the codes −127 … 127 cover a range around zero.
     """
 
     ASYMMETRIC = "asymmetric"
@@ -40,7 +41,7 @@ class Range(NamedTuple):
 
 
 class Encoding(NamedTuple):
-    """real = scale · (code − zero_point), code in −128 … 127 (−127 … 127 when symmetric)."""
+    """real = scale · (code − zero_point). Codes are −128 … 127, or −127 … 127 when symmetric."""
 
     scale: float
     zero_point: int
@@ -53,14 +54,14 @@ def choose_range(
     *,
     percentile: float = 99.99,
 ) -> Range:
-    """The range of one tensor, widened to contain zero.
+    """Choose the range of one tensor. It always contains zero.
 
     Args:
         statistics: What calibration gathered of the tensor.
         method: `min-max` takes the extremes seen. `moving-average` takes the moving averages of
             each image's extremes. `percentile` clips the share 1 − percentile/100 of the values at
             each end. `entropy` clips both ends at the magnitude at which the quantized
-            distribution diverges least from the original (`_least_divergence`). `mse` takes, of a
+            distribution diverges least from the one seen (`_least_divergence`). `mse` takes, of a
             grid of clipped ranges, the one with the least mean squared error of rounding and
             clipping together.
         scheme: `SYMMETRIC` makes the range symmetric around zero.
@@ -71,7 +72,7 @@ def choose_range(
     """
     is_symmetric = scheme is ActivationScheme.SYMMETRIC
     low, high = min(statistics.minimum, 0.0), max(statistics.maximum, 0.0)
-    if statistics.reach == 0.0:
+    if statistics.limit == 0.0:
         return Range(0.0, 0.0)
     if method == "moving-average":
         assert statistics.average is not None
@@ -90,10 +91,10 @@ def choose_range(
 
 
 def encode(interval: Range, scheme: ActivationScheme) -> Encoding:
-    """The int8 encoding whose codes cover `interval`.
+    """Compute the int8 encoding whose codes cover `interval`.
 
-    Asymmetric: 255 steps from low to high, zero on a code exactly. Symmetric: 254 steps, zero
-    point 0 (Jacob et al., arXiv:1712.05877, section 2.1).
+    An asymmetric one has 255 steps from low to high, and a code is exactly zero. A symmetric one
+    has 254 steps and the zero point 0 (Jacob et al., arXiv:1712.05877, section 2.1).
     """
     low, high = interval
     if high - low < SMALLEST_SPAN:
@@ -105,30 +106,31 @@ def encode(interval: Range, scheme: ActivationScheme) -> Encoding:
 
 
 def _percentile(statistics: TensorStatistics, percentile: float) -> Range:
-    shares = np.cumsum(statistics.counts) / statistics.counts.sum()
+    cumulative = np.cumsum(statistics.counts) / statistics.counts.sum()
     tail = 1 - percentile / 100
     centers = statistics.centers
-    first = min(int(np.searchsorted(shares, tail, side="right")), len(centers) - 1)
-    last = np.searchsorted(shares, 1 - tail)
+    first = min(int(np.searchsorted(cumulative, tail, side="right")), len(centers) - 1)
+    last = np.searchsorted(cumulative, 1 - tail)
     low = centers[first] if statistics.minimum < 0 else 0.0
     high = centers[min(int(last), len(centers) - 1)]
     return Range(min(float(low), 0.0), max(float(high), 0.0))
 
 
 def _least_divergence(statistics: TensorStatistics, two_sided: bool) -> float:
-    """The magnitude T whose clipped and quantized distribution is nearest to the original, by the
-    Kullback-Leibler divergence (S. Migacz, "8-bit Inference with TensorRT", GTC 2017).
+    """The magnitude T whose clipped and quantized distribution is nearest to the original one, by
+    the Kullback-Leibler divergence (S. Migacz, "8-bit Inference with TensorRT", GTC 2017).
 
-    P is the histogram of magnitudes up to T, all beyond counted into its last bin. Q is the same
-    histogram without the values beyond, its bins joined into as many groups as there are codes on
-    one side (128, or 256 where all values have one sign), each group's count spread evenly over
-    its bins that are not empty. T is the upper edge of a bin; every `_STRIDE`th is tried. The first
-    bin counts as the second does: a ReLU's zeros are exact whatever T is, and would outweigh all.
+    P is the histogram of magnitudes up to T, with all larger values counted in its last bin. Q is
+    the same histogram without the larger values, its bins joined into as many groups as there are
+    codes on one side (128, or 256 where all values have one sign), each group's count spread evenly
+    over its bins that are not empty. T is the upper edge of a bin; every `_STRIDE`th is tried. The
+    first bin gets the count of the second: a ReLU's zeros are exact for every T, and would outweigh
+    all other values.
     """
     half = len(statistics.counts) // 2
     magnitudes = statistics.counts[half:] + statistics.counts[:half][::-1]
     magnitudes[0] = magnitudes[1]
-    width = statistics.reach / half
+    width = statistics.limit / half
     used = int(np.flatnonzero(magnitudes)[-1]) + 1
     levels = 128 if two_sided else 256
     candidates = [*range(levels, used, _STRIDE), max(used, 1)]
@@ -137,7 +139,7 @@ def _least_divergence(statistics: TensorStatistics, two_sided: bool) -> float:
 
 
 def _divergence(magnitudes: npt.NDArray[np.float64], bins: int, levels: int) -> float:
-    """Σ P·log(P/Q) over the first `bins` bins, both as shares; ∞ where Q lacks what P has."""
+    """Σ P·log(P/Q) over the first `bins` bins, both normalized; ∞ where Q is zero and P is not."""
     kept = magnitudes[:bins]
     p = kept.copy()
     p[-1] += magnitudes[bins:].sum()
@@ -155,23 +157,23 @@ def _divergence(magnitudes: npt.NDArray[np.float64], bins: int, levels: int) -> 
 
 
 def _least_squares(statistics: TensorStatistics, full: Range, scheme: ActivationScheme) -> Range:
-    """Try ranges shrunk towards zero, both ends alternately, and keep the best pair."""
+    """Try ranges shrunk towards zero, both ends in turn, and keep the best pair."""
     used = np.flatnonzero(statistics.counts)
     values, counts = statistics.centers[used], statistics.counts[used]
-    shares = np.linspace(0.3, 1.0, 141)
+    scales = np.linspace(0.3, 1.0, 141)
     if scheme is ActivationScheme.SYMMETRIC:
         bound = max(-full.low, full.high)
-        errors = [_error(values, counts, Range(-bound * s, bound * s), scheme) for s in shares]
-        best = bound * float(shares[int(np.argmin(errors))])
+        errors = [_error(values, counts, Range(-bound * s, bound * s), scheme) for s in scales]
+        best = bound * float(scales[int(np.argmin(errors))])
         return Range(-best, best)
     low, high = full
     for _ in range(2 if low < 0 < high else 1):
         if high > 0:
-            errors = [_error(values, counts, Range(low, full.high * s), scheme) for s in shares]
-            high = full.high * float(shares[int(np.argmin(errors))])
+            errors = [_error(values, counts, Range(low, full.high * s), scheme) for s in scales]
+            high = full.high * float(scales[int(np.argmin(errors))])
         if low < 0:
-            errors = [_error(values, counts, Range(full.low * s, high), scheme) for s in shares]
-            low = full.low * float(shares[int(np.argmin(errors))])
+            errors = [_error(values, counts, Range(full.low * s, high), scheme) for s in scales]
+            low = full.low * float(scales[int(np.argmin(errors))])
     return Range(low, high)
 
 
@@ -181,7 +183,7 @@ def _error(
     interval: Range,
     scheme: ActivationScheme,
 ) -> float:
-    """Sum of squared differences between `values` and their int8 images, weighted by `counts`."""
+    """The sum of squared quantization errors of `values`, weighted by `counts`."""
     scale, zero_point = encode(interval, scheme)
     lowest = -127 if scheme is ActivationScheme.SYMMETRIC else -128
     codes = np.clip(np.round(values / scale) + zero_point, lowest, 127)

@@ -1,4 +1,4 @@
-"""A recipe: the documented choices of one quantization, read from TOML."""
+"""Reads recipes: TOML files that choose the methods of a quantization."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rounding = Literal["nearest", "gptq"]
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`calibration/recipes/*.toml` says what each key means; all but the name have a default."""
+    """The methods of a quantization. `calibration/recipes/*.toml` explains each key."""
 
     name: str
     ranges: RangeMethod = "mse"
@@ -33,9 +33,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def load_recipe(name: str) -> Recipe:
-    """A recipe by its shipped name, or from a TOML file.
+    """Load a shipped recipe by its name, or a TOML file by its path.
 
-    Raises RecipeError naming the key and the value when it is wrong.
+    Raises RecipeError, which names the key and the value, when it is wrong.
     """
     folder = resource("calibration/recipes")
     path = folder / f"{name}.toml"

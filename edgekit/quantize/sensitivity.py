@@ -1,13 +1,13 @@
-"""Measures the error that each rounding adds, and orders layers by what they gain in float.
+"""Measures the noise that each rounding adds, and ranks the layers to keep in float.
 
-In: a float program, its plan and encodings, and images. Out: the layers with their SQNR, and the
-order in which operators go back to float.
+In: a float program, a plan, encodings and rounded weights. Out: the layers by their noise, and the
+order in which operators go to float.
 
-The noise of one rounding is that of the logits when everything else is float. The noises of
-independent roundings add up, so a layer's noise is the sum over its weights and its tensors. But
-where the tensors around it are stored in int8 (LiteRT), a layer alone in float saves only the noise
-of its weights. So tensors are freed one after the other, with all operators that have to be float
-for that: first the tensor that saves most noise for each layer that has to follow.
+The noise of one rounding is that of the logits when all else is float. The noises of independent
+roundings add up, so a layer's noise is the sum over its weights and its tensors. But where the
+tensors around it are stored in int8 (LiteRT), a single layer in float saves only the noise of its
+weights. So tensors go to float one after the other, with all operators that have to be float for
+that: first the tensor that saves most noise for each layer that it takes along.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ from edgekit.spec import Record
 
 
 class Sensitivity(Record, frozen=True, kw_only=True):
-    """A layer by its place in the network; SQNR of the logits, dB, with its weights and the tensors
-    it reads and writes in int8, all else float."""
+    """The noise of a layer, which is named by its place in the network.
+
+    `sqnr_db` is the SQNR of the logits with the layer's weights and the tensors that it reads and
+    writes in int8, and all else float.
+    """
 
     layer: str
     multiply_adds: int
@@ -38,14 +41,14 @@ class Sensitivity(Record, frozen=True, kw_only=True):
 
 
 class Rounding(NamedTuple):
-    """The rounding of a tensor, or of a layer's weights; `name` is the node's."""
+    """The rounding of a tensor, or of a layer's weights, by the name of the node."""
 
     is_tensor: bool
     name: str
 
 
 class Ranking(Record, frozen=True, kw_only=True):
-    """`layers` by falling sensitivity; `order`: operators by node name, as they go to float."""
+    """The layers by falling noise, and the operators, by node name, as they go to float."""
 
     layers: tuple[Sensitivity, ...]
     order: tuple[str, ...]
@@ -59,7 +62,7 @@ def rank_layers(
     batches: Sequence[torch.Tensor],
     progress: Progress,
 ) -> Ranking:
-    """Measure every rounding of `plan` in the float `program`.
+    """Measure every rounding of a plan in the float program.
 
     Args:
         program: The float program.
@@ -70,7 +73,7 @@ def rank_layers(
         progress: Receives how many of all roundings are measured.
 
     Returns:
-        The layers by what they cost, and the order in which they go to float.
+        The layers by their noise, and the order in which operators go to float.
     """
     runner = _Rounding(program, encodings, weights)
     layers = {n.name: n for n in program.graph.nodes if n.name in plan.reads and _is_layer(n)}
@@ -106,14 +109,14 @@ def _is_layer(node: Node) -> bool:
     return is_call(node, *WEIGHTED)
 
 
-def _noise(reference: torch.Tensor, rounded: torch.Tensor) -> float:
-    """As a share of the signal's power."""
-    difference = (reference - rounded).double().square().sum()
+def _noise(reference: torch.Tensor, seen: torch.Tensor) -> float:
+    """The power of the difference as a fraction of the reference's power."""
+    difference = (reference - seen).double().square().sum()
     return float(difference / reference.double().square().sum())
 
 
 def _operators_around(program: GraphModule, plan: Plan) -> dict[str, set[str]]:
-    """For each tensor, the operators that have to be float for it not to be rounded."""
+    """For each tensor, the operators that must be float so that it is not rounded."""
     nodes = {node.name: node for node in program.graph.nodes}
     around: dict[str, set[str]] = {name: set() for name in plan.tensors[1:]}
     for name, read in plan.reads.items():
@@ -128,24 +131,27 @@ def _operators_around(program: GraphModule, plan: Plan) -> dict[str, set[str]]:
 def _order(
     around: Mapping[str, set[str]], noise: Mapping[Rounding, float], layers: Iterable[str]
 ) -> Iterator[str]:
-    """The operators in the order in which they go to float; layers that free no tensor last."""
-    layers, done, left = set(layers), set[str](), dict(around)
+    """Order the operators by the noise that they save in float, for each layer.
 
-    def of_weights(layer: str) -> float:
+    Layers whose change frees no tensor from rounding come last.
+    """
+    layers, done, remaining = set(layers), set[str](), dict(around)
+
+    def weight_noise(layer: str) -> float:
         return noise[Rounding(False, layer)]
 
     def gain(tensor: str) -> float:
-        more = (left[tensor] - done) & layers
-        saved = noise[Rounding(True, tensor)] + sum(map(of_weights, more))
-        return saved / max(1, len(more))
+        added = (remaining[tensor] - done) & layers
+        saved = noise[Rounding(True, tensor)] + sum(map(weight_noise, added))
+        return saved / max(1, len(added))
 
-    while left:
-        tensor = max(left, key=gain)
-        added = left.pop(tensor) - done
-        yield from sorted(added & layers, key=of_weights, reverse=True)
+    while remaining:
+        tensor = max(remaining, key=gain)
+        added = remaining.pop(tensor) - done
+        yield from sorted(added & layers, key=weight_noise, reverse=True)
         yield from sorted(added - layers)
         done.update(added)
-    yield from sorted(layers - done, key=of_weights, reverse=True)
+    yield from sorted(layers - done, key=weight_noise, reverse=True)
 
 
 class _Rounding(Interpreter):
@@ -162,7 +168,7 @@ class _Rounding(Interpreter):
         self._rounded: Rounding | None = None
 
     def logits(self, rounded: Rounding | None, batches: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Over all batches, with only `rounded` in int8."""
+        """Compute the `(N, classes)` logits of all batches, with only `rounded` in int8."""
         self._rounded = rounded
         values = [self.run(batch) for batch in batches]
         return torch.cat([v[0] if isinstance(v, (tuple, list)) else v for v in values])

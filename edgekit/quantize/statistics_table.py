@@ -1,8 +1,8 @@
-"""Calibration statistics as a file of their own, bound to the network and the images.
+"""Reads and writes statistics tables: calibration statistics of one network and set of images.
 
-A table holds what `activation_statistics` gathered of every tensor, and digests of all that it
-depends on: the checkpoint, how its input is fed, the target, what the recipe did to the weights
-before, and the images. It is reused only where all of that is the same.
+A table holds the statistics of every activation tensor, and the digests of all that they depend on:
+the checkpoint, its input's spec, the target, the recipe's changes of the weights before, and the
+images. It is used only where all of these are the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SUFFIX = ".json"
 
 
 class Provenance(Record, frozen=True, kw_only=True):
-    """What the statistics of a network depend on, besides the images."""
+    """All that the statistics of a network depend on, apart from the images."""
 
     checkpoint_sha256: str
     model: ModelSpec
@@ -39,12 +39,15 @@ class Provenance(Record, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, target: str, recipe: Recipe) -> Provenance:
-        """Describe a conversion.
+        """Collect the provenance of statistics.
 
         Args:
-            checkpoint: The float network.
-            target: The board's name.
-            recipe: The methods, some of which change the weights before calibration.
+            checkpoint: The network.
+            target: The target's name.
+            recipe: The recipe, whose changes of weights count.
+
+        Returns:
+            The provenance, with this version of edgekit.
         """
         return cls(
             checkpoint_sha256=checkpoint.sha256 or "",
@@ -57,8 +60,16 @@ class Provenance(Record, frozen=True, kw_only=True):
 
 
 class StatisticsTable(Record, frozen=True, kw_only=True):
-    """The content of the file. `images` is their place, relative to the file's folder;
-    `images_sha256` is over the names and contents of those used."""
+    """The content of the file.
+
+    Attributes:
+        schema: The format and its version.
+        basis: The provenance of the statistics.
+        images: The path of the images, relative to the file's folder.
+        images_sha256: The digest over the names and contents of the images that were used.
+        images_used: The number of these images.
+        statistics: The statistics of each tensor, by node name.
+    """
 
     schema: str
     basis: Provenance
@@ -68,7 +79,7 @@ class StatisticsTable(Record, frozen=True, kw_only=True):
     statistics: dict[str, dict[str, Any]]
 
     def read_statistics(self) -> dict[str, TensorStatistics]:
-        """The statistics by node name."""
+        """Decode the statistics. Raises KeyError, TypeError or ValueError when they are damaged."""
         return {
             name: TensorStatistics.from_json(document) for name, document in self.statistics.items()
         }
@@ -84,9 +95,12 @@ def make_table(
 
     Args:
         provenance: What the statistics depend on.
-        images: What they were gathered on.
+        images: The images that they were gathered from.
         statistics: The statistics by node name.
-        folder: Where the file will be stored; the images' place is relative to it.
+        folder: The folder that the file will be in.
+
+    Returns:
+        The table.
     """
     return StatisticsTable(
         schema=SCHEMA,
@@ -94,17 +108,17 @@ def make_table(
         images=os.path.relpath(images.source.resolve(), folder.resolve()),
         images_sha256=images.digest(),
         images_used=len(images.used),
-        statistics={name: tensor.to_json() for name, tensor in statistics.items()},
+        statistics={name: seen.to_json() for name, seen in statistics.items()},
     )
 
 
 def write_table(path: Path, table: StatisticsTable) -> None:
-    """Raises OutputError when it cannot be written."""
+    """Write a table as JSON. Raises OutputError when it cannot be written."""
     write_atomic(path, msgspec.json.format(msgspec.json.encode(table), indent=1))
 
 
 def read_table(path: Path) -> StatisticsTable:
-    """Raises CalibrationError for a file that is not a statistics table of this version."""
+    """Read a table. Raises CalibrationError for a file that is not one of this version."""
     try:
         content = path.read_bytes()
         table = msgspec.json.decode(content, type=StatisticsTable)
@@ -143,7 +157,7 @@ def open_calibration(source: Path, spec: InputSpec) -> Calibration:
 
 
 def _find_images(path: Path, table: StatisticsTable) -> Path:
-    """The images' place, of the table at `path`. Raises CalibrationError when it is gone."""
+    """Find the images of the table at `path`. Raises CalibrationError when they do not exist."""
     source = path.parent / table.images
     if not source.exists():
         raise CalibrationError(
@@ -159,19 +173,20 @@ def reuse_statistics(
     images: CalibrationImages,
     tensors: Sequence[str],
 ) -> dict[str, TensorStatistics]:
-    """Take the statistics of some tensors from a table.
+    """Take statistics from a table, after checking that they were gathered from the same things.
 
     Args:
         table: The table.
-        provenance: What this conversion's statistics would depend on.
-        images: The images that this conversion would calibrate on.
+        provenance: What the statistics of this conversion depend on.
+        images: The images of this conversion.
         tensors: The tensors, by node name.
 
     Returns:
         The statistics by node name.
 
     Raises:
-        CalibrationError: The table was made of something else; the message names what differs.
+        CalibrationError: The table was made from something else, which the message names, or it
+            is damaged.
     """
     theirs, ours = _flatten(table.basis), _flatten(provenance)
     for name in theirs:
@@ -202,7 +217,7 @@ def reuse_statistics(
 
 
 def _flatten(value: object, name: str = "") -> dict[str, object]:
-    """The leaves of a record by their paths, `model.input.height`."""
+    """List the leaves of a record by their paths, as `model.input.height`."""
     plain = msgspec.to_builtins(value)
     if not isinstance(plain, dict):
         return {name: plain}

@@ -1,10 +1,10 @@
-"""Plans what TensorRT computes in int8: the layers with weights, and the sums it fuses into them.
+"""Plans, for TensorRT, what becomes int8: layers with weights, and sums that are fused with them.
 
-TensorRT joins a convolution with the activation and the sum after it when the convolution's own
-output stays unquantized up to there, and computes arithmetic between layers in float inside one
-kernel that also rounds. So only what a layer reads is quantized: rounding more often would cost
-accuracy and gain nothing. Of a residual sum, the branch that does not come directly from a layer is
-quantized; TensorRT then fuses the sum into that layer.
+In: a canonical float program. Out: a `Plan`. TensorRT fuses a convolution with the activation and
+the sum after it when its output is not quantized before that, and computes arithmetic between
+layers in float, in one kernel that also rounds. So only the inputs of layers are quantized: more
+rounding would cost accuracy and save no time. Of a residual sum, the branch that is not directly a
+layer's output is quantized; the sum is then fused with the layer of the other branch.
 
 https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quantized-types.html
 (Q/DQ layer-placement recommendations)
@@ -21,11 +21,11 @@ from edgekit.quantize.litert_plan import MOVING, Plan
 from edgekit.rewrite.graph import WEIGHTED, aten, is_call, sole_user
 
 SHAPING = tuple(target for target in MOVING if target is not aten.slice.Tensor)
-"""Operators whose output has the values of their input, and zeros."""
+"""Operators whose output has only the values of their input, and zeros."""
 
 
 def plan_for_tensorrt(program: GraphModule, keep_float: Collection[str] = ()) -> Plan:
-    """Decide for every operator of a canonical program; layers named in `keep_float` stay float."""
+    """Plan every operator of a canonical program. Layers in `keep_float`, by name, stay float."""
     kept = {node for node in program.graph.nodes if node.name in keep_float}
     placeholder = next(node for node in program.graph.nodes if node.op == "placeholder")
     tensors: dict[str, None] = {placeholder.name: None}
@@ -61,7 +61,7 @@ def _quantized_input(node: Node, kept: Collection[Node]) -> Node | None:
 
 
 def _identity_branch(node: Node, kept: Collection[Node]) -> Node | None:
-    """The summand that TensorRT adds inside the int8 layer whose output is the other one."""
+    """The summand to quantize, where an int8 layer makes the other one and fuses with the sum."""
     first, second = node.args[:2]
     if not (_is_activation(first) and _is_activation(second)):
         return None

@@ -1,11 +1,13 @@
-"""Rounding weights so that a layer's output changes least, instead of each weight to its nearest.
+"""Rounds weights so that the output of a layer changes least, and not each weight to its nearest.
 
-A layer's weights W, (outputs, K), become Ŵ = s·codes. Over the inputs x that the calibration images
-bring, the mean squared error of its outputs is tr((W − Ŵ) C (W − Ŵ)ᵀ) with C the covariance of x;
-the error's mean is left to bias correction. This is the objective of AdaRound (Nagel et al.,
-arXiv:2004.10568, equation 20), solved without gradients: column after column, each column's error
-passed on to those that follow (Frantar et al., "GPTQ", arXiv:2210.17323, section 3.2), then by
-coordinate descent (Nair and Suggala, "CDQuant", arXiv:2406.17542), which only ever lowers it.
+In: the float program, its quantized form, and calibration images. Out: other codes in the quantized
+program. A layer's weights W, (outputs, K), become Ŵ = s·codes. Over the inputs x of the calibration
+images, the mean squared error of its outputs is tr((W − Ŵ) C (W − Ŵ)ᵀ), where C is the covariance
+of x; bias correction removes the mean of the error. This is the objective of AdaRound (Nagel et
+al., arXiv:2004.10568, equation 20). It is minimized without gradients: first column after column,
+with each column's error distributed to the columns that follow (Frantar et al., "GPTQ",
+arXiv:2210.17323, section 3.2), then by coordinate descent (Nair and Suggala, "CDQuant",
+arXiv:2406.17542), which never increases it.
 """
 
 from __future__ import annotations
@@ -27,17 +29,17 @@ from edgekit.quantize.pt2e import (
 from edgekit.rewrite.graph import CONVOLUTION, argument, is_call, read_weight
 
 DAMPING = 0.01
-"""Added to the covariance's diagonal, as a share of its mean (GPTQ's own)."""
+"""The value added to the covariance's diagonal, as a fraction of its mean, as in GPTQ."""
 SMALLEST_VARIANCE = 1e-9
-"""The least damping, as a share of the layer's largest variance: some channels never change."""
+"""The least damping, as a fraction of the layer's largest variance: some channels are constant."""
 SWEEPS = 4
-"""How often coordinate descent passes over all columns; later sweeps change few codes."""
+"""The sweeps of coordinate descent over all columns; later ones change few codes."""
 
 
 class Moments:
-    """The first and second moments of a layer's inputs, by group, about a center near their mean.
+    """Sums up a layer's inputs and their products for each group, relative to `center`.
 
-    `center` is `(groups, K, 1)`. The sums are `(groups, K)`, those of products `(groups, K, K)`.
+    `center`, `(groups, K, 1)`, is near the mean of the inputs, so that the sums stay accurate.
     """
 
     def __init__(self, center: torch.Tensor) -> None:
@@ -54,7 +56,7 @@ class Moments:
         self._products += moved @ moved.transpose(1, 2)
 
     def covariance(self) -> torch.Tensor:
-        """`(groups, K, K)`, damped so that it can be inverted."""
+        """Compute the covariance, `(groups, K, K)`, damped so that it can be inverted."""
         mean = self._total / self._count
         covariance = self._products / self._count - mean[:, :, None] * mean[:, None, :]
         diagonal = covariance.diagonal(dim1=1, dim2=2)
@@ -82,12 +84,12 @@ def round_weights(
         for number, batch in enumerate(batches, 1):
             gatherer.run(batch)
             progress.update(number, 2 * len(batches))
-    originals = {node.name: node for node in program.graph.nodes}
+    float_layers = {node.name: node for node in program.graph.nodes}
     layers = [node for node in quantized.graph.nodes if node.name in gatherer.moments]
     for number, node in enumerate(layers, 1):
         progress.update(len(layers) + number, 2 * len(layers))
         covariance = gatherer.moments.pop(node.name).covariance()
-        weight = read_weight(program, originals[node.name]).double()
+        weight = read_weight(program, float_layers[node.name]).double()
         rows = weight.reshape(len(covariance), -1, covariance.shape[-1])
         steps = read_steps(quantized, node).double().reshape(*rows.shape[:2], 1)
         codes = choose_codes(rows, steps, covariance)
@@ -98,15 +100,15 @@ def round_weights(
 def choose_codes(
     weight: torch.Tensor, steps: torch.Tensor, covariance: torch.Tensor
 ) -> torch.Tensor:
-    """Choose the codes with which a layer's outputs change least.
+    """Choose the codes with the least error of the outputs.
 
     Args:
         weight: The float weights, `(groups, outputs, K)`.
-        steps: The scale of each output channel, `(groups, outputs, 1)`.
-        covariance: That of the layer's inputs, `(groups, K, K)`.
+        steps: The scale of each output's weights, `(groups, outputs, 1)`.
+        covariance: The covariance of the inputs, `(groups, K, K)`.
 
     Returns:
-        The codes, −127 … 127, `(groups, outputs, K)`.
+        The codes, `(groups, outputs, K)`, whole numbers in −127 … 127.
     """
     codes = _pass_errors_on(weight, steps, covariance)
     nearest = _to_codes(weight / steps)
@@ -117,15 +119,20 @@ def choose_codes(
 
 
 def output_error(difference: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
-    """The mean squared error of each output, `(groups, outputs)`."""
+    """Compute the mean squared error of each output, `(groups, outputs)`.
+
+    `difference` is that of the weights, `(groups, outputs, K)`, `covariance` `(groups, K, K)`.
+    """
     return ((difference @ covariance) * difference).sum(-1)
 
 
 def _pass_errors_on(
     weight: torch.Tensor, steps: torch.Tensor, covariance: torch.Tensor
 ) -> torch.Tensor:
-    """GPTQ, in the order of falling variance: the columns that matter most are rounded first, while
-    others can still compensate for their error."""
+    """Round by GPTQ, in the order of falling variance.
+
+    The most important columns are rounded first, while the others can still compensate their error.
+    """
     order = covariance.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True)
     ordered = covariance.gather(1, order[:, :, None].expand_as(covariance))
     ordered = ordered.gather(2, order[:, None, :].expand_as(covariance))
@@ -145,15 +152,16 @@ def _pass_errors_on(
 def _descend(
     weight: torch.Tensor, steps: torch.Tensor, covariance: torch.Tensor, codes: torch.Tensor
 ) -> torch.Tensor:
-    """Set each code, column by column, to the best one given all others."""
-    pull = (weight - codes * steps) @ covariance
+    """Set each code, column by column, to the best one for the present values of all others."""
+    gradient = (weight - codes * steps) @ covariance
     for _ in range(SWEEPS):
         before = codes.clone()
         for k in range(codes.shape[-1]):
-            wanted = pull[:, :, k : k + 1] / covariance[:, k, k][:, None, None]
+            wanted = gradient[:, :, k : k + 1] / covariance[:, k, k][:, None, None]
             old = codes[:, :, k : k + 1].clone()
             codes[:, :, k : k + 1] = _to_codes(old + wanted / steps)
-            pull -= (codes[:, :, k : k + 1] - old) * steps * covariance[:, k, None, :]
+            change = (codes[:, :, k : k + 1] - old) * steps
+            gradient -= change * covariance[:, k, None, :]
         if torch.equal(codes, before):
             break
     return codes
@@ -164,7 +172,7 @@ def _to_codes(values: torch.Tensor) -> torch.Tensor:
 
 
 class _Gatherer(Interpreter):
-    """Runs a program and sums up the moments of what each layer reads."""
+    """Runs a program and sums up the moments of each layer's input."""
 
     def __init__(self, program: GraphModule) -> None:
         super().__init__(program)
@@ -181,7 +189,7 @@ class _Gatherer(Interpreter):
 
 
 def _read_inputs(node: Node, value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """What each output of a layer reads, `(groups, K, pixels)`."""
+    """The inputs that each output of a layer reads, `(groups, K, pixels)`."""
     if not is_call(node, CONVOLUTION):
         return value.flatten(0, -2).T[None]
     groups = cast(int, argument(node, 6, 1))
@@ -190,7 +198,7 @@ def _read_inputs(node: Node, value: torch.Tensor, weight: torch.Tensor) -> torch
 
 
 def _patches(node: Node, value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """What each output pixel reads: `(N, C·taps, pixels)`."""
+    """The inputs that each output pixel reads, `(N, C·taps, pixels)`."""
     stride, padding, dilation = (
         cast("list[int]", argument(node, index, default))
         for index, default in ((3, [1, 1]), (4, [0, 0]), (5, [1, 1]))

@@ -1,4 +1,4 @@
-"""Small networks and images for the quantization tests, and what compares programs with them."""
+"""Makes small networks and images for the quantization tests, and compares programs with them."""
 
 from __future__ import annotations
 

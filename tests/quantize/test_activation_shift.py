@@ -1,4 +1,4 @@
-"""Tensors that are never negative, shifted so that symmetric codes cover them whole."""
+"""Tensors that are never negative are shifted, so that symmetric codes cover them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_half_the_step_and_no_activation_left(activation: nn.Module) -> None:
     "reader", [{"kernel_size": 3, "padding": 1}, {"kernel_size": 1, "padding": 1}], ids=str
 )
 def test_not_before_a_layer_that_pads(reader: dict[str, int]) -> None:
-    """A padded zero would stand for the shift."""
+    """A padded zero would be the value of the shift."""
     _, found = prepare(depthwise(nn.ReLU(), **reader), shifted=True)
     assert found == {}
 

@@ -1,4 +1,4 @@
-"""Calibration statistics against counting everything at once."""
+"""Calibration statistics are the same as counting everything at once."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_doubling_the_range_is_exact() -> None:
     """Batches that grow hundredfold give the counts of one histogram over the last range."""
     batches = [centred_values(1000, 0.1 * 3**step, step).reshape(4, 250) for step in range(5)]
     statistics = TensorStatistics()
-    reaches = []
+    limits = []
     for batch in batches:
         statistics.update(batch)
-        reaches.append(statistics.reach)
+        limits.append(statistics.limit)
     values = torch.cat([batch.flatten() for batch in batches]).double().numpy()
-    expected, _ = np.histogram(values, BINS, (-statistics.reach, statistics.reach))
-    assert reaches == [0.125, 0.5, 1, 4, 16]
+    expected, _ = np.histogram(values, BINS, (-statistics.limit, statistics.limit))
+    assert limits == [0.125, 0.5, 1, 4, 16]
     assert (statistics.counts == expected).all()
     assert statistics.counts.sum() == 5000
     assert (statistics.minimum, statistics.maximum) == (values.min(), values.max())
@@ -44,7 +44,7 @@ def test_doubling_the_range_is_exact() -> None:
 def test_centers_are_the_middles_of_the_bins() -> None:
     statistics = TensorStatistics()
     statistics.update(torch.tensor([[-3.0, 1.0]]))
-    assert statistics.reach == 4
+    assert statistics.limit == 4
     (used,) = np.nonzero(statistics.counts)
     assert statistics.centers[used] == pytest.approx([-3, 1], abs=4 / BINS)
     assert np.diff(statistics.centers) == pytest.approx(8 / BINS)
@@ -77,9 +77,9 @@ def test_the_order_in_memory_does_not_count() -> None:
 def test_a_tensor_of_zeros_has_no_reach() -> None:
     statistics = TensorStatistics()
     statistics.update(torch.zeros(2, 30))
-    assert (statistics.minimum, statistics.maximum, statistics.reach) == (0, 0, 0)
+    assert (statistics.minimum, statistics.maximum, statistics.limit) == (0, 0, 0)
     statistics.update(torch.full((2, 30), 0.75))
-    assert (statistics.reach, statistics.counts.sum()) == (1, 60)
+    assert (statistics.limit, statistics.counts.sum()) == (1, 60)
 
 
 def test_size_does_not_depend_on_the_number_of_images() -> None:

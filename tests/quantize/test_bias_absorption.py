@@ -21,13 +21,13 @@ SECOND = {
 }
 
 
-def net(*behind: nn.Module, activation: nn.Module | None = None) -> list[nn.Module]:
-    """Three channels of six lie far above zero."""
+def net(*following: nn.Module, activation: nn.Module | None = None) -> list[nn.Module]:
+    """Three channels of six are far above zero."""
     torch.manual_seed(0)
     first = nn.Conv2d(3, 6, 3)
     with torch.no_grad():
         first.bias[:3] = 10
-    return [first, activation or nn.ReLU(), *behind]
+    return [first, activation or nn.ReLU(), *following]
 
 
 @pytest.mark.parametrize("name", SECOND)

@@ -1,4 +1,4 @@
-"""Calibration images: found, split, streamed, and refused when they will not do."""
+"""Calibration images are found, divided, read in batches, and refused when they are unusable."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_images_that_are_all_alike(tmp_path: Path, noise: int) -> None:
     shutil.rmtree(tmp_path / "one")
     images = find_calibration_images(tmp_path, SPEC)
     checks = ContentChecks(images.source)
-    for _ in checks.pass_on(images.batches()):
+    for _ in checks.check_batches(images.batches()):
         pass
     with pytest.raises(CalibrationError, match=r"the 32 images of .* are all alike \(they differ"):
         checks.finish()
@@ -171,7 +171,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     for source in (few, few, tmp_path / "many"):  # the first run imports and caches
         images = find_calibration_images(source, small_spec(64))
         tracemalloc.start()
-        for _ in ContentChecks(source).pass_on(images.batches()):
+        for _ in ContentChecks(source).check_batches(images.batches()):
             pass
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()

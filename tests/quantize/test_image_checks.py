@@ -1,4 +1,4 @@
-"""Calibration images checked before use: warned of with the cause, refused when hopeless."""
+"""Bad calibration images give a warning with the cause; unusable ones are refused."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ def train(name: str, *, bgr: bool = False) -> nn.Sequential:
 
 @pytest.mark.parametrize("given", NAMES)
 @pytest.mark.parametrize("trained", NAMES)
-def test_a_wrong_normalization_is_told_from_the_right_one(trained: str, given: str) -> None:
+def test_a_wrong_normalization_is_distinguished_from_the_right_one(
+    trained: str, given: str
+) -> None:
     warnings = check_normalization(train(trained), NORMALIZATIONS[given], batches(draw()))
     if given == trained or {given, trained} == {"half", "tf"}:
         assert warnings == ()
@@ -111,7 +113,7 @@ def test_where_it_cannot_tell() -> None:
     assert check_normalization(network, wrong, batches(draw())) == ()
 
 
-def test_only_the_first_layers_run_and_nothing_stays_behind() -> None:
+def test_only_the_first_layers_run_and_nothing_is_left() -> None:
     network, runs = train("imagenet"), []
     network[3].register_forward_hook(lambda *_: runs.append(1))
     before = {key: value.clone() for key, value in network.state_dict().items()}
@@ -150,7 +152,7 @@ def test_the_demo_network(given: str) -> None:
 
 
 def test_a_network_trained_on_photographs(test_data: Path) -> None:
-    """Told from any wrong normalization and swapped colours; silent on unusual pictures."""
+    """Wrong normalizations and swapped colours give a warning; unusual pictures give none."""
     file = test_data / "checkpoints" / "mobilenet_v1_0.25_224_imagenet.pth.tar"
     checkpoint = load_checkpoint(file)
     module, right = checkpoint.module, checkpoint.spec.input.normalization
@@ -177,7 +179,7 @@ def test_a_network_trained_on_photographs(test_data: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v1_0.5_160_tfsame", "mobilenet_v2_1.0_224_tfsame"])
-def test_batch_norms_that_no_training_made_tell_nothing(test_data: Path, name: str) -> None:
+def test_batch_norms_that_were_not_trained_give_no_warning(test_data: Path, name: str) -> None:
     checkpoint = load_checkpoint(test_data / "checkpoints" / f"{name}.pth", input_size=160)
     images = read(list_images(test_data / "images" / "calibration"), checkpoint.spec.input)
     for given in NORMALIZATIONS.values():
@@ -258,7 +260,7 @@ def test_frames_of_few_scenes() -> None:
 
 
 @pytest.mark.parametrize("size", [32, 60, 227])
-def test_different_images_are_no_repetition(size: int) -> None:
+def test_different_images_are_not_a_repetition(size: int) -> None:
     assert check_repetition(draw(64, size=size)) == ()
 
 

@@ -1,4 +1,4 @@
-"""What gets an int8 form, and what is listed because it does not."""
+"""Operators with an int8 form are planned, and the others are listed."""
 
 from __future__ import annotations
 

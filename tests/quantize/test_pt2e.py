@@ -1,4 +1,4 @@
-"""The int8 program: weight scales, dead channels, bias correction, and closeness to float."""
+"""The int8 program has the right scales, survives dead channels, and stays close to float."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from edgekit.quantize.calibration_images import find_calibration_images
 from edgekit.quantize.litert_plan import plan_for_litert
 from edgekit.quantize.pipeline import calibrate, choose_encodings
 from edgekit.quantize.pt2e import (
-    DEAD_CHANNEL_SHARE,
-    WEIGHT_SHARES,
+    DEAD_CHANNEL_FRACTION,
+    WEIGHT_FRACTIONS,
     WeightObserver,
-    choose_weight_shares,
+    choose_weight_fractions,
     quantize_program,
 )
 from edgekit.quantize.ranges import Encoding
@@ -87,7 +87,7 @@ def test_dead_channels_have_a_floor_relative_to_the_layer() -> None:
         observer = WeightObserver(dtype=torch.int8, qscheme=torch.per_channel_symmetric, ch_axis=0)
         observer(size * torch.tensor([[1.27, 0.3], [1e-30, 0.0], [0.0, 0.0], [2e-3, 0.0]]))
         scale, _ = observer.calculate_qparams()
-        floor = 0.01 * DEAD_CHANNEL_SHARE
+        floor = 0.01 * DEAD_CHANNEL_FRACTION
         expected = [0.01, floor, floor, 2e-3 / 127]
         assert (scale / size).tolist() == pytest.approx(expected, rel=1e-4)
 
@@ -179,18 +179,18 @@ def test_the_whole_road(tmp_path: Path, backend: Int8Backend) -> None:
 
 
 def test_weight_shares_are_the_least_squared_error() -> None:
-    """Against every share of the grid, channel by channel."""
+    """Against every fraction of the grid, channel by channel."""
     weights = torch.randn(5, 4, 3, 3, generator=torch.Generator().manual_seed(0)) ** 3
     bound = weights.abs().flatten(1).amax(1)
-    shares = choose_weight_shares(weights, bound)
-    for channel, largest, share in zip(weights.double(), bound.double(), shares, strict=True):
+    fractions = choose_weight_fractions(weights, bound)
+    for channel, largest, fraction in zip(weights.double(), bound.double(), fractions, strict=True):
 
         def error(part: float, row: torch.Tensor = channel, top: torch.Tensor = largest) -> float:
             scale = top * part / 127
             codes = (row / scale).round().clamp(-127, 127)
             return float((codes * scale - row).square().sum())
 
-        assert float(share) == pytest.approx(min(WEIGHT_SHARES, key=error))
+        assert float(fraction) == pytest.approx(min(WEIGHT_FRACTIONS, key=error))
 
 
 def test_least_squares_weights_err_less() -> None:

@@ -1,4 +1,4 @@
-"""Ranges against brute-force search, and encodings against their definition."""
+"""Ranges are those of a brute-force search, and encodings match their definition."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def test_percentile_clips_its_share_at_each_end(percentile: float) -> None:
 
 
 def test_percentile_100_is_the_extremes() -> None:
-    """To one bin, although the histogram reaches up to twice as far."""
+    """To one bin, although the histogram extends up to twice as far."""
     for kind in ("normal", "relu", "negative", "outliers"):
         statistics = count(draw(kind))
-        bin_width = 2 * statistics.reach / len(statistics.counts)
+        bin_width = 2 * statistics.limit / len(statistics.counts)
         interval = choose_range(statistics, "percentile", ASYMMETRIC, percentile=100)
         expected = choose_range(statistics, "min-max", ASYMMETRIC)
         assert interval == pytest.approx(expected, abs=bin_width), kind
@@ -80,11 +80,11 @@ def test_percentile_100_is_the_extremes() -> None:
 def test_mse_is_as_good_as_a_brute_force_search(kind: str, scheme: ActivationScheme) -> None:
     values = draw(kind)
     low, high = choose_range(count(values), "min-max", scheme)
-    shares = np.linspace(0.02, 1, 50)
+    scales = np.linspace(0.02, 1, 50)
     pairs = [
         (low * down, high * up)
-        for down in (shares if low and scheme is ASYMMETRIC else [1])
-        for up in (shares if high else [1])
+        for down in (scales if low and scheme is ASYMMETRIC else [1])
+        for up in (scales if high else [1])
     ]
     if scheme is SYMMETRIC:
         pairs = [(-up, up) for _, up in pairs]
@@ -168,7 +168,7 @@ def test_entropy_is_the_least_divergence(kind: str, scheme: ActivationScheme) ->
     half = len(statistics.counts) // 2
     folded = statistics.counts[half:] + statistics.counts[:half][::-1]
     folded[0] = folded[1]  # zeros are exact whatever the range
-    width = statistics.reach / half
+    width = statistics.limit / half
     used = max(index for index, number in enumerate(folded) if number) + 1
     two_sided = scheme is SYMMETRIC or statistics.minimum < 0 < statistics.maximum
     levels = 128 if two_sided else 256

@@ -1,4 +1,4 @@
-"""Recipes: the shipped ones, files, and what is said of wrong ones."""
+"""Recipes load by name or file, and wrong ones are refused with a message."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_wrong_recipes(tmp_path: Path, text: str, words: str) -> None:
     assert "\n" not in str(info.value)
 
 
-def test_a_recipe_that_is_no_text(tmp_path: Path) -> None:
+def test_a_recipe_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "binary.toml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="is wrong"):

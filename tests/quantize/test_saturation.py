@@ -1,4 +1,4 @@
-"""Images held out of calibration that leave the ranges."""
+"""Held-out images with values outside the calibrated ranges give a warning."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def seen(*values: float) -> TensorStatistics:
         ([0.0] * 95 + [-8.0] * 5, "5.0% of the values, in b"),
     ],
 )
-def test_values_beyond_the_range_are_told(other: list[float], share: str) -> None:
+def test_values_outside_the_range_are_reported(other: list[float], share: str) -> None:
     calibrated = {"a": seen(0, 1), "b": seen(-1, 1)}
     (warning,) = check_saturation(calibrated, {"a": seen(0.2, 0.9), "b": seen(*other)})
     assert share in warning and "in 1 of 2 tensors" in warning

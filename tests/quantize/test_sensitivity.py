@@ -1,4 +1,4 @@
-"""What each rounding costs, and the order in which operators go back to float."""
+"""The noise of each rounding is measured, and operators go to float in the right order."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def convolutions(*, wide: int, spread: float = 300.0) -> list[nn.Module]:
         layers += [nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()]
     first, second = layers[2 * wide], layers[2 * wide + 2]
     assert isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d)
-    with torch.no_grad():  # one channel dwarfs the others, and is scaled down again behind
+    with torch.no_grad():  # one channel dwarfs the others, and is scaled down again afterwards
         first.weight[0] *= spread
         first.bias[0] *= spread
         second.weight[:, 0] /= spread
@@ -79,9 +79,9 @@ def test_noise_is_that_of_one_rounding() -> None:
     encodings = choose_encodings(program, plan, statistics, recipe, TENSORRT)
     quantized = quantize_program(program, plan, encodings, TENSORRT.scheme, fold_weights=False)
     node = next(n for n in quantized.graph.nodes if is_call(n, CONVOLUTION))
-    exact = run(program, x)
+    reference = run(program, x)
     rounded = torch.nn.functional.conv2d(x, read_quantized_weight(quantized, node), layer.bias)
-    ratio = exact.double().square().sum() / (exact - rounded).double().square().sum()
+    ratio = reference.double().square().sum() / (reference - rounded).double().square().sum()
     assert ranking.layers[0].sqnr_db == pytest.approx(float(10 * ratio.log10()), abs=0.01)
     assert ranking.layers[0].multiply_adds == 3 * 5 * 9 * 14 * 14
 

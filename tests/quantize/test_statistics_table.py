@@ -115,17 +115,17 @@ def refusal(action: Callable[[], object]) -> str:
     return text
 
 
-def test_the_table_stands_for_calibrating_anew(table: Path) -> None:
+def test_the_table_replaces_calibrating_again(table: Path) -> None:
     """Nothing is gathered again, and every encoding is the same, whatever ranges are chosen."""
     for ranges in ("min-max", "mse", "moving-average"):
         recipe = Recipe(name="other", ranges=ranges)
-        images, told = open_calibration(table, load_small().spec.input), Lines()
-        reused = calibrate(images, recipe, told)
-        assert not any("calibrating" in line for line in told.lines)
-        told = Lines()
-        anew = calibrate(read_images(table.parent / "images"), recipe, told)
-        assert "calibrating on 32 images" in told.lines
-        assert reused.encodings == anew.encodings
+        images, progress = open_calibration(table, load_small().spec.input), Lines()
+        reused = calibrate(images, recipe, progress)
+        assert not any("calibrating" in line for line in progress.lines)
+        progress = Lines()
+        again = calibrate(read_images(table.parent / "images"), recipe, progress)
+        assert "calibrating on 32 images" in progress.lines
+        assert reused.encodings == again.encodings
         assert len(reused.encodings) == 30
 
 
@@ -135,7 +135,7 @@ def test_every_number_survives_the_file(table: Path) -> None:
     assert list(read) == list(statistics)
     for name, seen in statistics.items():
         assert (read[name].minimum, read[name].maximum) == (seen.minimum, seen.maximum)
-        assert (read[name].average, read[name].reach) == (seen.average, seen.reach)
+        assert (read[name].average, read[name].limit) == (seen.average, seen.limit)
         assert (read[name].counts == seen.counts).all()
 
 
@@ -239,7 +239,7 @@ def test_a_tensor_that_the_table_lacks(table: Path) -> None:
     ],
     ids=["csv", "empty", "other JSON", "a list", "Latin-1", "missing"],
 )
-def test_files_that_are_no_tables(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_files_that_are_not_tables(tmp_path: Path, content: bytes | None, words: str) -> None:
     path = tmp_path / "table.JSON"
     if content is not None:
         path.write_bytes(content)
@@ -285,14 +285,14 @@ def test_damaged_statistics(table: Path, change: Callable[[dict[str, Any]], obje
 
 def test_table_and_images_move_together(table: Path, tmp_path: Path) -> None:
     assert json.loads(table.read_text())["images"] == "images"
-    (tmp_path / "elsewhere").mkdir()
-    moved = table.parent.rename(tmp_path / "elsewhere" / "deep")
+    (tmp_path / "other").mkdir()
+    moved = table.parent.rename(tmp_path / "other" / "deep")
     assert len(open_again(moved / table.name)) == 29
     apart = shutil.move(moved / table.name, tmp_path)
     assert "does not exist" in refusal(lambda: open_again(Path(apart)))
 
 
-def test_a_table_behind_a_link(tmp_path: Path) -> None:
+def test_a_table_in_a_linked_folder(tmp_path: Path) -> None:
     """`..` from a linked folder leads to the parent of what it links to."""
     shutil.copytree(small_images(), tmp_path / "images")
     (tmp_path / "far" / "away").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Where Q/DQ pairs stand for TensorRT, and that the clamps before them become what it fuses."""
+"""Q/DQ pairs for TensorRT are in the right places, and clamps before them can be fused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_layers_read_is_quantized_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_the_branch_that_is_no_layers_output_is_quantized(both: bool) -> None:
+def test_the_branch_that_is_not_a_layers_output_is_quantized(both: bool) -> None:
     program = export_program(Residual(both=both), small_spec())
     (total,) = (node for node in program.graph.nodes if is_call(node, aten.add.Tensor))
     (read,) = plan_for_tensorrt(program).reads[total.name]

@@ -1,4 +1,4 @@
-"""Codes that make a layer's outputs err less than rounding to the nearest does."""
+"""The chosen codes make the outputs' error smaller than rounding to the nearest does."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def test_a_layers_outputs_err_less(name: str, folded: bool) -> None:
     assert progress.updates[-1][0] == progress.updates[-1][1]
     first = next(n for n in program.graph.nodes if is_call(n, CONVOLUTION))
     after = {n.name: read_quantized_weight(quantized, n) for n in _layers(quantized)}
-    exact = read_weight(program, first)
-    errors = [_output_variance(first, exact - some[first.name], x) for some in (before, after)]
+    weight = read_weight(program, first)
+    errors = [_output_variance(first, weight - some[first.name], x) for some in (before, after)]
     assert errors[1] < errors[0]
 
 
@@ -117,6 +117,6 @@ def _layers(program: torch.fx.GraphModule) -> list[torch.fx.Node]:
 
 
 def _output_variance(node: torch.fx.Node, weight: torch.Tensor, x: torch.Tensor) -> float:
-    """Of what a layer makes of weights that differ: the mean is left to bias correction."""
+    """The variance of the outputs' error; bias correction removes its mean."""
     output = F.conv2d(x, weight, None, *node.args[3:])
     return float(output.var(dim=(0, 2, 3)).sum())
