@@ -42,10 +42,25 @@ def test_a_missing_path_is_found() -> None:
 
 def test_the_architecture_page_has_every_room_in_the_order_of_the_floors() -> None:
     page = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
-    rooms = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    plan = page.partition("## The floor plan")[2].partition("\n## ")[0]
+    rooms = re.findall(r"^\| `(\w+)` \|", plan, re.MULTILINE)
     floors = read_floor_plan().floors
     assert sorted(rooms) == sorted(floors)
     assert [floors[room] for room in rooms] == sorted(floors.values())
+
+
+def test_the_architecture_page_names_records_where_they_are() -> None:
+    page = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
+    records = re.findall(r"^\| `(\w+)` \| `(edgekit/[\w/]+\.py)` \|", page, re.MULTILINE)
+    assert len(records) > 15
+    for name, path in records:
+        source = (REPOSITORY / path).read_text(encoding="utf-8")
+        assert re.search(rf"^class {name}\b", source, re.MULTILINE), f"{name} in {path}"
+        drawn = page.replace(f"`{name}`", "")
+        assert re.search(rf"\b{name}\b", drawn) or name in ("StreamSummary", "Manifest"), name
+    drawings = "".join(re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    arrows = set(re.findall(r"^   │ ([A-Z]\w+)", drawings, re.MULTILINE))
+    assert arrows <= {name for name, _ in records}
 
 
 def test_all_places_name_the_same_pythons() -> None:

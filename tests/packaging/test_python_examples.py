@@ -39,7 +39,17 @@ def read_examples() -> list[Example]:
     return examples
 
 
-@pytest.mark.parametrize("example", read_examples(), ids=lambda example: example.heading)
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(
+            example,
+            id=example.heading,
+            marks=[pytest.mark.slow] if "edgekit.convert(" in example.code else [],
+        )
+        for example in read_examples()
+    ],
+)
 def test_example_runs_and_prints_what_the_page_shows(example: Example, tmp_path: Path) -> None:
     (tmp_path / "calibration").symlink_to(REPOSITORY / "calibration")
     done = subprocess.run(
