@@ -45,7 +45,7 @@ def read_examples() -> list[Example]:
         pytest.param(
             example,
             id=example.heading,
-            marks=[pytest.mark.slow] if "edgekit.convert(" in example.code else [],
+            marks=[pytest.mark.conversion] if "edgekit.convert(" in example.code else [],
         )
         for example in read_examples()
     ],
