@@ -16,8 +16,10 @@ import pytest
 
 from edgekit.bundle import Manifest, Origin, write_bundle
 from edgekit.profile.record import read_report
+from edgekit.report.wording import spell_ms
 from edgekit.spec import InputSpec, ModelSpec, Normalization
 from tests.environments import REPOSITORY
+from tests.sources.video_files import DEMO, demo_model
 
 STAGES = ["capture", "preprocess", "inference", "postprocess", "output"]
 
@@ -35,8 +37,8 @@ def run(*arguments: object, cwd: Path = REPOSITORY) -> subprocess.CompletedProce
 
 
 @pytest.fixture(scope="module")
-def model(test_data: Path) -> Path:
-    return test_data / "tflite" / "mobilenet_v2_1.0_224_quant.tflite"
+def model() -> Path:
+    return demo_model()
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle around a third party's network."""
     path = tmp_path_factory.mktemp("bundle") / "birds.edgekit"
     spec = ModelSpec(
         family="mobilenet_v2",
@@ -79,7 +82,7 @@ def bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_bundle(
         path,
         manifest,
-        model=model.read_bytes(),
+        model=(test_data / "tflite/mobilenet_v2_1.0_224_quant.tflite").read_bytes(),
         reference=None,
         class_names=[f"bird {index}" for index in range(1001)],
         golden=[],
@@ -143,13 +146,14 @@ def test_the_folder_gets_three_files_that_agree(model: Path, clip: Path, tmp_pat
         "report.md",
     ]
     report = read_report(out)
-    median = f"{report.results[0].model_ms.p50:.2f} ms"
+    median = f"{spell_ms(report.results[0].model_ms.p50)} ms"
     assert median in (out / "report.md").read_text()
     assert median in (out / "report.html").read_text()
     assert median in done.stdout
 
 
-def test_several_models_take_turns(model: Path, bundle: Path, clip: Path, tmp_path: Path) -> None:
+def test_several_models_take_turns(model: Path, clip: Path, tmp_path: Path) -> None:
+    bundle = DEMO / "digits-pi.edgekit"
     done = run(bundle, model, "--source", clip, "--duration", 3, "-o", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     first, second = json.loads(done.stdout)["results"]
@@ -159,8 +163,7 @@ def test_several_models_take_turns(model: Path, bundle: Path, clip: Path, tmp_pa
 
 
 def test_accuracy_is_measured_in_the_same_run(tmp_path: Path) -> None:
-    demo = REPOSITORY / "calibration" / "demo"
-    bundle, images = demo / "digits-pi.edgekit", demo / "test"
+    bundle, images = DEMO / "digits-pi.edgekit", DEMO / "test"
     done = run(bundle, "--images", images, "--duration", 0.5, "-o", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)["results"]
@@ -191,7 +194,7 @@ def test_settings_may_name_the_model(model: Path, clip: Path, tmp_path: Path) ->
     [
         (["absent.tflite", "--source", "CLIP"], "absent.tflite"),
         (["MODEL", "--source", "absent.mp4"], "absent.mp4"),
-        (["CLIP", "--source", "CLIP"], "no TFLite or ONNX model"),
+        (["CLIP", "--source", "CLIP"], "not a TFLite or ONNX model"),
         (["MODEL", "MODEL", "--source", "0"], "camera 0 cannot serve 2 models at once"),
         (["MODEL", "--images", "absent"], "absent is not a folder of images"),
         (["\udcff.tflite", "--source", "CLIP"], r"'\udcff.tflite' is not UTF-8"),
