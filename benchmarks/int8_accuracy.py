@@ -57,8 +57,10 @@ from edgekit.images import list_images, read_image, read_labels
 from edgekit.metrics import ParityMeter
 from edgekit.preprocess import preprocess
 from edgekit.progress import SILENT
+from edgekit.quantize.ranges import ActivationScheme
 from edgekit.quantize.recipe import load_recipe
-from edgekit.spec import InputSpec
+from edgekit.spec import TARGETS, InputSpec
+from edgekit.targets import find_target
 from edgekit.targets.builder_check import check_with_builder
 
 CALIBRATION_IMAGES = 200
@@ -119,7 +121,8 @@ class Case:
 
 
 def measure_edgekit(case: Case, recipe: str, target: str, folder: Path) -> Row:
-    row = Row(f"edgekit {recipe}", target == "jetson")
+    is_symmetric = find_target(target).backend.scheme is ActivationScheme.SYMMETRIC
+    row = Row(f"edgekit {recipe}", is_symmetric)
     bundle = folder / f"{recipe}-{target}.edgekit"
     convert = ["convert", case.path, *case.flags, "--calibration", case.calibration]
     chosen = ["--recipe", recipe, "--target", target, "--output", bundle]
@@ -238,7 +241,7 @@ def measure(case: Case, options: argparse.Namespace, folder: Path) -> Iterator[R
 
     for recipe in options.recipes:
         if is_wanted(f"edgekit {recipe}"):
-            for target in ("pi", "jetson"):
+            for target in TARGETS:
                 yield measure_edgekit(case, recipe, target, folder)
     names = [name for name, tool in TOOLS.items() if is_wanted(tool.title)]
     if names:

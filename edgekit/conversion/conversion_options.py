@@ -1,17 +1,21 @@
-"""The settings of a conversion, and which of them go together. Loads without PyTorch."""
+"""What a conversion is called with, and which settings go together. Loads without PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgekit.errors import CalibrationError, CheckpointError, SettingsError
 from edgekit.spec import TARGETS, CheckpointFlags, Precision
+from edgekit.targets.base import WriterOptions
 
 if TYPE_CHECKING:
+    from edgekit.checkpoint import Checkpoint
+    from edgekit.progress import Progress
     from edgekit.quantize.recipe import Recipe
+    from edgekit.targets.base import Target, Writer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,23 @@ class ConversionOptions:
     def writes_float(self) -> bool:
         """Whether the float original is written, into the bundle or as the artifact itself."""
         return self.keep_reference or self.precision == "fp32"
+
+    @property
+    def writer_options(self) -> WriterOptions:
+        """What the target's writer will have to write."""
+        return WriterOptions(self.precision, self.writes_float, self.jetpack)
+
+
+class Inputs(NamedTuple):
+    """What `convert` was called with, the target, and its writer, which is open."""
+
+    checkpoint: Checkpoint | str | Path
+    output: Path
+    calibration: str | Path | None
+    options: ConversionOptions
+    target: Target
+    writer: Writer
+    progress: Progress
 
 
 def check_options(options: ConversionOptions) -> None:

@@ -12,11 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.conversion.conversion_options import ConversionOptions, check_inputs, check_options
+from edgekit.conversion.conversion_options import (
+    ConversionOptions,
+    Inputs,
+    check_inputs,
+    check_options,
+)
 from edgekit.files import check_destination
 from edgekit.progress import SILENT, Progress
 from edgekit.targets import find_target
-from edgekit.targets.base import WriterOptions
 
 if TYPE_CHECKING:
     from edgekit.checkpoint import Checkpoint
@@ -54,25 +58,26 @@ def convert(
         ConversionError: A step is not possible for this network.
         OutputError: `output` cannot be written.
     """
-    options = options or ConversionOptions()
+    options, path = options or ConversionOptions(), Path(output)
     check_options(options)
     check_inputs(options, checkpoint, calibration)
-    check_destination(Path(output))
+    check_destination(path)
     target = find_target(options.target)
-    wanted = WriterOptions(options.precision, options.writes_float, options.jetpack)
-    with target.open_writer(wanted, progress) as writer:
-        progress.step("loading PyTorch and the checkpoint")
-        from edgekit.conversion import outcome, quantize_network, request, verification
+    with target.open_writer(options.writer_options, progress) as writer:
+        return _run(Inputs(checkpoint, path, calibration, options, target, writer, progress))
 
-        with limited_threads():
-            source = Path(calibration) if calibration is not None else None
-            inputs = request.Inputs(
-                checkpoint, Path(output), source, options, target, writer, progress
-            )
-            job = request.check(request.open_job(inputs))
-            network = quantize_network.quantize(quantize_network.calibrate(job))
-            verified = verification.verify(quantize_network.write(network))
-            return outcome.bundle(verified)
+
+def _run(inputs: Inputs) -> Outcome:
+    inputs.progress.step("loading PyTorch and the checkpoint")
+    from edgekit.conversion.outcome import bundle
+    from edgekit.conversion.quantize_network import calibrate, quantize, write
+    from edgekit.conversion.request import check, open_job
+    from edgekit.conversion.verification import verify
+
+    with limited_threads():
+        job = check(open_job(inputs))
+        network = quantize(calibrate(job))
+        return bundle(verify(write(network)))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgekit.checkpoint import Checkpoint, load_with_flags
-from edgekit.conversion.conversion_options import ConversionOptions
+from edgekit.conversion.conversion_options import ConversionOptions, Inputs
 from edgekit.errors import ConversionError
 from edgekit.images import LabelledImage, find_labelled_images, read_class_names
 from edgekit.progress import SILENT, Progress
@@ -59,18 +59,6 @@ class Job(NamedTuple):
     warnings: Warnings = ()
 
 
-class Inputs(NamedTuple):
-    """What `convert` was called with; a writer is open."""
-
-    checkpoint: Checkpoint | str | Path
-    output: Path
-    calibration: Path | None
-    options: ConversionOptions
-    target: Target
-    writer: Writer
-    progress: Progress
-
-
 def open_job(inputs: Inputs) -> Job:
     """Open the checkpoint, the images, the recipe and the names."""
     options, checkpoint = inputs.options, inputs.checkpoint
@@ -83,7 +71,7 @@ def open_job(inputs: Inputs) -> Job:
         inputs.progress.note(
             "no --calibration: the demo's images are compared on and kept as golden images"
         )
-    calibration = open_calibration(inputs.calibration or demo_images(), checkpoint.spec.input)
+    calibration = open_calibration(Path(inputs.calibration or demo_images()), checkpoint.spec.input)
     return Job(
         Request(checkpoint, calibration, inputs.target, recipe, inputs.progress),
         inputs.output,
