@@ -9,8 +9,6 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
-import cv2
-
 from edgekit.background_thread import LEAVE_S, Background
 from edgekit.engines.base import EngineDescription
 from edgekit.errors import SettingsError
@@ -64,6 +62,8 @@ def run_stream(
         BundleError: the bundle is damaged, or gives other answers here than where it was made.
         ModelFileError: the model cannot be read or loaded.
     """
+    import cv2
+
     if options.show:
         from edgekit.outputs.window import check_window
 
