@@ -30,7 +30,7 @@ from edgekit.conversion.convert import convert, limit_threads
 from edgekit.conversion.float_reference import run_float
 from edgekit.conversion.outcome import Outcome
 from edgekit.engines.open_engine import open_engine
-from edgekit.evaluation.accuracy import Reference, evaluate_steps
+from edgekit.evaluation.accuracy import Reference, measure_stages
 from edgekit.images import find_labelled_images, read_class_names
 from edgekit.progress import Progress
 from edgekit.quantize.backends import TENSORRT
@@ -74,7 +74,7 @@ def measure_checkpoint(path: Path, recipe: str) -> dict[str, Any]:
             "pi": engine.infer,
             "jetson": build_symmetric(checkpoint, recipe),
         }
-        results = evaluate_steps(steps, images, spec)
+        results = measure_stages(steps, images, spec)
     width = checkpoint.spec.width
     title = f"`{checkpoint.spec.family}`" + (f" {width:g}" if width != 1 else "")
     return {

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from edgekit.bundle import Bundle, open_bundle
     from edgekit.conversion.conversion_options import ConversionOptions
     from edgekit.conversion.convert import convert
+    from edgekit.evaluation.evaluate_bundle import Evaluation, evaluate
+    from edgekit.profile.benchmark import benchmark
     from edgekit.runtime.classifier import Classifier
     from edgekit.runtime.classify_frame import Region
     from edgekit.runtime.frame_policy import FramePolicy
@@ -29,13 +31,16 @@ __all__ = [
     "CheckpointFlags",
     "Classifier",
     "ConversionOptions",
+    "Evaluation",
     "FramePolicy",
     "Region",
     "RequestedFormat",
     "RgbImage",
     "RunOptions",
     "__version__",
+    "benchmark",
     "convert",
+    "evaluate",
     "open_bundle",
     "open_source",
     "run_stream",
@@ -49,6 +54,9 @@ _HOMES = {
     "convert": "edgekit.conversion.convert",
     "ConversionOptions": "edgekit.conversion.conversion_options",
     "CheckpointFlags": "edgekit.spec",
+    "Evaluation": "edgekit.evaluation.evaluate_bundle",
+    "evaluate": "edgekit.evaluation.evaluate_bundle",
+    "benchmark": "edgekit.profile.benchmark",
     "Classifier": "edgekit.runtime.classifier",
     "Region": "edgekit.runtime.classify_frame",
     "FramePolicy": "edgekit.runtime.frame_policy",

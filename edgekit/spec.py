@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import asdict
 
 from edgekit.errors import SettingsError
 
@@ -74,6 +75,11 @@ class CheckpointFlags(Record, frozen=True, kw_only=True):
     padding: Padding | None = None
     normalize: str | Normalization | None = None
     resize: Resize | None = None
+
+    def fill(self, defaults: Mapping[str, Any]) -> CheckpointFlags:
+        """Return these flags, with `defaults` by name where nothing was said."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return CheckpointFlags(**{**defaults, **given})
 
 
 class Normalization(Record, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from edgekit.cli.options import (
     FiniteRange,
@@ -15,9 +16,25 @@ from edgekit.cli.options import (
     print_json,
     say,
 )
+from edgekit.spec import Record
 
 if TYPE_CHECKING:
-    from edgekit.profile.benchmark import LabelledFolder
+    from edgekit.profile.record import Report
+
+
+class BenchmarkOptions(Record, frozen=True, kw_only=True):
+    """What the command line says. `duration_s` is None where it was not given."""
+
+    bundle: tuple[Path, ...]
+    output: Path
+    source: str | None
+    duration_s: float | None
+    threads: int
+    images: Path | None
+    labels: Path | None
+    hosts: tuple[str, ...]
+    keep: bool
+    as_json: bool
 
 
 @click.command("benchmark")
@@ -86,88 +103,77 @@ if TYPE_CHECKING:
 )
 @json_option
 @click.pass_context
-def command(
-    ctx: click.Context,
-    bundle: tuple[Path, ...],
-    output: Path,
-    source: str | None,
-    duration: float,
-    threads: int,
-    images: Path | None,
-    labels: Path | None,
-    hosts: tuple[str, ...],
-    keep: bool,
-    as_json: bool,
-) -> int:
+def command(ctx: click.Context, /, **words: Any) -> int:
     """Measure latency, throughput, cold start and memory, and say whether to believe them.
 
     Without a BUNDLE: the one of edgekit.toml, else the built-in demo. Several take turns.
     With --host edgekit is put on the board where it lacks it, and taken away again.
     """
-    from edgekit.cli.progress import Steps
-    from edgekit.profile.benchmark import DEFAULT_HALF_WIDTH, DEFAULT_LIMIT_S, Benchmark
-    from edgekit.profile.record import to_document
-    from edgekit.report.write import PAGE_NAME, check_folder, write_report
-    from edgekit.resources import demo_video
-    from edgekit.runtime.load_model import find_demo_bundle
+    from edgekit.report.write import check_folder
 
-    check_folder(output)
-    asked = ctx.get_parameter_source("duration") is not click.core.ParameterSource.DEFAULT
-    if hosts:
-        from edgekit.cli.hosts import HostOptions, measure_hosts
+    options = _read_options(ctx, **words)
+    check_folder(options.output)
+    if options.hosts:
+        from edgekit.cli.hosts import measure_hosts
 
-        if images is not None or labels is not None:
-            raise click.UsageError(
-                "--images does not go with --host: accuracy is the same on every board, measure it"
-                " here with edgekit evaluate"
-            )
-        limit_s = duration if asked else None
-        options = HostOptions(bundle, output, source, limit_s, threads, keep, as_json)
-        return measure_hosts(hosts, options)
-    if keep and ctx.get_parameter_source("keep") is click.core.ParameterSource.COMMANDLINE:
-        raise click.UsageError("--keep says what stays on a board: name one with --host")
-    folder = _labelled_folder(images, labels)
-    models = bundle or (find_demo_bundle(),)
-    names = ", ".join(path.name for path in models)
-    say(f"model: {names} ({origin(ctx, 'bundle') if bundle else 'built-in demo'})")
-    say(f"frames: {source or demo_video().name} ({origin(ctx, 'source')})")
-    with Steps(quiet=as_json) as steps, interrupt_on_sigterm():
-        report = Benchmark(
-            models,
-            source=source or str(demo_video()),
-            duration_s=duration,
-            threads=threads,
-            half_width=None if asked else DEFAULT_HALF_WIDTH,
-            limit_s=None if asked else DEFAULT_LIMIT_S,
-            images=folder,
-            progress=steps,
-        ).run()
-        write_report(report, output)
-    if as_json:
+        return measure_hosts(options)
+    report = _measure(ctx, options)
+    if options.as_json:
+        from edgekit.profile.record import to_document
+
         print_json(to_document(report))
     else:
         _print(report)
-    say(f"report: {output / PAGE_NAME}")
+    from edgekit.report.write import PAGE_NAME
+
+    say(f"report: {options.output / PAGE_NAME}")
     return 0
 
 
-def _labelled_folder(images: Path | None, labels: Path | None) -> LabelledFolder | None:
-    """Checked before anything is measured. Raises ImageError."""
-    from edgekit.errors import ImageError
-    from edgekit.profile.benchmark import LabelledFolder
+def _read_options(ctx: click.Context, /, *, duration: float, **words: Any) -> BenchmarkOptions:
+    """The command line as one record. Raises UsageError for options that exclude each other."""
+    asked = ctx.get_parameter_source("duration") is not ParameterSource.DEFAULT
+    options = BenchmarkOptions(duration_s=duration if asked else None, **words)
+    labelled = options.images is not None or options.labels is not None
+    if options.hosts and labelled:
+        raise click.UsageError(
+            "--images does not go with --host: accuracy is the same on every board, measure it"
+            " here with edgekit evaluate"
+        )
+    keep_asked = ctx.get_parameter_source("keep") is ParameterSource.COMMANDLINE
+    if not options.hosts and options.keep and keep_asked:
+        raise click.UsageError("--keep says what stays on a board: name one with --host")
+    if options.images is None and labelled:
+        raise click.UsageError("--labels says what images are: give their folder with --images")
+    return options
 
-    if images is None:
-        if labels is not None:
-            raise click.UsageError("--labels says what images are: give their folder with --images")
-        return None
-    if not images.is_dir():
-        raise ImageError(f"{images} is not a folder of images: give a folder that exists")
-    if labels is not None and not labels.is_file():
-        raise ImageError(f"cannot read labels {labels}: give a CSV file that exists")
-    return LabelledFolder(images, labels)
+
+def _measure(ctx: click.Context, options: BenchmarkOptions) -> Report:
+    from edgekit.cli.progress import Steps
+    from edgekit.profile.benchmark import benchmark
+    from edgekit.report.write import write_report
+    from edgekit.resources import demo_video
+    from edgekit.runtime.load_model import find_demo_bundle
+
+    models = options.bundle or (find_demo_bundle(),)
+    names = ", ".join(path.name for path in models)
+    with Steps(quiet=options.as_json) as steps, interrupt_on_sigterm():
+        say(f"model: {names} ({origin(ctx, 'bundle') if options.bundle else 'built-in demo'})")
+        say(f"frames: {options.source or demo_video().name} ({origin(ctx, 'source')})")
+        report = benchmark(
+            models,
+            source=options.source,
+            duration_s=options.duration_s,
+            threads=options.threads,
+            images=options.images,
+            labels=options.labels,
+            progress=steps,
+        )
+        write_report(report, options.output)
+    return report
 
 
-def _print(report: Any) -> None:
+def _print(report: Report) -> None:
     from rich.console import Console
 
     from edgekit.report.outline import outline

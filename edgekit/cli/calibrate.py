@@ -11,7 +11,6 @@ import click
 
 from edgekit.cli.checkpoint_options import (
     checkpoint_options,
-    fill_flags,
     name_stem,
     spell_flags,
 )
@@ -153,7 +152,7 @@ def _read_table_options(given: CalibrateCommand) -> StatisticsOptions:
         from edgekit.resources import demo_checkpoint
 
         demo = demo_checkpoint()
-        checkpoint, flags = demo.path, fill_flags(flags, demo.flags)
+        checkpoint, flags = demo.path, flags.fill(demo.flags)
         calibration = calibration or demo.calibration
     if not checkpoint.exists():
         raise CheckpointError(f"{checkpoint} does not exist: expected a checkpoint file")

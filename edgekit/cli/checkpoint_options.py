@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, get_args
@@ -65,12 +65,6 @@ def checkpoint_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-def fill_flags(flags: CheckpointFlags, defaults: Mapping[str, Any]) -> CheckpointFlags:
-    """`flags`, and `defaults` by name where nothing was said."""
-    given = {name: value for name, value in asdict(flags).items() if value is not None}
-    return CheckpointFlags(**{**defaults, **given})
 
 
 def spell_flags(flags: CheckpointFlags) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from edgekit.cli.checkpoint_options import checkpoint_options, fill_flags, name_stem
+from edgekit.cli.checkpoint_options import checkpoint_options, name_stem
 from edgekit.cli.options import (
     FiniteRange,
     interrupt_on_sigterm,
@@ -137,7 +137,7 @@ def read_command(
         from edgekit.resources import demo_checkpoint
 
         demo = demo_checkpoint()
-        checkpoint, flags = demo.path, fill_flags(flags, demo.flags)
+        checkpoint, flags = demo.path, flags.fill(demo.flags)
         calibration, class_names = calibration or demo.calibration, class_names or demo.class_names
     options = ConversionOptions(
         class_names=class_names, keep_reference=not no_reference, checkpoint=flags, **words

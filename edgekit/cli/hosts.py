@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -22,35 +22,32 @@ from edgekit.report.wording import spell_board
 from edgekit.report.write import PAGE_NAME, check_folder, write_report
 from edgekit.runtime.load_model import read_model_file
 
-
-class HostOptions(NamedTuple):
-    """The options that go with `--host`."""
-
-    bundle: tuple[Path, ...]
-    output: Path
-    source: str | None
-    duration_s: float | None
-    threads: int
-    keep: bool
-    as_json: bool
+if TYPE_CHECKING:
+    from edgekit.cli.benchmark import BenchmarkOptions
 
 
-def measure_hosts(hosts: tuple[str, ...], given: HostOptions) -> int:
+def measure_hosts(options: BenchmarkOptions) -> int:
     """Measure on boards; each record is written as it comes, one over all at the end.
 
     Returns the exit code: 1 when a board gave no record.
     """
+    hosts = options.hosts
     _check_hosts(hosts)
     read_ssh_command()
-    folders = _folders(hosts, given.output)
+    folders = _folders(hosts, options.output)
     for folder in folders.values():
         check_folder(folder)
-    _check_models(given.bundle)
+    _check_models(options.bundle)
     wanted = Wanted(
-        given.bundle, given.source, given.duration_s, given.threads, given.keep, pack_wheel()
+        models=options.bundle,
+        source=options.source,
+        duration_s=options.duration_s,
+        threads=options.threads,
+        keep=options.keep,
+        wheel=pack_wheel(),
     )
     unwritten: list[str] = []
-    with HostProgress(hosts, quiet=given.as_json) as progress, interrupt_on_sigterm():
+    with HostProgress(hosts, quiet=options.as_json) as progress, interrupt_on_sigterm():
 
         def keep_entry(entry: BoardEntry) -> None:
             if entry.report is None:
@@ -64,25 +61,25 @@ def measure_hosts(hosts: tuple[str, ...], given: HostOptions) -> int:
             progress.end(entry.host, f"{trusted}, {spell_board(entry.report)}", good=True)
 
         entries = measure_boards(hosts, wanted, progress.of_host, keep_entry)
-    _tell_entries(entries, also_errors=given.as_json)
+    _tell_entries(entries, also_errors=options.as_json)
     if any(entry.report for entry in entries):
-        _print_report(entries, given)
+        _print_report(entries, options)
         if len(entries) > 1 or not unwritten:
-            say(f"report: {given.output / PAGE_NAME}")
+            say(f"report: {options.output / PAGE_NAME}")
     for error in unwritten:
         say(f"edgekit: {error}")
     return int(bool(unwritten) or any(entry.report is None for entry in entries))
 
 
-def _print_report(entries: list[BoardEntry], given: HostOptions) -> None:
+def _print_report(entries: list[BoardEntry], options: BenchmarkOptions) -> None:
     """A single board's report as of a local run; of several, one over all, which is written too."""
     report: Report | BoardsReport | None = entries[0].report
     if len(entries) > 1:
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         report = BoardsReport(created=created, boards=tuple(entries))
-        write_report(report, given.output)
+        write_report(report, options.output)
     assert report is not None
-    if given.as_json:
+    if options.as_json:
         print_json(to_document(report))
     else:
         render(report).show(Console())

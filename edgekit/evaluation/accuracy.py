@@ -1,62 +1,32 @@
-"""Accuracy of a bundle on labelled images, and how close it is to its float original."""
+"""Measures the accuracy of engines on images, and how close they are to a float original.
+
+In: an engine or several stages of a conversion, and image files. Out: `Accuracy` records.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import field, to_builtins
 from msgspec.structs import replace
 
-from edgekit._version import __version__
 from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import Engine
-from edgekit.evaluation.layer_sqnr import LayerSqnr
 from edgekit.images import LabelledImage, read_image
 from edgekit.metrics import ParityMeter
 from edgekit.preprocess import preprocess
 from edgekit.progress import SILENT, Progress
-from edgekit.spec import Accuracy, InputSpec, Record
+from edgekit.spec import Accuracy, InputSpec
 
 Reference = Callable[[ModelPixels], Logits]
 """`(H, W, 3) uint8` RGB pixels → the float original's logits, `(classes,)`."""
 
 READ_AHEAD = 16
-WORST_LAYERS = 10
 
 
-class Evaluation(Record, frozen=True, kw_only=True):
-    """What `edgekit evaluate` found of one bundle on a `runtime`.
-
-    `steps` are the stages of its conversion by name, in order, each compared with the first; the
-    `layers` are in the order of the graph. Both are empty where they were not asked for.
-    """
-
-    edgekit: str = __version__
-    bundle: str
-    runtime: str
-    accuracy: Accuracy
-    steps: dict[str, Accuracy] = field(default_factory=dict)
-    layers: tuple[LayerSqnr, ...] = ()
-
-    @property
-    def worst_layers(self) -> list[LayerSqnr]:
-        """The ten layers with the lowest SQNR, worst first."""
-        return sorted(self.layers, key=lambda layer: layer.sqnr_db)[:WORST_LAYERS]
-
-    def to_document(self) -> dict[str, Any]:
-        """The JSON document of accuracy.json: the accuracy's figures are at its top."""
-        head = {"edgekit": self.edgekit, "bundle": self.bundle, "runtime": self.runtime}
-        steps = [{"step": name, **to_builtins(step)} for name, step in self.steps.items()]
-        layers = [to_builtins(layer) for layer in self.layers]
-        accuracy: dict[str, Any] = to_builtins(self.accuracy)
-        return head | accuracy | {"steps": steps, "layers": layers}
-
-
-def evaluate(
+def measure_accuracy(
     engine: Engine,
     images: Sequence[LabelledImage],
     spec: InputSpec,
@@ -86,8 +56,8 @@ def evaluate(
     return tally.result()
 
 
-def evaluate_steps(
-    steps: Mapping[str, Reference],
+def measure_stages(
+    stages: Mapping[str, Reference],
     images: Sequence[LabelledImage],
     spec: InputSpec,
     progress: Progress = SILENT,
@@ -95,7 +65,7 @@ def evaluate_steps(
     """Classify every image once with each of several stages of one conversion.
 
     Args:
-        steps: The stages by name, in order: pixels → logits.
+        stages: The stages by name, in order, each as pixels → logits.
         images: Labelled image files.
         spec: How an image becomes the model's input.
         progress: Receives how many images are done.
@@ -106,10 +76,10 @@ def evaluate_steps(
     Raises:
         ImageError: an image cannot be read.
     """
-    tallies = {name: _Tally() for name in steps}
+    tallies = {name: _Tally() for name in stages}
     for done, (label, pixels) in enumerate(stream(images, spec), start=1):
         first = None
-        for name, infer in steps.items():
+        for name, infer in stages.items():
             logits = infer(pixels)
             first = logits if first is None else first
             tallies[name].add(label, logits, first)

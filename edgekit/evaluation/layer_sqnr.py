@@ -9,13 +9,14 @@ its inputs and weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit.arrays import ModelPixels
+from edgekit.engines.base import ModelFormat
 from edgekit.engines.litert import import_runtime
 from edgekit.engines.tflite_graph import COMPUTING, read_graph
 from edgekit.errors import SettingsError
@@ -48,6 +49,9 @@ class LayerTap(Protocol):
     def read_outputs(self, pixels: ModelPixels) -> list[Values]:
         """The real values of every layer's output, channels last, for `(H, W, 3) uint8` RGB
         pixels."""
+
+
+OpenTap = Callable[[bytes], LayerTap]
 
 
 def compare_layers(
@@ -116,6 +120,10 @@ class TfliteTap:
             value = self._interpreter.get_tensor(index).astype(np.float64)
             values.append((value - zero_point) * scale if scale else value)
         return values
+
+
+TAPS: Mapping[ModelFormat, OpenTap] = {"tflite": TfliteTap}
+"""What opens a model file for reading its layers, without the workbench."""
 
 
 class _ChannelSums:

@@ -1,7 +1,7 @@
-"""Runs a benchmark: models in, one `Report` out.
+"""Runs a benchmark. In: models and a source of frames. Out: one `Report`.
 
-Each model runs in a process of its own. They take turns (A B A B), so that whatever changes on the
-machine meanwhile meets all of them; the sensors are read here, outside the measured processes.
+Each model runs in a process of its own. The models take turns (A B A B), so that a change of the
+machine affects all of them; the sensors are read here, outside the measured processes.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ from edgekit.profile.worker_protocol import (
     TimeModel,
 )
 from edgekit.progress import SILENT, Progress
+from edgekit.resources import demo_video
 
 DEFAULT_DURATION_S = 8.0
 DEFAULT_HALF_WIDTH = 0.005
@@ -93,42 +94,123 @@ class _Moment(NamedTuple):
     cores: CpuTimes | None
 
 
-class Benchmark:
-    """One benchmark of one or more models on one source of frames.
+class BenchmarkSettings(NamedTuple):
+    """What is measured, and for how long.
 
-    `duration_s` is how long the model alone is measured at most, and again the loop, for each
-    model; it ends earlier, after three rounds or more, once the 95 % interval of every median lies
-    within `half_width` of it (None: never). `limit_s` is how long the run should take a model: a
-    slow one gets three rounds, then fewer thread counts and no layers. `images` are classified at
-    the end.
+    Attributes:
+        models: Bundles or plain model files, which take turns.
+        source: Where the loop's frames come from, as `edgekit.open_source` takes it.
+        duration_s: How long the model alone is measured at most, and again the loop, for each
+            model.
+        threads: How many cores one inference uses.
+        half_width: The run ends earlier, after three rounds or more, once the 95 % interval of
+            every median lies within this fraction of it; None for never.
+        limit_s: How long the run should take for each model. A slow model gets three rounds, then
+            fewer thread counts and no layers. None for no limit.
+        images: Images to measure accuracy on, after everything else.
+    """
+
+    models: tuple[Path, ...]
+    source: str
+    duration_s: float = DEFAULT_DURATION_S
+    threads: int = 1
+    half_width: float | None = None
+    limit_s: float | None = None
+    images: LabelledFolder | None = None
+
+
+def benchmark(
+    models: Sequence[Path | str] | Path | str = (),
+    *,
+    source: str | None = None,
+    duration_s: float | None = None,
+    threads: int = 1,
+    images: Path | str | None = None,
+    labels: Path | str | None = None,
+    progress: Progress = SILENT,
+) -> Report:
+    """Measure latency, throughput, cold start and memory of models on this machine.
+
+    Each model runs in a process of its own, and the models take turns.
+
+    Args:
+        models: Bundles or plain .tflite files; none for the demo's bundle.
+        source: Frames for the loop, as `edgekit.open_source` takes it; None for the demo's video.
+        duration_s: How long the model alone is measured, and again the loop, for each model.
+            Without it the run ends once every median is known to ±0.5 %, after 36 s at the latest.
+        threads: How many cores one inference uses.
+        images: A folder of labelled images, to measure accuracy too.
+        labels: A CSV file with a header `file,label`; without it, the folders that the images are
+            in are named after their classes.
+        progress: Receives each step as it begins.
+
+    Returns:
+        The record of the benchmark, which says whether its figures can be trusted.
+
+    Raises:
+        ModelFileError: A model cannot be read or loaded.
+        BundleError: A bundle is damaged.
+        SourceError: The source cannot be opened, or cannot serve several models.
+        ImageError: The images or labels cannot be read, or do not fit the model.
+        ReportError: A measured process ended early.
+    """
+    from edgekit.runtime.load_model import find_demo_bundle  # OpenCV: not in every run
+
+    chosen = (models,) if isinstance(models, (Path, str)) else models
+    settings = BenchmarkSettings(
+        models=tuple(map(Path, chosen)) or (find_demo_bundle(),),
+        source=source or str(demo_video()),
+        threads=threads,
+        images=_check_images(images, labels),
+    )
+    if duration_s is None:
+        settings = settings._replace(half_width=DEFAULT_HALF_WIDTH, limit_s=DEFAULT_LIMIT_S)
+    else:
+        settings = settings._replace(duration_s=duration_s)
+    return Benchmark(settings, progress=progress).run()
+
+
+def _check_images(images: Path | str | None, labels: Path | str | None) -> LabelledFolder | None:
+    """Look for both before anything is measured. Raises ImageError."""
+    if images is None:
+        return None
+    folder = LabelledFolder(Path(images), None if labels is None else Path(labels))
+    if not folder.images.is_dir():
+        raise ImageError(f"{images} is not a folder of images: give a folder that exists")
+    if folder.labels is not None and not folder.labels.is_file():
+        raise ImageError(f"cannot read labels {labels}: give a CSV file that exists")
+    return folder
+
+
+class Benchmark:
+    """One benchmark, from its first process to its report.
+
+    Args:
+        settings: What is measured, and for how long.
+        progress: Receives each step as it begins.
+        sensors: What reads the machine's conditions; None for this machine's sensors.
+
+    Raises:
+        ModelFileError, SourceError, ImageError: A name cannot be passed on, or the source cannot
+            serve several models.
     """
 
     def __init__(
         self,
-        models: Sequence[Path],
+        settings: BenchmarkSettings,
         *,
-        source: str,
-        duration_s: float = DEFAULT_DURATION_S,
-        threads: int = 1,
-        half_width: float | None = None,
-        limit_s: float | None = None,
-        images: LabelledFolder | None = None,
         progress: Progress = SILENT,
         sensors: Sensors | None = None,
     ) -> None:
-        _check_names(models, source, images)
-        _check_source(models, source)
-        self._models = models
-        self._half_width = half_width
-        self._limit_s = limit_s * len(models) if limit_s is not None else float("inf")
+        _check_names(settings)
+        _check_source(settings)
+        self._settings = settings
+        limit_s = float("inf") if settings.limit_s is None else settings.limit_s
+        self._limit_s = limit_s * len(settings.models)
         self._began_s = time.monotonic()
-        self._images = images
-        self._source = source
-        self._duration_s = duration_s
-        self._threads = threads
         self._progress = progress
         self._sensors = sensors or Sensors()
-        self._rounds = max(1, round(duration_s / _ROUND_S))
+        self._rounds = max(1, round(settings.duration_s / _ROUND_S))
         self._shares: list[CpuShare] = []
         self._elsewhere: dict[str, list[CpuShare]] = {}
         self._pauses: list[Snapshot] = []
@@ -140,13 +222,14 @@ class Benchmark:
         before = self._sensors.read()
         with contextlib.ExitStack() as processes:
             with Sampler(self._sensors) as sampler:
-                subjects = [self._start(model, processes) for model in self._models]
+                subjects = [self._start(model, processes) for model in self._settings.models]
                 self._measure(subjects)
                 for subject in subjects:
                     self._finish(subject)
             after = self._sensors.read()
-            for subject in subjects if self._images else ():
-                self._evaluate(subject)
+            if self._settings.images is not None:
+                for subject in subjects:
+                    self._evaluate(subject, self._settings.images)
         sorted_snapshots = sorted([*sampler.snapshots, *self._pauses], key=lambda s: s.time_s)
         conditions = Conditions(
             before=before,
@@ -163,10 +246,10 @@ class Benchmark:
             device=device,
             conditions=conditions,
             settings=Settings(
-                duration_s=self._duration_s,
-                threads=self._threads,
+                duration_s=self._settings.duration_s,
+                threads=self._settings.threads,
                 rounds=len(subjects[0].model),
-                half_width=self._half_width,
+                half_width=self._settings.half_width,
                 source=subjects[0].process.loaded.source,
                 timer=timer,
             ),
@@ -189,7 +272,7 @@ class Benchmark:
     def _start(self, model: Path, processes: contextlib.ExitStack) -> Turns:
         """Start the process several times for its cold start; the last one stays."""
         self._progress.step(f"{model.name}: cold start")
-        load = Load(model=str(model), source=self._source, threads=self._threads)
+        load = Load(model=str(model), source=self._settings.source, threads=self._settings.threads)
         starts: dict[float, ColdStart] = {}
         while True:
             began = self._moment()
@@ -198,7 +281,7 @@ class Benchmark:
             starts[process.cold_start_s] = process.cold_start
             if len(starts) == _COLD_STARTS or sum(starts) > _COLD_STARTS_LIMIT_S:
                 processes.enter_context(process)
-                self._check_images(process)
+                self._check_labels(process)
                 middle = statistics.median_low(starts)
                 return Turns(process, tuple(starts), starts[middle])
             process.close()
@@ -206,9 +289,9 @@ class Benchmark:
     def _measure(self, subjects: Sequence[Turns]) -> None:
         for subject in subjects:
             self._progress.step(f"{subject.name}: warm-up")
-            limit_s = min(_WARMUP_LIMIT_S, max(1.0, self._duration_s))
+            limit_s = min(_WARMUP_LIMIT_S, max(1.0, self._settings.duration_s))
             subject.warmup = subject.process.ask(Settle(limit_s=limit_s)).warmup
-        seconds = self._duration_s / self._rounds
+        seconds = self._settings.duration_s / self._rounds
         for number in range(1, self._rounds + 1):
             for subject in subjects:
                 self._progress.step(f"{subject.name}: round {number} of {self._rounds}")
@@ -220,9 +303,9 @@ class Benchmark:
                 break
 
     def _precise(self, subjects: Sequence[Turns]) -> bool:
-        if self._half_width is None:
+        if self._settings.half_width is None:
             return False
-        return all(subject.half_width() <= self._half_width for subject in subjects)
+        return all(subject.half_width() <= self._settings.half_width for subject in subjects)
 
     def _is_late(self, share: float) -> bool:
         """Whether this share of the time that the run should take is over."""
@@ -263,7 +346,7 @@ class Benchmark:
         """Measure what is outside the rounds; peak memory first, since other engines add to it."""
         process = subject.process
         subject.peak_bytes = process.ask(AskMemory()).peak_bytes
-        seconds = min(_THREADS_LIMIT_S, self._duration_s * _THREAD_SHARE)
+        seconds = min(_THREADS_LIMIT_S, self._settings.duration_s * _THREAD_SHARE)
         on_gpu = process.loaded.engine.gpu is not None
         for threads in () if on_gpu else count_threads(usable_cores()):
             if self._is_late(_THREADS_END):
@@ -278,33 +361,31 @@ class Benchmark:
             subject.layered = Layered(unknown=_LEFT_OUT)
             return
         self._progress.step(f"{subject.name}: layers")
-        seconds = min(_LAYERS_LIMIT_S, self._duration_s * _LAYERS_SHARE)
+        seconds = min(_LAYERS_LIMIT_S, self._settings.duration_s * _LAYERS_SHARE)
         with self._watch("layers", process):
             subject.layered = process.ask(TimeLayers(seconds=seconds))
 
-    def _check_images(self, process: MeasuredProcess) -> None:
+    def _check_labels(self, process: MeasuredProcess) -> None:
         """Before anything is measured. Raises ImageError for labels that do not fit the model."""
-        if self._images is not None:
+        if self._settings.images is not None:
             from edgekit.images import find_labelled_images  # OpenCV: not in every run
 
-            folder, labels = self._images
+            folder, labels = self._settings.images
             find_labelled_images(folder, labels, process.loaded.class_names)
 
-    def _evaluate(self, subject: Turns) -> None:
-        folder = self._images
-        assert folder is not None
+    def _evaluate(self, subject: Turns, folder: LabelledFolder) -> None:
         self._progress.step(f"{subject.name}: accuracy on {folder.images.name}")
         labels = str(folder.labels) if folder.labels else None
         request = Evaluate(images=str(folder.images), labels=labels)
         subject.accuracy = subject.process.ask(request).accuracy
 
 
-def _check_names(models: Sequence[Path], source: str, images: LabelledFolder | None) -> None:
+def _check_names(settings: BenchmarkSettings) -> None:
     """Names go to the measured process as JSON. Raises ModelFileError, SourceError, ImageError."""
     for kind, error, name in (
-        *(("model", ModelFileError, str(model)) for model in models),
-        ("source", SourceError, source),
-        *(("images", ImageError, str(path)) for path in images or () if path is not None),
+        *(("model", ModelFileError, str(model)) for model in settings.models),
+        ("source", SourceError, settings.source),
+        *(("images", ImageError, str(path)) for path in settings.images or () if path is not None),
     ):
         try:
             name.encode()
@@ -314,8 +395,9 @@ def _check_names(models: Sequence[Path], source: str, images: LabelledFolder | N
             ) from reason
 
 
-def _check_source(models: Sequence[Path], source: str) -> None:
+def _check_source(settings: BenchmarkSettings) -> None:
     """A camera serves one process at a time. Raises SourceError."""
+    models, source = settings.models, settings.source
     if len(models) > 1 and (source.isdecimal() or source.startswith(("/dev/", "csi://"))):
         raise SourceError(
             f"camera {source} cannot serve {len(models)} models at once: benchmark them one by one,"

@@ -20,7 +20,7 @@ from edgekit.engines.base import Engine
 from edgekit.engines.open_engine import open_engine
 from edgekit.engines.tflite_graph import read_operators
 from edgekit.errors import EdgekitError, ModelFileError
-from edgekit.evaluation.accuracy import evaluate
+from edgekit.evaluation.accuracy import measure_accuracy
 from edgekit.images import find_labelled_images
 from edgekit.outputs.console import JsonLines
 from edgekit.preprocess import preprocess_bgr
@@ -206,7 +206,9 @@ class Worker:
         bundle = read_model_file(self._path).bundle  # again: not kept, its memory is measured
         reference = bundle.reference if bundle is not None else None
         infer = open_engine(reference).infer if reference else None
-        result = evaluate(self._classifier.engine, images, self._classifier.input_spec, infer)
+        result = measure_accuracy(
+            self._classifier.engine, images, self._classifier.input_spec, infer
+        )
         return Evaluated(accuracy=result)
 
 

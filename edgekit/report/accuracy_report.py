@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
-from edgekit.evaluation.accuracy import Evaluation
+from edgekit.evaluation.evaluate_bundle import Evaluation
 from edgekit.evaluation.layer_sqnr import LayerSqnr
 from edgekit.files import write_folder
 from edgekit.report.html import add, add_figures, add_plot, add_table, frame_page

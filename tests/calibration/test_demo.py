@@ -13,7 +13,7 @@ import pytest
 
 from edgekit.bundle import open_bundle
 from edgekit.engines.open_engine import open_engine
-from edgekit.evaluation.accuracy import evaluate
+from edgekit.evaluation.accuracy import measure_accuracy
 from edgekit.images import find_labelled_images, list_images, read_class_names, read_image
 from edgekit.preprocess import preprocess
 from edgekit.resources import resource
@@ -127,7 +127,7 @@ def test_the_prebuilt_bundle_is_the_demo_checkpoint_converted(demo: Path) -> Non
     assert bundle.class_names == read_class_names(demo / "class_names.txt")
     images = find_labelled_images(demo / "test", None, bundle.class_names)
     spec = bundle.manifest.model.input
-    result = evaluate(open_engine(bundle.model), images, spec, reference=None)
+    result = measure_accuracy(open_engine(bundle.model), images, spec, reference=None)
     assert result.top1 >= 97
 
 

@@ -19,7 +19,7 @@ from edgekit.conversion.float_reference import make_float_reference, run_float
 from edgekit.conversion.verification import shrink
 from edgekit.engines.open_engine import open_engine
 from edgekit.errors import ConversionError, ImageError, ModelFileError, OutputError, SettingsError
-from edgekit.evaluation.accuracy import evaluate
+from edgekit.evaluation.accuracy import measure_accuracy
 from edgekit.images import LabelledImage, read_image, read_labels
 from edgekit.metrics import ParityMeter
 from edgekit.preprocess import preprocess
@@ -67,7 +67,7 @@ def compare(converted: Converted, images: list[LabelledImage]) -> tuple[Accuracy
         return logits
 
     engine = open_engine(converted.bundle.model)
-    result = evaluate(engine, images, converted.bundle.manifest.model.input, reference)
+    result = measure_accuracy(engine, images, converted.bundle.manifest.model.input, reference)
     return result, 100 * hits / len(images)
 
 

@@ -11,7 +11,7 @@ import pytest
 from edgekit.bundle import Bundle
 from edgekit.engines.open_engine import open_engine
 from edgekit.engines.tflite_graph import open_interpreter, read_graph
-from edgekit.evaluation.accuracy import evaluate
+from edgekit.evaluation.accuracy import measure_accuracy
 from edgekit.images import find_labelled_images
 from tests.conversion.conversions import Converted, convert_digits, convert_untrained
 
@@ -58,7 +58,7 @@ def test_int8_keeps_the_accuracy_of_a_trained_micronet() -> None:
     bundle = micronet().bundle
     engine, original = open_engine(bundle.model), open_engine(bundle.reference or b"")
     images = find_labelled_images(DIGITS / "test", None, bundle.class_names)
-    result = evaluate(engine, images, bundle.manifest.model.input, original.infer)
+    result = measure_accuracy(engine, images, bundle.manifest.model.input, original.infer)
     assert result.top1 >= 98
     assert result.agreement is not None
     assert result.agreement >= 98

@@ -11,7 +11,7 @@ import pytest
 from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import Engine
 from edgekit.errors import ImageError
-from edgekit.evaluation.accuracy import READ_AHEAD, evaluate
+from edgekit.evaluation.accuracy import READ_AHEAD, measure_accuracy
 from edgekit.images import LabelledImage
 from edgekit.progress import Progress
 from edgekit.spec import InputSpec
@@ -53,7 +53,7 @@ def test_top1_and_top5(tmp_path: Path, shift: int, top1: float, top5: float) -> 
         def update(self, done: int, total: int, phase: str = "") -> None:
             seen.append((done, total))
 
-    result = evaluate(BrightnessEngine(), write_steps(tmp_path, shift), SPEC, None, Seen())
+    result = measure_accuracy(BrightnessEngine(), write_steps(tmp_path, shift), SPEC, None, Seen())
     assert (result.top1, result.top5, result.images) == (top1, top5, 40)
     assert (result.agreement, result.sqnr_db) == (None, None)
     assert seen == [(done, 40) for done in range(1, 41)]
@@ -65,7 +65,7 @@ def test_comparison_with_the_float_original(tmp_path: Path) -> None:
     def reference(pixels: ModelPixels) -> Logits:
         return np.roll(engine.infer(pixels), 1) if pixels.mean() > 170 else engine.infer(pixels)
 
-    result = evaluate(engine, write_steps(tmp_path, 0), SPEC, reference)
+    result = measure_accuracy(engine, write_steps(tmp_path, 0), SPEC, reference)
     assert result.agreement == 90
     assert result.sqnr_db is not None and 15 < result.sqnr_db < 30
 
@@ -75,8 +75,8 @@ def test_an_unreadable_image_ends_it(tmp_path: Path, position: int) -> None:
     images = write_steps(tmp_path, 0)
     images[position].path.write_bytes(b"no image")
     with pytest.raises(ImageError, match=rf"{images[position].path.name} .* cannot be decoded"):
-        evaluate(BrightnessEngine(), images, SPEC, None)
+        measure_accuracy(BrightnessEngine(), images, SPEC, None)
 
 
 def test_a_single_image(tmp_path: Path) -> None:
-    assert evaluate(BrightnessEngine(), write_steps(tmp_path, 0, 1), SPEC, None).images == 1
+    assert measure_accuracy(BrightnessEngine(), write_steps(tmp_path, 0, 1), SPEC, None).images == 1

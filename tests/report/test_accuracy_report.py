@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edgekit._version import __version__
-from edgekit.evaluation.accuracy import Evaluation
+from edgekit.evaluation.evaluate_bundle import Evaluation
 from edgekit.evaluation.layer_sqnr import LayerSqnr
 from edgekit.report.accuracy_report import render_page, steps_table, write_accuracy
 from edgekit.spec import Accuracy

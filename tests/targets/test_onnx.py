@@ -16,7 +16,7 @@ from edgekit.arrays import ModelPixels
 from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
 from edgekit.engines.open_engine import open_engine
 from edgekit.errors import ConversionError, ModelFileError
-from edgekit.evaluation.accuracy import evaluate
+from edgekit.evaluation.accuracy import measure_accuracy
 from edgekit.images import read_labels
 from edgekit.metrics import ParityMeter
 from edgekit.rewrite.export import export_program
@@ -250,7 +250,7 @@ def evaluate_on_validation(test_data: Path, converted: Converted) -> Accuracy:
     bundle = converted.bundle
     engine = OnnxRuntimeEngine(bundle.model)
     original = OnnxRuntimeEngine(bundle.reference or b"")
-    return evaluate(engine, images, bundle.manifest.model.input, original.infer)
+    return measure_accuracy(engine, images, bundle.manifest.model.input, original.infer)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from edgekit.engines.tensorrt.engine_provider import (
     choose,
     provide_engine,
 )
-from edgekit.evaluation.accuracy import evaluate
+from edgekit.evaluation.accuracy import measure_accuracy
 from edgekit.images import find_labelled_images
 from edgekit.profile.tensorrt_layers import summarize
 from edgekit.progress import Lines
@@ -127,7 +127,7 @@ def test_best_chooses_and_remembers(machine: Machine, bundle: Bundle, cache: Eng
 def test_accuracy_on_the_demos_digits(machine: Machine, bundle: Bundle, cache: EngineCache) -> None:
     engine = load(machine, bundle.model, "int8", cache)
     images = find_labelled_images(DEMO / "test", None, bundle.class_names)[::9]
-    result = evaluate(engine, images, bundle.manifest.model.input, None)
+    result = measure_accuracy(engine, images, bundle.manifest.model.input, None)
     assert result.top1 >= 95
     engine.close()
 
