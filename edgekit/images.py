@@ -64,7 +64,7 @@ def list_images(folder: Path) -> list[Path]:
     )
 
 
-def read_table(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def read_csv_rows(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Read the columns of a CSV file and its rows, each with its line number.
 
     Cells are stripped; a cell that a short line lacks is empty. Raises OSError, or ValueError when
@@ -96,7 +96,7 @@ def read_labels(table: Path, folder: Path, classes: int | None = None) -> list[L
         ImageError: a column, a file, or a class index is wrong. The message names the line.
     """
     try:
-        columns, rows = read_table(table)
+        columns, rows = read_csv_rows(table)
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot read labels {table}: {error}") from error
     if not {"file", "label"} <= set(columns):

@@ -1,4 +1,4 @@
-"""What the board is and how it is doing: model, sensors, power mode, throttling, memory.
+"""What the board is and its present state: model, sensors, power mode, throttling, memory.
 
 Device half. Reads files of the system and vendor tools; knows nothing of models.
 """

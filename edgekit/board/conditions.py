@@ -1,6 +1,7 @@
 """The conditions of a run: clocks, temperature, throttling, memory, and who else used the cores.
 
-What `edgekit.board.sensors` reads, and what it means. What a machine does not tell is None.
+In: readings of `edgekit.board.sensors`. Out: records, and what they mean in words. What a machine
+does not report is None.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Snapshot(Record, frozen=True, kw_only=True):
     time_s: Bounded
     temperature_c: Bounded | None = None
     clocks_mhz: tuple[Count, ...] = ()
-    """One a core, in core order; empty when the machine does not tell."""
+    """One a core, in core order; empty when the machine does not report them."""
     clock_limit_mhz: Count | None = None
     governor: str | None = None
     throttled: Count | None = None
@@ -41,7 +42,7 @@ class Snapshot(Record, frozen=True, kw_only=True):
     """Pages moved to and from swap since the machine started."""
     load_1min: NotNegative | None = None
     power_w: dict[str, Bounded] = msgspec.field(default_factory=dict)
-    """Sensors that tell watts, by the name of their rail."""
+    """Sensors that report watts, by the name of their rail."""
     energy_j: dict[str, Bounded] = msgspec.field(default_factory=dict)
     """Sensors that count joules, by name; each since a moment of its own."""
     power_mode: str | None = None
@@ -50,7 +51,7 @@ class Snapshot(Record, frozen=True, kw_only=True):
     """`on` when a Jetson's clocks are pinned to their highest, else `off`."""
     gpu_clock_mhz: Count | None = None
     over_current_events: Count | None = None
-    """How often a Jetson has slowed itself down for want of current since it started."""
+    """How often a Jetson has slowed itself down for lack of current since it started."""
 
     @property
     def fastest_clock_mhz(self) -> int | None:
@@ -127,9 +128,18 @@ def share_cpu(
     own_s: float,
     waited_s: float | None,
 ) -> CpuShare:
-    """Who used the cores between two readings; `own_s` is the CPU time that was ours.
+    """Compute who used the cores between two readings.
 
-    `others` may be a little below zero: the machine counts in ticks, our own time is exact.
+    Args:
+        before: The machine's CPU times at the first reading; None where they are not known.
+        after: The same at the second reading.
+        elapsed_s: The time between the two.
+        own_s: The CPU time of this benchmark in between.
+        waited_s: How long the measured thread waited for a core; None where it is not known.
+
+    Returns:
+        The shares, in cores. `others` may be a little below zero: the machine counts in ticks, the
+        benchmark's own time is exact.
     """
     others = steal = None
     if before is not None and after is not None:

@@ -1,4 +1,4 @@
-"""What only a Jetson tells: its power mode, pinned clocks, GPU clock and over-current events.
+"""Reads what only a Jetson has: its power mode, pinned clocks, GPU clock and over-current events.
 
 https://docs.nvidia.com/jetson/archives/r36.3/DeveloperGuide/SD/PlatformPowerAndPerformance/JetsonOrinNanoSeriesJetsonOrinNxSeriesAndJetsonAgxOrinSeries.html
 """
@@ -14,7 +14,7 @@ _GPUS = ("*.gpu", "*.ga10b", "*.gv11b")
 """The integrated GPU's names below /sys/class/devfreq, newest kernels first."""
 
 
-class Jetson:
+class JetsonSettings:
     """Reads below `root`, and asks NVIDIA's tools on the search path `tools`."""
 
     def __init__(self, root: Path, tools: str) -> None:

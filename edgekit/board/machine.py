@@ -1,7 +1,7 @@
-"""What a machine is: board, processor, memory, system. Read from /proc and /sys below a root.
+"""Reads what a machine is: board, processor, memory, system, from /proc and /sys below a root.
 
 Every reader takes the root folder, so a recorded tree of another board can be read in its place.
-What a machine does not tell is None, or "unknown" where a person reads it.
+What a machine does not report is None, or "unknown" where a person reads it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Timer(Record, frozen=True, kw_only=True):
 
 
 def read_device(packages: dict[str, str], root: Path = ROOT) -> Device:
-    """Describe the machine whose /proc and /sys lie below `root`."""
+    """Describe the machine whose /proc and /sys are below `root`."""
     return Device(
         board=read_board(root),
         cpu=read_cpu(root),

@@ -1,6 +1,6 @@
-"""The most multiply-adds a second that a processor can do: cores × clock × what one core does.
+"""Computes the peak throughput of a processor: cores × clock × multiply-adds a cycle and core.
 
-Only for cores in the table; elsewhere the peak is unknown.
+It is known only for the cores in the tables.
 """
 
 from __future__ import annotations
@@ -21,7 +21,17 @@ _FLOAT_PER_CYCLE = {"Cortex-A53": 4, "Cortex-A72": 4, "Cortex-A76": 8, "Cortex-A
 def peak_multiply_adds(
     cpu: str, clock_mhz: int | None, threads: int, precision: str | None
 ) -> float | None:
-    """Multiply-adds a second of `threads` cores at `clock_mhz`; None where something is unknown."""
+    """Compute the most multiply-adds a second that a processor can do.
+
+    Args:
+        cpu: The name of its cores, as `Cortex-A76`.
+        clock_mhz: Their clock; None where it is not known.
+        threads: How many cores work.
+        precision: `int8` or `fp32`.
+
+    Returns:
+        The peak; None where something is unknown.
+    """
     tables = {"int8": _INT8_PER_CYCLE, "fp32": _FLOAT_PER_CYCLE}
     per_cycle = tables.get(precision or "", {}).get(cpu)
     if per_cycle is None or clock_mhz is None:

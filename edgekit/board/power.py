@@ -1,4 +1,4 @@
-"""Power sensors: where the kernel shows them, and what an inference costs in energy.
+"""Finds and reads power sensors, and computes the energy of an inference.
 
 Three kinds of file (https://docs.kernel.org/hwmon/sysfs-interface.html,
 https://docs.kernel.org/hwmon/ina3221.html, https://docs.kernel.org/power/powercap/powercap.html):
@@ -61,9 +61,17 @@ def read_power(sensors: Sequence[PowerSensor], unit: Unit) -> dict[str, float]:
 def energy_per_run(
     snapshots: Sequence[Snapshot], spans: Sequence[Span], runs: int
 ) -> tuple[RailPower, ...]:
-    """The energy of one of `runs` runs in `spans`, by rail: mean power × time ÷ runs.
+    """Compute the energy of one run by rail: mean power × time ÷ runs.
 
-    A rail needs a reading within the spans (a counter two in one span). The main rail comes first.
+    A rail needs a reading within the spans, a counter two readings in one span.
+
+    Args:
+        snapshots: The sensors' readings, in time order.
+        spans: When the runs took place, in seconds since the run began.
+        runs: How many runs there were in all spans.
+
+    Returns:
+        The power and energy of each rail, the main rail first.
     """
     seconds = sum(end - begin for begin, end in spans)
     means = _mean_power(snapshots, spans)
@@ -82,9 +90,9 @@ def energy_per_run(
 def main_rail(powers: Sequence[RailPower], snapshots: Sequence[Snapshot]) -> str | None:
     """The first rail of `powers` whose watts `snapshots` hold, else the first that they hold; None
     where they hold none, as with counters of joules."""
-    told = dict.fromkeys(rail for snapshot in snapshots for rail in snapshot.power_w)
-    ranked = [power.rail for power in powers if power.rail in told]
-    return next(iter([*ranked, *told]), None)
+    known = dict.fromkeys(rail for snapshot in snapshots for rail in snapshot.power_w)
+    ranked = [power.rail for power in powers if power.rail in known]
+    return next(iter([*ranked, *known]), None)
 
 
 def _mean_power(snapshots: Sequence[Snapshot], spans: Sequence[Span]) -> dict[str, float]:
@@ -98,7 +106,7 @@ def _mean_power(snapshots: Sequence[Snapshot], spans: Sequence[Span]) -> dict[st
             seconds = after.time_s - before.time_s
             for rail in before.energy_j.keys() & after.energy_j.keys():
                 joules = after.energy_j[rail] - before.energy_j[rail]
-                if joules >= 0 and seconds > 0:  # a counter that began anew says nothing
+                if joules >= 0 and seconds > 0:  # a counter that was reset is not counted
                     readings.setdefault(rail, []).append((joules / seconds, seconds))
     return {
         rail: sum(value * weight for value, weight in pairs) / sum(weight for _, weight in pairs)

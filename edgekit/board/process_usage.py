@@ -1,4 +1,4 @@
-"""What a process knows about itself: CPU time, waiting for a core, and its peak memory."""
+"""Reads what this process has used: CPU time, time waiting for a core, and peak memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Usage(Record, frozen=True, kw_only=True):
     """CPU seconds of a process over some time, all its threads together.
 
     `waited_s` is how long its main thread was ready to run and had no core, None where the kernel
-    does not tell.
+    does not report.
     """
 
     cpu_s: float = 0.0

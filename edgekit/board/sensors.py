@@ -1,4 +1,4 @@
-"""Reads the conditions of a machine below a root folder, once or again and again on a thread."""
+"""Reads the conditions of a machine below a root folder, once or repeatedly on a thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgekit.board.conditions import (
     parse_cpu_times,
     parse_throttled,
 )
-from edgekit.board.jetson import Jetson
+from edgekit.board.jetson import JetsonSettings
 from edgekit.board.machine import (
     ROOT,
     ask_tool,
@@ -32,7 +32,7 @@ _CPU_ZONES = ("cpu-thermal", "cpu_thermal", "CPU-therm", "x86_pkg_temp", "soc-th
 
 
 class Sensors:
-    """Reads the conditions of the machine whose /proc and /sys lie below `root`.
+    """Reads the conditions of the machine whose /proc and /sys are below `root`.
 
     `tools` is a search path for the makers' own tools: `vcgencmd` for a Pi whose kernel has no
     `get_throttled` file, `nvpmodel` and `jetson_clocks` on a Jetson. For the real root it is PATH.
@@ -42,7 +42,7 @@ class Sensors:
         self.root = root
         self._tools = os.environ.get("PATH", "") if root == ROOT and not tools else tools
         self._power = find_power_sensors(root)
-        self._jetson = Jetson(root, self._tools)
+        self._jetson = JetsonSettings(root, self._tools)
         self.began_ns = time.perf_counter_ns()
         """The origin of every `time_s`, on the monotonic clock."""
 

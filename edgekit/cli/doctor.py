@@ -17,7 +17,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 @click.command("doctor")
 @json_option
 def command(as_json: bool) -> int:
-    """Tell what this machine has and lacks for edgekit, with one line to fix each.
+    """Report what this machine has and lacks for edgekit, with one line to fix each.
 
     Cameras are opened for one frame each, and the built-in demo is run. Exit 1 when a check fails.
     """
@@ -35,7 +35,7 @@ def command(as_json: bool) -> int:
 
 
 def _print_table(checks: list[Check]) -> None:
-    """One line a check, and below those that are not ok what fixes them."""
+    """Print one line a check, and below each that is not ok what fixes it."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -55,6 +55,6 @@ def _print_table(checks: list[Check]) -> None:
 
 
 def _width(checks: list[Check]) -> int:
-    """Characters that the longest line takes: in a log no line is broken."""
+    """How many characters the longest line takes: in a log no line is broken."""
     longest = max(len(text) for check in checks for text in (check.found, check.fix or ""))
     return longest + 60

@@ -1,4 +1,4 @@
-"""`edgekit benchmark --host`: several boards, one report."""
+"""`edgekit benchmark --host`: measures on boards over ssh, and writes one report over all."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def measure_hosts(options: BenchmarkOptions) -> int:
             progress.end(entry.host, f"{trusted}, {spell_board(entry.report)}", good=True)
 
         entries = measure_boards(hosts, wanted, progress.of_host, keep_entry)
-    _tell_entries(entries, also_errors=options.as_json)
+    _print_notes(entries, also_errors=options.as_json)
     if any(entry.report for entry in entries):
         _print_report(entries, options)
         if len(entries) > 1 or not unwritten:
@@ -72,7 +72,7 @@ def measure_hosts(options: BenchmarkOptions) -> int:
 
 
 def _print_report(entries: list[BoardEntry], options: BenchmarkOptions) -> None:
-    """A single board's report as of a local run; of several, one over all, which is written too."""
+    """Print a single board's report as of a local run; of several, one over all, also written."""
     report: Report | BoardsReport | None = entries[0].report
     if len(entries) > 1:
         created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -92,7 +92,7 @@ def _check_hosts(hosts: tuple[str, ...]) -> None:
 
 
 def _folders(hosts: tuple[str, ...], output: Path) -> dict[str, Path]:
-    """Where each board's own report goes: a single one takes the folder itself."""
+    """Where each board's own report goes: that of a single board, to the folder itself."""
     if len(hosts) == 1:
         return {hosts[0]: output}
     folders = {host: output / folder_name(host) for host in hosts}
@@ -102,15 +102,15 @@ def _folders(hosts: tuple[str, ...], output: Path) -> dict[str, Path]:
 
 
 def _check_models(models: tuple[Path, ...]) -> None:
-    """Before anything is connected. Raises the EdgekitError of a file that is none."""
+    """Check the models before anything is connected. Raises the EdgekitError of an unfit file."""
     for path in models:
         if not path.is_file():
             raise ModelFileError(f"there is no file {path}: give a bundle or a .tflite file")
         read_model_file(path)
 
 
-def _tell_entries(entries: list[BoardEntry], *, also_errors: bool) -> None:
-    """What the doctors warned of; with `--json` nothing else has told the errors."""
+def _print_notes(entries: list[BoardEntry], *, also_errors: bool) -> None:
+    """Print the doctors' warnings; with `--json`, also the errors, which nothing else prints."""
     for entry in entries:
         for note in entry.notes:
             say(f"{entry.host}: warning: {note}")

@@ -1,4 +1,4 @@
-"""Progress of long work: a live line on a terminal, plain lines in a log, nothing with `--json`."""
+"""Shows progress: a live line on a terminal, plain lines in a log, nothing with `--json`."""
 
 from __future__ import annotations
 

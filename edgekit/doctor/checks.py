@@ -1,4 +1,4 @@
-"""Rules and facts → one check a name: the first of its rules that holds."""
+"""Checks a machine by rules. In: facts. Out: one check a name, by its first rule that holds."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _PROBE_TIMEOUT_S = 60
 """Importing TensorRT or LiteRT takes seconds on a board with a slow card."""
 
 
-class Answer(NamedTuple):
+class ProgramResult(NamedTuple):
     """How a program ended and what it wrote. `code` is None when it did not run to its end."""
 
     code: int | None
@@ -24,11 +24,11 @@ class Answer(NamedTuple):
     err: str
 
 
-Run = Callable[[Sequence[str]], Answer]
+RunProgram = Callable[[Sequence[str]], ProgramResult]
 
 
-def run_command(arguments: Sequence[str]) -> Answer:
-    """Run a program, or a probe, to its end or its time limit. A missing program is an answer."""
+def run_command(arguments: Sequence[str]) -> ProgramResult:
+    """Run a program, or a probe, to its end or its time limit. A missing one is a result too."""
     is_probe = arguments[0] == PROBE
     limit_s = _PROBE_TIMEOUT_S if is_probe else _TOOL_TIMEOUT_S
     # Memory files, since a disk may be full, and pipes would be held by a child that hangs.
@@ -45,16 +45,16 @@ def run_command(arguments: Sequence[str]) -> Answer:
                 env=_environment(),
             )
         except OSError as error:
-            return Answer(None, "", f"{arguments[0]}: {error.strerror}")
+            return ProgramResult(None, "", f"{arguments[0]}: {error.strerror}")
         try:
             code = process.wait(limit_s)
         except subprocess.TimeoutExpired:
             process.kill()  # not waited for: a hanging driver holds it even then
-            return Answer(None, "", f"no answer within {limit_s} s")
-        return Answer(code, _read(out.fileno()), _read(err.fileno()))
+            return ProgramResult(None, "", f"no answer within {limit_s} s")
+        return ProgramResult(code, _read(out.fileno()), _read(err.fileno()))
 
 
-def explain(answer: Answer) -> str:
+def explain(answer: ProgramResult) -> str:
     """Why a probe failed, in one line: the signal that ended it, or its last error."""
     if answer.code is not None and answer.code < 0:
         known = {int(number): number.name for number in signal.Signals}
@@ -74,7 +74,7 @@ def _spell_probe(arguments: Sequence[str]) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Texts in English, and the folders where system tools lie that users do not have on PATH."""
+    """Texts in English, and the folders of system tools that are not on a user's PATH."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin", "/sbin", "/bin"])
     return {**os.environ, "PATH": path.lstrip(os.pathsep), "LC_ALL": "C.UTF-8"}
 

@@ -1,6 +1,6 @@
 """Gathers the facts of a machine, from files below a root and from the answers of programs.
 
-Nothing here judges, and nothing raises: what a machine does not tell is left empty.
+Nothing here judges, and nothing raises: what a machine does not report is left empty.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from edgekit.board.machine import (
     read_text,
 )
 from edgekit.board.sensors import Sensors
-from edgekit.doctor.commands import PROBE, Answer, Run, explain, run_command
+from edgekit.doctor.commands import PROBE, ProgramResult, RunProgram, explain, run_command
 from edgekit.doctor.records import Camera, Delegate, Disk, Facts, GpuFacts, Kind, Package, Python
 from edgekit.spec import Record
 
@@ -77,8 +77,8 @@ class _Frame(Record, frozen=True, kw_only=True):
     error: str | None = None
 
 
-def gather_facts(root: Path = ROOT, run: Run = run_command) -> Facts:
-    """Describe the machine whose /proc, /sys and /etc lie below `root`; `run` asks programs."""
+def gather_facts(root: Path = ROOT, run: RunProgram = run_command) -> Facts:
+    """Describe the machine whose /proc, /sys and /etc are below `root`; `run` asks programs."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = dict(zip(_QUESTIONS, pool.map(run, _QUESTIONS.values()), strict=True))
     python = _read_probe(answers["python"], Python)
@@ -138,7 +138,7 @@ def gather_facts(root: Path = ROOT, run: Run = run_command) -> Facts:
 T = TypeVar("T", Package, Python, Delegate, GpuFacts, _Devices, _Elements, _Frame)
 
 
-def _read_probe(answer: Answer, kind: type[T]) -> T:
+def _read_probe(answer: ProgramResult, kind: type[T]) -> T:
     """What a probe printed on its last line; a record with only `error` when it failed."""
     if answer.code != 0:
         return kind(error=explain(answer))
@@ -148,7 +148,7 @@ def _read_probe(answer: Answer, kind: type[T]) -> T:
         return kind(error=f"an answer that is not understood: {answer.out.strip()[-80:]!r}")
 
 
-def _try_cameras(answer: Answer, opencv: Package, run: Run) -> tuple[Camera, ...]:
+def _try_cameras(answer: ProgramResult, opencv: Package, run: RunProgram) -> tuple[Camera, ...]:
     """The video devices; those that OpenCV can open are opened, one after the other."""
     return tuple(
         _try_camera(camera, run) if camera.is_usable and opencv.works else camera
@@ -156,7 +156,7 @@ def _try_cameras(answer: Answer, opencv: Package, run: Run) -> tuple[Camera, ...
     )
 
 
-def _try_camera(camera: Camera, run: Run) -> Camera:
+def _try_camera(camera: Camera, run: RunProgram) -> Camera:
     frame = _read_probe(run((PROBE, "camera", camera.path)), _Frame)
     size = f"{frame.width}×{frame.height}"
     return msgspec.structs.replace(camera, failure=frame.error, size=size)

@@ -1,4 +1,4 @@
-"""What only the packages themselves can tell; each probe runs in a process that it may crash.
+"""Asks packages what only they know. Each probe runs in a process of its own, which may crash.
 
 A probe prints one JSON object as its last line. Whatever a broken package raises ends the process
 with a traceback, whose last line `edgekit.doctor.commands.explain` reads.
@@ -96,7 +96,7 @@ def probe_gobject() -> dict[str, Any]:
 
 
 def probe_delegate() -> dict[str, Any]:
-    """Open the demo's model on LiteRT, and hold its golden images against it."""
+    """Open the demo's model on LiteRT, and check it with its golden images."""
     from edgekit.bundle import open_bundle
     from edgekit.resources import demo_bundle
     from edgekit.runtime.classifier import Classifier
@@ -130,7 +130,7 @@ def probe_gpu() -> dict[str, Any]:
 
 
 def probe_elements() -> dict[str, Any]:
-    """NVIDIA's GStreamer elements that `csi://` needs; none are missed where none can be asked."""
+    """Which of NVIDIA's GStreamer elements for `csi://` are missing; none without GStreamer."""
     from edgekit.sources.gstreamer import list_missing_elements
 
     return {"missing": list_missing_elements("nvarguscamerasrc ! nvvidconv")}

@@ -1,6 +1,6 @@
-"""The records of a machine's facts, and what follows from them in words.
+"""The records of a machine's facts, and what they mean in words.
 
-What a machine does not tell is None, "" or "unknown".
+What a machine does not report is None, "" or "unknown".
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Package(Record, frozen=True, kw_only=True):
 
     @property
     def missing(self) -> bool:
-        """Not installed, in place of installed and broken, perhaps for want of another one."""
+        """Whether it is not installed, rather than installed and broken."""
         return self.error == f"ModuleNotFoundError: No module named '{self.module}'"
 
     @property
@@ -50,7 +50,7 @@ class Package(Record, frozen=True, kw_only=True):
 
     @property
     def from_pip(self) -> bool:
-        """Whether it lies elsewhere than the system's own packages do."""
+        """Whether it is stored elsewhere than the system's own packages."""
         return self.file is not None and not re.match(r"/usr/lib/python3[^/]*/", self.file)
 
 
@@ -95,12 +95,12 @@ class GpuFacts(Record, frozen=True, kw_only=True):
 
     @property
     def no_binding(self) -> bool:
-        """Whether what lacks is a Python package for CUDA."""
+        """Whether a Python package for CUDA is what is missing."""
         return "neither cuda-python nor pycuda" in (self.error or "")
 
 
 class Camera(Record, frozen=True, kw_only=True):
-    """A /dev/videoN. `problem`: why it cannot be asked. `failure`: why it gives no frame. `size`:
+    """A /dev/videoN. `problem`: why it cannot be asked. `failure`: why it returns no frame. `size`:
     that of the frame it gave; "" when it was not tried."""
 
     path: str
@@ -171,7 +171,7 @@ class Facts(Record, frozen=True, kw_only=True):
     temperature_c: float | None
     throttled: int | None
     marks_kept: bool
-    """Whether `throttled` also tells of what was earlier, since the board started."""
+    """Whether `throttled` also holds what was earlier, since the board started."""
     clock_synchronized: bool | None
     user: str
     groups: tuple[str, ...]
@@ -183,7 +183,7 @@ class Facts(Record, frozen=True, kw_only=True):
 
     @property
     def remake_environment(self) -> str:
-        """The command that makes the virtual environment anew, with the system's packages."""
+        """The command that makes the virtual environment again, with the system's packages."""
         folder = self.python.executable.rpartition("/bin/")[0]
         folder = shlex.quote(folder) if folder else "~/edgekit"
         return (
@@ -280,12 +280,12 @@ class Facts(Record, frozen=True, kw_only=True):
 
     @property
     def failing_camera(self) -> Camera | None:
-        """The first one that cannot be asked, or opens and gives no frame."""
+        """The first one that cannot be asked, or opens and returns no frame."""
         return next((camera for camera in self.cameras if camera.trouble), None)
 
     @property
     def untried_camera(self) -> Camera | None:
-        """The first one that was not opened, for want of OpenCV."""
+        """The first one that was not opened because OpenCV does not work."""
         return next((camera for camera in self.usable_cameras if not camera.size), None)
 
     @property

@@ -1,9 +1,9 @@
-"""The rules: what a machine may lack, how it reads, and the command that fixes it.
+"""The rules: what a machine may lack, how that reads, and the command that fixes it.
 
-Rows of one name stand together, the gravest first: the first that holds is the check's answer, so
-a row may rely on those above it. A check none of whose rows holds is left out. `fail`: something
-that edgekit does cannot work here. `warn`: it works, but slower, with gaps, or not for long.
-Texts are formatted with the facts as `f`.
+Rules of one name are listed together, the gravest first: the first that holds is the check's
+answer, so a rule may rely on those above it. A check none of whose rules holds is left out. `fail`:
+something that edgekit does cannot work here. `warn`: it works, but slower, with gaps, or not for
+long. Texts are formatted with the facts as `f`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HOT_C: dict[Kind, tuple[float, float]] = {"pi": (75, 80), "jetson": (85, 95), "o
 
 
 class Rule(NamedTuple):
-    """One row. `key` is its own name; `machines` are the kinds it is for."""
+    """One rule. `key` is its own name; `machines` are the kinds it is for."""
 
     key: str
     name: str
@@ -166,7 +166,7 @@ _NVIDIA = (
     ),
     Rule(
         "JetPack unknown", "JetPack", JETSON, lambda f: f.l4t is None, "warn",
-        "not known: /etc/nv_tegra_release is absent or says no release, as in a container",
+        "not known: /etc/nv_tegra_release is absent or names no release, as in a container",
         "head -n 1 /etc/nv_tegra_release   # on the board itself; expected R36, R38 or R39",
     ),
     Rule("JetPack", "JetPack", JETSON, _always, "ok", "{f.jetpack}"),
@@ -244,7 +244,7 @@ _NVIDIA = (
     ),
     Rule(
         "power mode unknown", "power mode", JETSON, lambda f: f.power_mode is None, "warn",
-        "not known: nvpmodel does not tell, as in a container",
+        "not known: nvpmodel does not report it, as in a container",
         "sudo nvpmodel -q   # on the board itself",
     ),
     Rule(
@@ -654,7 +654,7 @@ _CONDITIONS = (
     ),
     Rule(
         "power supply unknown", "power supply", PI, lambda f: f.throttled is None, "warn",
-        "not known: vcgencmd get_throttled does not tell, as in a container",
+        "not known: vcgencmd get_throttled does not report it, as in a container",
         "vcgencmd get_throttled   # on the board itself, by a user in the group video",
     ),
     Rule(
@@ -665,7 +665,7 @@ _CONDITIONS = (
         "over-current before", "power supply", JETSON,
         lambda f: bool(f.over_current_events),
         "warn",
-        "the board slowed itself down {f.over_current_events} times for want of current since it"
+        "the board slowed itself down {f.over_current_events} times for lack of current since it"
         " started",
         "use the maker's power supply, or a lower power mode: sudo nvpmodel -m ID, see"
         " /etc/nvpmodel.conf",
@@ -699,7 +699,7 @@ _CONDITIONS = (
     ),
     Rule(
         "clock unknown", "clock", ANY, lambda f: f.clock_synchronized is None, "warn",
-        "not known whether it is synchronized: timedatectl does not tell, as in a container",
+        "not known whether it is synchronized: timedatectl does not report it, as in a container",
         "date -u   # compare it with another clock; a container has its host's",
     ),
     Rule("clock", "clock", ANY, _always, "ok", "synchronized"),

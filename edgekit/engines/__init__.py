@@ -1,4 +1,4 @@
-"""Inference runtimes behind one interface: LiteRT, ONNX Runtime and TensorRT.
+"""Inference runtimes with one interface: LiteRT, ONNX Runtime and TensorRT.
 
 Device half. `open_engine` picks the runtime for a model; `base.Engine` is what they all look like.
 """

@@ -1,4 +1,4 @@
-"""TFLite models on LiteRT (ai-edge-litert), or on tflite-runtime where LiteRT has no wheel."""
+"""Runs TFLite models on LiteRT (ai-edge-litert), or tflite-runtime where LiteRT has no wheel."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def import_runtime() -> tuple[Any, str]:
 
 
 def _read_version(package: str) -> str:
-    """Of the package that brought the interpreter; importlib.metadata takes longer to import."""
+    """The version of the package that has the interpreter; importlib.metadata imports slowly."""
     return str(sys.modules[package.replace("-", "_")].__version__)
 
 
@@ -49,7 +49,7 @@ def _read_version(package: str) -> str:
 def _hide_notices() -> Iterator[None]:
     """Keep the runtime's INFO lines, written by its C++ code, off standard error; pass on the rest.
 
-    They say which delegate was made, which `EngineDescription` tells better.
+    They say which delegate was made, which `EngineDescription` reports.
     """
     with _STANDARD_ERROR:
         if sys.stderr is not None:
@@ -125,7 +125,7 @@ class LiteRTEngine(Engine):
         if len(outputs) != 1 or np.prod(scores) != max(scores, default=0):
             raise ModelFileError(
                 f"{name} has {len(outputs)} outputs, the first of shape {scores}: expected one,"
-                " class scores (1, classes): a network that finds objects or areas will not do"
+                " class scores (1, classes): a network that finds objects or areas is not supported"
             )
         self.input_height, self.input_width = shape[1], shape[2]
         self.classes = max(scores)
@@ -148,8 +148,8 @@ class LiteRTEngine(Engine):
             )
 
     def _writer(self, normalization: Normalization | None) -> Callable[[ModelPixels], None]:
-        """Writes `(H, W, 3) uint8` pixels as the input tensor's own values, where it lies."""
-        # Asked for anew each time: the runtime may move it, and refuses to run while it is held.
+        """Returns what writes `(H, W, 3) uint8` RGB pixels into the input tensor, converted."""
+        # Asked for each time: the runtime may move it, and refuses to run while it is held.
         tensor = self._interpreter.tensor(self._input)
         if self._input_type == np.uint8:
             return lambda pixels: np.copyto(tensor()[0], pixels)

@@ -1,7 +1,7 @@
-"""ONNX models on ONNX Runtime's processor kernels: the reference for what a Jetson computes.
+"""Runs ONNX models on ONNX Runtime's processor kernels: the reference for a Jetson.
 
 Q/DQ pairs are computed as they stand, in float, as TensorRT rounds: ONNX Runtime's own int8 kernels
-would round biases too, and move the logits by 28 dB.
+would round biases too, which changes the logits by 28 dB.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class OnnxRuntimeEngine(Engine):
         if len(outputs) != 1 or not is_list:
             raise ModelFileError(
                 f"{name} has {len(outputs)} outputs, the first of shape {scores}: expected one,"
-                " class scores (1, classes): a network that finds objects or areas will not do"
+                " class scores (1, classes): a network that finds objects or areas is not supported"
             )
         self.input_height, self.input_width = int(shape[1]), int(shape[2])
         self.classes = max(scores)

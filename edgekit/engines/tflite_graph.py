@@ -30,7 +30,16 @@ class Operator(Record, frozen=True, kw_only=True):
 
 
 def open_interpreter(runtime: str, model: bytes, threads: int = 1) -> Any:
-    """An interpreter of the package `runtime` (`ai-edge-litert`, `tflite-runtime`), allocated."""
+    """Open a TFLite model on a runtime.
+
+    Args:
+        runtime: The package: `ai-edge-litert` or `tflite-runtime`.
+        model: The content of the .tflite file.
+        threads: How many cores one inference uses.
+
+    Returns:
+        The interpreter, its tensors allocated.
+    """
     module = import_module(f"{runtime.replace('-', '_')}.interpreter")
     interpreter = module.Interpreter(model_content=model, num_threads=threads)
     interpreter.allocate_tensors()

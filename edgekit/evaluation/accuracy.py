@@ -88,9 +88,9 @@ def measure_stages(
 
 
 class Validation:
-    """Images that artifacts of one network are compared on, the float network's logits kept.
+    """Images that artifacts of one network are compared on; the float network's logits are stored.
 
-    `images` are labelled, or none of them is.
+    Either all `images` have labels or none has.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Validation:
 
     @property
     def measure(self) -> str:
-        """What `drop` is taken of, in words."""
+        """Of what the drop is measured, in words."""
         name = "top-1" if self.labelled else "agreement"
         return f"{name} on {len(self._images)} images"
 
@@ -130,7 +130,7 @@ class Validation:
 
 
 class _Tally:
-    """Counts hits, and compares with a reference where there is one."""
+    """Counts hits of one stage, and compares with a reference where there is one."""
 
     def __init__(self) -> None:
         self._images, self._best, self._among_five, self._compared = 0, 0, 0, False
@@ -159,7 +159,10 @@ class _Tally:
 def stream(
     images: Sequence[LabelledImage], spec: InputSpec
 ) -> Iterator[tuple[int | None, ModelPixels]]:
-    """Labels and pixels in order, decoded a few images ahead in another thread."""
+    """Yield each image's label and its `(H, W, 3) uint8` RGB pixels of the model's input size.
+
+    Images are decoded a few ahead in another thread. Raises ImageError for one that cannot be read.
+    """
 
     def load(image: LabelledImage) -> tuple[int | None, ModelPixels]:
         return image.label, preprocess(read_image(image.path), spec)

@@ -1,6 +1,7 @@
-"""Where an int8 artifact loses its accuracy: each layer's output against the float original's.
+"""Compares each layer's output with the float original's, to find where accuracy is lost.
 
-Both come from one graph, so their layers stand in the same order. Equalization moves scale between
+In: an artifact and its float original, and images. Out: the SQNR of each layer. Both models come
+from one graph, so their layers are in the same order. Equalization moves scale between
 layers, so a gain is fitted to each channel first; what is left is rounding and clipping. For
 TensorRT tensors are shifted as well, so there an offset is fitted too. And there a layer's output
 is seen before its activation and before those who read it round it: what shows is the rounding of

@@ -36,8 +36,8 @@ from edgekit.errors import ImageError, ModelFileError, SourceError
 from edgekit.profile.record import (
     ColdStart,
     Conditions,
+    ModelResult,
     Report,
-    Result,
     Settings,
     ThreadPoint,
 )
@@ -258,7 +258,9 @@ class Benchmark:
             reasons=reasons,
         )
 
-    def _conclude(self, subject: Turns, device: Device, snapshots: Sequence[Snapshot]) -> Result:
+    def _conclude(
+        self, subject: Turns, device: Device, snapshots: Sequence[Snapshot]
+    ) -> ModelResult:
         result = conclude(subject, self._sensors.began_ns, snapshots)
         limits = [s.clock_limit_mhz for s in snapshots if s.clock_limit_mhz is not None]
         peak = peak_multiply_adds(

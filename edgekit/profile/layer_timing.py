@@ -1,9 +1,9 @@
-"""Time by layer, where the runtime tells none: the model is cut into pieces that are timed apart.
+"""Measures the time of each layer of a TFLite model, whose runtime does not report it.
 
-All pieces run one after the other as in the model, between runs of the whole, so that caches and
-clocks are alike. A piece is a call of its own, so together they take longer than the whole; that
-surplus is measured, told, and taken off in equal parts. Few pieces are made of a model so fast
-that calls would make up most of its time.
+The model is cut into pieces. All pieces run one after the other as in the model, between runs of
+the whole, so that caches and clocks are alike. Each piece is a call of its own, so together they
+take longer than the whole; that surplus is measured, reported, and subtracted in equal parts. A
+model so fast that calls would take most of its time is cut into few pieces.
 """
 
 from __future__ import annotations
@@ -46,9 +46,19 @@ class _Laps(NamedTuple):
 def time_layers(
     model: bytes, operators: Sequence[Operator], engine: EngineDescription, seconds: float
 ) -> LayerTimes:
-    """A TFLite model's time by piece, in about `seconds` and what the cutting takes.
+    """Measure a TFLite model's time by piece.
 
-    Raises ModelFileError when the model cannot be cut.
+    Args:
+        model: The content of the .tflite file.
+        operators: Its operators, as `read_operators` lists them.
+        engine: What runs it; pieces run on the same runtime with as many threads.
+        seconds: How long the pieces are timed; cutting takes as long again at most.
+
+    Returns:
+        The time of each piece; together they take as long as the whole.
+
+    Raises:
+        ModelFileError: The model cannot be cut.
     """
     whole = open_interpreter(engine.runtime, model, engine.threads)
     _fill_inputs(whole)

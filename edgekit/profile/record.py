@@ -109,7 +109,7 @@ class ThreadPoint(Record, frozen=True, kw_only=True):
     latency_ms: Distribution
 
 
-class Result(Record, frozen=True, kw_only=True):
+class ModelResult(Record, frozen=True, kw_only=True):
     """What was measured of one model.
 
     `model_ms` is the model alone; `frame_ms` the loop over all stages, frame by frame.
@@ -167,7 +167,7 @@ class Conditions(Record, frozen=True, kw_only=True):
 
 
 class Settings(Record, frozen=True, kw_only=True):
-    """What was asked for. `duration_s` holds for the model alone and again for the loop."""
+    """What was asked for. `duration_s` is the time for the model alone, and again for the loop."""
 
     duration_s: Positive
     threads: PositiveCount
@@ -186,7 +186,7 @@ class Report(Record, frozen=True, kw_only=True):
     device: Device
     conditions: Conditions
     settings: Settings
-    results: Annotated[tuple[Result, ...], _FILLED]
+    results: Annotated[tuple[ModelResult, ...], _FILLED]
     trusted: bool
     reasons: tuple[str, ...]
 
@@ -197,13 +197,13 @@ class Report(Record, frozen=True, kw_only=True):
 
 
 class BoardEntry(Record, frozen=True, kw_only=True):
-    """What one board gave: a report, or why there is none. `host` is its name for ssh."""
+    """One board's report, or why there is none. `host` is its name for ssh."""
 
     host: str
     report: Report | None
     error: str | None = None
     notes: tuple[str, ...] = ()
-    """What the board's doctor warned of."""
+    """The warnings of the board's doctor."""
 
 
 class BoardsReport(Record, frozen=True, kw_only=True):
@@ -236,8 +236,8 @@ def encode_report(report: Report | BoardsReport) -> bytes:
 def read_report(path: Path) -> Report:
     """Read a record, or the one in a folder that `edgekit benchmark` wrote.
 
-    Raises ReportError when it is missing, cut short, no record, of several boards, or of another
-    version.
+    Raises ReportError when it is missing, cut short, not a record, of several boards, or of
+    another version.
     """
     content, name = _read(path)
     return decode_report(content, name)
@@ -262,7 +262,7 @@ def decode_report(content: bytes, name: str) -> Report:
 
 
 def folder_name(host: str) -> str:
-    """A host as the name of a folder: what no file system minds, and no file of a report's."""
+    """A host as the name of a folder that every file system takes and no report uses."""
     name = re.sub(r"[^\w.@-]", "_", host).lstrip(".-") or "board"
     return f"{name}_" if name.startswith("report.") else name
 
@@ -299,18 +299,18 @@ def _decode(content: bytes, name: str) -> Report | BoardsReport:
         return msgspec.convert(document, type=Report)
     except msgspec.ValidationError as error:
         raise ReportError(
-            f"{name} is no complete benchmark record ({error}): run the benchmark again"
+            f"{name} is not a complete benchmark record ({error}): run the benchmark again"
         ) from error
 
 
 MOST_SURPLUS = 0.25
-"""How much longer than the whole the pieces may take, as a share of it, to be believed."""
+"""By which fraction the pieces may take longer than the whole and still be trusted."""
 
 
 class LayerTime(Record, frozen=True, kw_only=True):
     """One piece of the model: `p50_ms` is its share of the whole, `delegated` of its adds.
 
-    The multiply-adds are None where the runtime does not tell what a piece holds.
+    The multiply-adds are None where the runtime does not report what a piece holds.
     """
 
     name: str
@@ -328,9 +328,9 @@ class LayerTime(Record, frozen=True, kw_only=True):
 
 
 class LayerTimes(Record, frozen=True, kw_only=True):
-    """Where the model's time goes. The parts add up to `whole_ms`, the median of one `invoke`.
+    """The model's time by piece. The parts add up to `whole_ms`, the median of one inference.
 
-    `surplus` is by what share the pieces took longer before it was taken off.
+    `surplus` is the fraction by which the pieces took longer, before it was subtracted.
     """
 
     method: str

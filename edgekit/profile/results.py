@@ -1,4 +1,4 @@
-"""From the turns of a measured model to its `Result`: every figure of the report is made here."""
+"""Computes every figure of a report. In: the turns of a measured model. Out: its `ModelResult`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from edgekit.board.conditions import Snapshot
 from edgekit.board.power import Span, energy_per_run
-from edgekit.profile.record import Chunk, ColdStart, Result, ThreadPoint, WarmUp
+from edgekit.profile.record import Chunk, ColdStart, ModelResult, ThreadPoint, WarmUp
 from edgekit.profile.statistics import (
     Distribution,
     Indices,
     Latencies,
     median_drift,
     median_interval,
-    summarize,
+    summarize_latencies,
     thin,
 )
 from edgekit.profile.worker_process import MeasuredProcess
@@ -61,15 +61,24 @@ class Turns:
         return max(widths)
 
 
-def conclude(turns: Turns, origin_ns: int, snapshots: Sequence[Snapshot]) -> Result:
-    """All figures of one model; `origin_ns` is when the run began, on the monotonic clock."""
+def conclude(turns: Turns, origin_ns: int, snapshots: Sequence[Snapshot]) -> ModelResult:
+    """Compute all figures of one model.
+
+    Args:
+        turns: What each of its turns measured.
+        origin_ns: When the run began, on the monotonic clock.
+        snapshots: The sensors' readings during the run, in time order.
+
+    Returns:
+        The model's part of the report.
+    """
     loaded = turns.process.loaded
     models_ms, frames_ms = _model_latencies(turns.model), _frame_latencies(turns.loop)
     model_ms, frame_ms = np.concatenate(models_ms), np.concatenate(frames_ms)
-    distribution = summarize(model_ms)
+    distribution = summarize_latencies(model_ms)
     graph = turns.layered.graph
     multiply_adds = loaded.model.multiply_adds or (graph.multiply_adds if graph else None)
-    return Result(
+    return ModelResult(
         model=msgspec.structs.replace(loaded.model, multiply_adds=multiply_adds or None),
         engine=loaded.engine,
         warmup=turns.warmup,
@@ -77,7 +86,7 @@ def conclude(turns: Turns, origin_ns: int, snapshots: Sequence[Snapshot]) -> Res
         model_drift=round(median_drift(model_ms), 4),
         model_samples=_keep_samples(turns.model, models_ms, origin_ns),
         stages_ms=_summarize_stages(turns.loop),
-        frame_ms=summarize(frame_ms),
+        frame_ms=summarize_latencies(frame_ms),
         frame_samples=_keep_samples(turns.loop, frames_ms, origin_ns),
         throughput_fps=round(1e3 / float(frame_ms.mean()), 3),
         cold_start_s=round(float(np.median(turns.cold_starts_s)), 4),
@@ -102,7 +111,7 @@ def conclude(turns: Turns, origin_ns: int, snapshots: Sequence[Snapshot]) -> Res
 
 def distribution_of(turn: Timed) -> Distribution:
     """The latencies of one turn of the model alone."""
-    return summarize(_to_ms(turn.laps_ns[_MODEL]))
+    return summarize_latencies(_to_ms(turn.laps_ns[_MODEL]))
 
 
 def _model_latencies(turns: Sequence[Timed]) -> list[Latencies]:

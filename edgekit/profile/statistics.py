@@ -1,4 +1,7 @@
-"""The arithmetic of latencies: distributions, drift, and the ratio of two medians."""
+"""Statistics of latencies: distributions, drift, and confidence intervals of medians.
+
+In: `(runs,) float64` latencies in ms, in the order of the runs. Out: records of figures in ms.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ class Interval(Record, frozen=True, kw_only=True):
     high: Positive
 
     def half_width(self, median: float) -> float:
-        """The larger distance of its ends from `median`, as a share of it."""
+        """The larger distance of its ends from `median`, as a fraction of it."""
         return max(self.high - median, median - self.low) / median
 
 
@@ -60,8 +63,8 @@ class Ratio(Record, frozen=True, kw_only=True):
     high: float
 
 
-def summarize(latencies: Latencies) -> Distribution:
-    """The distribution of one or more latencies."""
+def summarize_latencies(latencies: Latencies) -> Distribution:
+    """Compute the distribution of `(runs,) float64` latencies in ms, at least one."""
     p50, p90, p95, p99 = np.percentile(latencies, (50, 90, 95, 99))
     return Distribution(
         p50=_round(p50),
@@ -76,7 +79,10 @@ def summarize(latencies: Latencies) -> Distribution:
 
 
 def median_drift(latencies: Latencies) -> float:
-    """Median of the last third ÷ median of the first third − 1; 0 for fewer than 3 runs."""
+    """Compute the median of the last third ÷ that of the first third − 1; 0 for fewer than 3 runs.
+
+    `latencies` are `(runs,) float64` ms, in the order of the runs.
+    """
     third = len(latencies) // 3
     if not third:
         return 0.0
@@ -84,11 +90,19 @@ def median_drift(latencies: Latencies) -> float:
 
 
 def median_ratio(base: Sequence[float], new: Sequence[float], seed: int = 0) -> Ratio:
-    """Median of `new` ÷ median of `base`, with a block bootstrap's 95 % interval.
+    """Compute the ratio of two medians, with a block bootstrap's 95 % interval.
 
     Latencies that follow each other resemble each other, so whole blocks of about √n neighbours
-    are drawn (Künsch 1989, the moving block bootstrap). It covers what varies within the two
-    runs, not what differs between two runs of the same thing.
+    are drawn (Künsch 1989, the moving block bootstrap). The interval covers what varies within the
+    two runs, not what differs between two runs of the same thing.
+
+    Args:
+        base: Latencies in ms, in the order of the runs.
+        new: Latencies in ms, in the order of the runs.
+        seed: Of the generator that draws the blocks.
+
+    Returns:
+        Median of `new` ÷ median of `base`.
     """
     generator = np.random.default_rng(seed)
     value = float(np.median(new) / np.median(base))
@@ -99,8 +113,10 @@ def median_ratio(base: Sequence[float], new: Sequence[float], seed: int = 0) -> 
 
 
 def median_interval(latencies: Sequence[float] | Latencies, seed: int = 0) -> Interval:
-    """The 95 % interval of the median, by the same bootstrap as `median_ratio`'s; it holds the
-    median of `latencies`."""
+    """Compute the 95 % interval of the median by the bootstrap of `median_ratio`.
+
+    `latencies` are `(runs,)` ms, in the order of the runs; the interval holds their median.
+    """
     generator = np.random.default_rng(seed)
     median = float(np.median(latencies))
     medians = _resample_medians(latencies, generator, _MEDIAN_RESAMPLES)
@@ -110,9 +126,18 @@ def median_interval(latencies: Sequence[float] | Latencies, seed: int = 0) -> In
 
 
 def thin(count: int, stride: int, generator: np.random.Generator) -> Indices:
-    """The indices of `count` runs of which one is kept of each `stride` in a row.
+    """Choose which runs are kept when there are too many.
 
-    Which one is drawn: every n-th could fall in step with a source that repeats itself.
+    One run of each `stride` in a row is drawn at random: every n-th could coincide with the period
+    of a source that repeats itself.
+
+    Args:
+        count: How many runs there are.
+        stride: Of how many runs in a row one is kept.
+        generator: What draws.
+
+    Returns:
+        The indices of the kept runs, `(kept,) int64`, rising.
     """
     starts = np.arange(0, count, stride)
     return starts + generator.integers(0, np.minimum(stride, count - starts))
@@ -138,7 +163,16 @@ def _resample_medians(
 
 
 def decimals_apart(value: float, limit: float, least: int) -> int:
-    """The fewest decimals, `least` or more, with which two unlike numbers read differently."""
+    """Find how many decimals show that two numbers differ.
+
+    Args:
+        value: The one number.
+        limit: The other.
+        least: The fewest decimals.
+
+    Returns:
+        The fewest decimals, `least` or more, with which the two read differently.
+    """
     numbers = range(least, least + 6)
     return next((n for n in numbers if f"{value:.{n}f}" != f"{limit:.{n}f}"), least)
 

@@ -1,4 +1,4 @@
-"""TensorRT's profiler as the layer times of a benchmark report."""
+"""Converts the figures of TensorRT's profiler to the layer times of a benchmark report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METHOD = (
 )
 
 
-def summarize(profile: LayerProfile) -> LayerTimes:
+def summarize_layers(profile: LayerProfile) -> LayerTimes:
     """Compute the median time of each layer; the first run warms up and is left out."""
     parts = tuple(
         LayerTime(

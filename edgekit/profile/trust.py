@@ -1,6 +1,7 @@
-"""When a measurement is not to be believed: each rule, its limit, and what to do about it.
+"""Judges whether a measurement can be trusted: one rule each, with its limit and its remedy.
 
-A rule whose reading is unknown says nothing: that a machine has no thermometer makes no run wrong.
+In: the conditions of a run and its results. Out: the reasons not to trust it, as sentences. A rule
+whose reading is unknown gives no reason: a machine without a thermometer may still measure well.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from edgekit.board.conditions import (
     describe_throttled,
     throttled_between,
 )
-from edgekit.profile.record import Conditions, Result
+from edgekit.profile.record import Conditions, ModelResult
 from edgekit.profile.statistics import decimals_apart
 
 MOST_OTHERS = 0.2
@@ -45,8 +46,17 @@ _ELSEWHERE = {
 }
 
 
-def judge(conditions: Conditions, results: Sequence[Result], cores: int) -> tuple[str, ...]:
-    """Why not to believe the run, one sentence a reason with its remedy; () when it is trusted."""
+def judge(conditions: Conditions, results: Sequence[ModelResult], cores: int) -> tuple[str, ...]:
+    """Judge a run.
+
+    Args:
+        conditions: The machine's sensors, and how the cores were shared.
+        results: What was measured of each model.
+        cores: How many cores the machine has.
+
+    Returns:
+        One sentence for each reason not to trust the run, with its remedy; () when it is trusted.
+    """
     reasons = [
         *_judge_board(conditions),
         *_judge_jetson(conditions),
@@ -138,7 +148,7 @@ def _spell_shares(value: float, limit: float, least: int = 0) -> tuple[str, str]
     return f"{value:.{decimals}%}", f"{limit:.{decimals}%}"
 
 
-def _judge_result(result: Result) -> Iterator[str]:
+def _judge_result(result: ModelResult) -> Iterator[str]:
     if not result.warmup.stable:
         yield (
             f"the latency did not settle in {result.warmup.seconds:.1f} s of warm-up"
@@ -174,8 +184,8 @@ def _judge_result(result: Result) -> Iterator[str]:
         )
 
 
-def _rounds_apart(result: Result) -> float:
-    """How far the slowest round's median lies above the fastest one's, as a share."""
+def _rounds_apart(result: ModelResult) -> float:
+    """How far the slowest round's median is above the fastest one's, as a fraction."""
     medians = [statistics.median(chunk.latency_ms) for chunk in result.model_samples]
     return max(medians) / min(medians) - 1
 

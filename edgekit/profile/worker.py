@@ -26,7 +26,7 @@ from edgekit.outputs.console import JsonLines
 from edgekit.preprocess import preprocess_bgr
 from edgekit.profile.layer_timing import time_layers
 from edgekit.profile.record import GraphCost, WarmUp
-from edgekit.profile.tensorrt_layers import summarize
+from edgekit.profile.tensorrt_layers import summarize_layers
 from edgekit.profile.worker_input import RepeatedSource, open_classifier
 from edgekit.profile.worker_protocol import (
     Evaluate,
@@ -69,14 +69,14 @@ WARMUP_RULE = (
 
 
 class Worker:
-    """One model and one source, ready to be timed. Requests come one after another."""
+    """Holds one model and one source, and answers requests one after another."""
 
     def __init__(self) -> None:
         self._ready_ns = time.perf_counter_ns()
         self._sink = JsonLines(open(os.devnull, "wb", buffering=0), at_once=True)  # noqa: SIM115, PTH123
 
     def answer(self, request: WorkerRequest) -> WorkerReply:
-        """Do what is asked. Raises EdgekitError."""
+        """Do what a request asks for. Raises EdgekitError."""
         match request:
             case Load():
                 return self._load(request)
@@ -186,7 +186,7 @@ class Worker:
             )
         profile = engine.profile_layers(seconds)
         if profile is not None:
-            return Layered(layers=summarize(profile))
+            return Layered(layers=summarize_layers(profile))
         operators = read_operators(self._model, description)
         graph = GraphCost(
             multiply_adds=sum(op.multiply_adds for op in operators),
@@ -213,7 +213,17 @@ class Worker:
 
 
 def time_runs(engine: Engine, pixels: ModelPixels, span_ns: int, least: int) -> list[int]:
-    """Run the model for `span_ns` and at least `least` times: the laps in ns."""
+    """Run a model again and again.
+
+    Args:
+        engine: What runs it.
+        pixels: `(H, W, 3) uint8` RGB, of the size of the model's input.
+        span_ns: For how long.
+        least: At least so many times.
+
+    Returns:
+        How long each run took, ns, in order.
+    """
     infer, clock = engine.infer, time.perf_counter_ns
     laps: list[int] = []
     now = clock()
@@ -229,8 +239,8 @@ def time_runs(engine: Engine, pixels: ModelPixels, span_ns: int, least: int) -> 
 def main() -> None:
     """Answer requests until standard input ends.
 
-    Answers leave on a copy of standard output; the original is standard error from here on, since
-    native libraries print to it.
+    Answers are written to a copy of standard output; the original is redirected to standard error,
+    since native libraries print to it.
     """
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

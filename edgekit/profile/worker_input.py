@@ -1,4 +1,4 @@
-"""What the measured process works on: a model that says what it is, and a source without end."""
+"""Opens what the measured process works on: a model with its facts, and a source without end."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import overload
 
-import edgekit
 from edgekit import errors
 from edgekit.errors import EdgekitError, ReportError
 from edgekit.profile.record import ColdStart
@@ -157,6 +156,6 @@ def _split_start(began_s: float, marks: Marks) -> ColdStart:
 
 def _environment() -> dict[str, str]:
     """This process's variables, with this very edgekit on the path that the worker imports from."""
-    home = str(Path(edgekit.__file__).parents[1])
+    home = str(Path(__file__).parents[2])
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}

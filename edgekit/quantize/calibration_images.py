@@ -16,7 +16,7 @@ import numpy as np
 
 from edgekit.arrays import ModelPixels
 from edgekit.errors import CalibrationError, ImageError
-from edgekit.images import list_images, read_image, read_table
+from edgekit.images import list_images, read_csv_rows, read_image
 from edgekit.preprocess import preprocess
 from edgekit.spec import InputSpec
 
@@ -119,7 +119,7 @@ def _list(source: Path) -> list[Path]:
 def _read_table(table: Path) -> list[Path]:
     """Read the column `file` of a CSV file, relative to the file's own folder."""
     try:
-        columns, rows = read_table(table)
+        columns, rows = read_csv_rows(table)
     except (OSError, ValueError) as error:
         raise CalibrationError(f"cannot read calibration list {table}: {error}") from error
     if "file" not in columns:

@@ -1,13 +1,13 @@
-"""The board's end of the wire: it keeps files, runs programs, and leaves nothing behind.
+"""The agent on a board: it stores files and runs programs for one client, and leaves nothing.
 
 Its source is sent over ssh and run by the board's own Python, so it uses the standard library alone
 and imports nothing of edgekit. Requests come on standard input and answers go to standard output,
 each a JSON object on a line of its own, followed by as many raw bytes as its `size` says.
 
-Whoever asks says something every few seconds. When the input ends, or nothing came for
-`SILENCE_S`, the connection is gone: programs are ended, files deleted. One thread listens and takes
-files, one does what else is asked, one sends beats (and may block on a full pipe), and one looks at
-the clock and does nothing that could block.
+The client sends something every few seconds. When the input ends, or nothing came for `SILENCE_S`,
+the connection is lost: programs are ended, files deleted. One thread reads requests and takes
+files, one does what else is asked, one sends heartbeats (and may block on a full pipe), and one
+watches the clock and does nothing that could block.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import IO, Any
 
 SILENCE_S = 30.0
-BEAT_S = 5.0
+HEARTBEAT_S = 5.0
 _GRACE_S = 3.0
 _TRIES = 20
 _LINE_BYTES = 1 << 16
@@ -71,7 +71,7 @@ class Agent:
         """Answer until the end is asked for or the connection is gone."""
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        for work in (self._listen, self._watch, self._beat):
+        for work in (self._listen, self._watch, self._send_heartbeats):
             threading.Thread(target=work, daemon=True).start()
         handlers: dict[str, Callable[..., None]] = {
             "open": self._open,
@@ -95,7 +95,7 @@ class Agent:
             self._leave()
 
     def _listen(self) -> None:
-        """Read requests to the end; files are taken here, since they come behind theirs."""
+        """Read requests to the end; files are taken here, since they follow their requests."""
         try:
             while (line := self._requests.readline()).endswith(b"\n"):
                 self._heard_s = time.monotonic()
@@ -103,7 +103,7 @@ class Agent:
                 kind = request.pop("kind")
                 if kind == "put":
                     self._try(self._put, request)
-                elif kind != "beat":
+                elif kind != "heartbeat":
                     self._asked.put((kind, request))
         finally:
             self._leave()
@@ -112,23 +112,23 @@ class Agent:
         try:
             handler(**request)
         except Refusal as refusal:
-            self._tell("refused", reason=str(refusal))
+            self._send("refused", reason=str(refusal))
         except OSError as error:
-            self._tell("refused", reason=self._explain(error))
-        except Exception as error:  # noqa: BLE001 - the desk hears of it, whatever it is
-            self._tell("refused", reason=f"{type(error).__name__} there: {error}")
+            self._send("refused", reason=self._explain(error))
+        except Exception as error:  # noqa: BLE001 - it is reported to the client, whatever it is
+            self._send("refused", reason=f"{type(error).__name__} there: {error}")
 
-    def _tell(self, kind: str, content: bytes = b"", **fields: Any) -> None:
+    def _send(self, kind: str, content: bytes = b"", **fields: Any) -> None:
         line = json.dumps({"kind": kind, "size": len(content), **fields}).encode()
         # A reader that is gone is noticed at the other pipe.
         with self._sending, contextlib.suppress(OSError, ValueError):
             self._answers.write(line + b"\n" + content)
             self._answers.flush()
 
-    def _beat(self) -> None:
+    def _send_heartbeats(self) -> None:
         while True:
-            time.sleep(BEAT_S)
-            self._tell("beat")
+            time.sleep(HEARTBEAT_S)
+            self._send("heartbeat")
 
     def _watch(self) -> None:
         while time.monotonic() - self._heard_s < SILENCE_S:
@@ -154,7 +154,7 @@ class Agent:
         if not complete:  # absent, or its Python has gone with an update of the system
             shutil.rmtree(kept, ignore_errors=True)
             self._environment = kept
-        self._tell(
+        self._send(
             "opened",
             folder=str(self._folder),
             environment=str(kept),
@@ -204,7 +204,7 @@ class Agent:
             except BlockingIOError:
                 lock.close()
                 raise Refusal(
-                    "another benchmark from a desk runs there: wait for it, as both would be spoilt"
+                    "another benchmark runs there: wait for it, since each would disturb the other"
                 ) from None
             with contextlib.suppress(FileNotFoundError):
                 if (base / "lock").stat().st_ino == os.fstat(lock.fileno()).st_ino:
@@ -250,10 +250,10 @@ class Agent:
             part.unlink()
             raise Refusal(f"{path.name} arrived damaged: try again")
         part.rename(path)
-        self._tell("done")
+        self._send("done")
 
     def _run(self, arguments: list[str], variables: dict[str, str]) -> None:
-        """Start a program in the folder; its lines are told as they come, then its end."""
+        """Start a program in the folder; its lines are sent as they come, then its end."""
         with self._cleaning:  # whoever leaves knows of it, or it is not begun
             self._starting = True
             try:
@@ -283,7 +283,7 @@ class Agent:
     def _pass_on(self, name: str, stream: IO[bytes]) -> None:
         with stream:
             while line := stream.readline(_LINE_BYTES):
-                self._tell("line", to=name, text=line.decode(errors="replace").rstrip("\n"))
+                self._send("line", to=name, text=line.decode(errors="replace").rstrip("\n"))
 
     def _await(self, program: subprocess.Popen[bytes], readers: list[threading.Thread]) -> None:
         code = program.wait()
@@ -291,12 +291,12 @@ class Agent:
         self._program = None
         for reader in readers:
             reader.join(_GRACE_S)
-        self._tell("ended", code=code)
+        self._send("ended", code=code)
 
     def _get(self, name: str) -> None:
         assert self._folder is not None
         content = (self._folder / name).read_bytes()
-        self._tell("file", content, sha256=hashlib.sha256(content).hexdigest())
+        self._send("file", content, sha256=hashlib.sha256(content).hexdigest())
 
     def _finish_environment(self) -> None:
         """The environment was installed whole, and is to be kept."""
@@ -306,11 +306,11 @@ class Agent:
             if older != self._environment:
                 shutil.rmtree(older, ignore_errors=True)
         self._environment = None
-        self._tell("done")
+        self._send("done")
 
     def _end(self) -> None:
         self._clean()
-        self._tell("done")
+        self._send("done")
         os._exit(0)
 
     def _leave(self) -> None:

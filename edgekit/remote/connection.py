@@ -1,4 +1,7 @@
-"""The desk's end of the wire: ssh, started once a board, and the requests that go through it."""
+"""The client's end of a connection to a board: one ssh process, and requests that go through it.
+
+In: the board's name for ssh, files, commands to run there. Out: answers of the agent on the board.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +25,20 @@ from typing import IO, Any, BinaryIO, NamedTuple
 
 from edgekit.errors import BoardError, SettingsError
 from edgekit.remote import agent
-from edgekit.remote.agent import BEAT_S
+from edgekit.remote.agent import HEARTBEAT_S
 
 CONNECT_S = 15
-"""For ssh to reach the board and be let in."""
+"""How long ssh may take to reach the board and to log in."""
 _HELLO_S = 45
-"""For the login and for Python to start there: seconds on a Zero with a busy card."""
+"""How long the login and the start of Python may take there: seconds on a busy Zero."""
 _SILENCE_S = 30.0
 _WATCH_S = 0.2
 _GRACE_S = 10.0
 _NOISE_BYTES = 1 << 20
-"""What a login may print before the agent speaks."""
+"""How much a login may print before the agent answers."""
 _BLOCK_BYTES = 1 << 18
 _MOST_BYTES = 64 << 20
-"""The longest answer, a record, takes a few; what is longer is none."""
+"""The longest answer, a record, takes a few MB; what is longer is not an answer."""
 _KEPT_LINES = 200
 _HELLO = b"edgekit-agent "
 _OLDEST_PYTHON = (3, 10)
@@ -64,11 +67,11 @@ _FIXES = (
 )  # fmt: skip
 """What ssh says before it is connected → what to do."""
 
-Line = Callable[[str, str], None]
+OnLine = Callable[[str, str], None]
 
 
 class Finished(NamedTuple):
-    """How a program on the board ended, and the last lines that it wrote, by stream."""
+    """How a program on the board ended, and the last lines that it wrote to each stream."""
 
     code: int
     out: Sequence[str]
@@ -76,10 +79,10 @@ class Finished(NamedTuple):
 
 
 class Connection:
-    """One board. A context manager: at its end nothing of it is left on the board.
+    """A connection to one board. When this context manager ends, nothing is left on the board.
 
-    Once `cancelled` is set, it ends by itself. Every method raises BoardError, whose message lacks
-    the board's name.
+    Once `cancelled` is set, the connection ends. Every method raises BoardError, whose message
+    does not name the board.
     """
 
     def __init__(self, host: str, cancelled: threading.Event) -> None:
@@ -91,7 +94,7 @@ class Connection:
         self._closed = threading.Event()
         self._greeted = False
         self._silent: float | None = None
-        """The silence, in seconds, after which it was given up."""
+        """After how many seconds of silence the connection was ended."""
         source = Path(agent.__file__).read_bytes()
         command = _spell_ssh(host, _bootstrap(len(source)))
         try:
@@ -111,7 +114,7 @@ class Connection:
         self._heard_s = time.monotonic()
         self._threads = [
             threading.Thread(target=work, daemon=True)
-            for work in (self._receive, self._overhear, self._keep_alive, self._watch)
+            for work in (self._receive, self._read_errors, self._keep_alive, self._watch)
         ]
         for thread in self._threads:
             thread.start()
@@ -142,7 +145,7 @@ class Connection:
         self._put(name, io.BytesIO(content))
 
     def put_file(self, name: str, path: Path) -> None:
-        """Write a file that lies here, block by block."""
+        """Send a local file, block by block."""
         try:
             with path.open("rb") as stream:
                 self._put(name, stream)
@@ -156,7 +159,7 @@ class Connection:
         size = stream.tell()
         stream.seek(0)
         request = _spell_request("put", name=name, size=size, sha256=digest.hexdigest())
-        with self._sending:  # no beat in between
+        with self._sending:  # no heartbeat in between
             self._write(request)
             while block := stream.read(_BLOCK_BYTES):
                 self._write(block)
@@ -173,14 +176,25 @@ class Connection:
         self,
         arguments: Sequence[str],
         variables: Mapping[str, str],
-        hear: Line = lambda stream, text: None,
+        on_line: OnLine = lambda stream, text: None,
         *,
         limit_s: float,
         longest_s: float,
     ) -> Finished:
-        """Run a program in the connection's folder; `hear` gets the stream and text of each line.
+        """Run a program in the connection's folder.
 
-        `limit_s` is how long it may be silent, `longest_s` how long it may take.
+        Args:
+            arguments: The program and its arguments.
+            variables: Environment variables to set for it.
+            on_line: Is called with the stream (`out` or `err`) and the text of each line.
+            limit_s: How long it may write nothing.
+            longest_s: How long it may take.
+
+        Returns:
+            Its exit code and the last lines of each stream.
+
+        Raises:
+            BoardError: The connection ended, or the program took too long.
         """
         lines = {name: deque[str](maxlen=_KEPT_LINES) for name in ("out", "err")}
         began_s = heard_s = time.monotonic()
@@ -189,7 +203,7 @@ class Connection:
             if answer["kind"] == "line":
                 heard_s = time.monotonic()
                 lines[answer["to"]].append(answer["text"])
-                hear(answer["to"], answer["text"])
+                on_line(answer["to"], answer["text"])
             elif time.monotonic() - heard_s > limit_s:
                 raise BoardError(
                     f"{Path(arguments[0]).name} hangs there, nothing was heard of it for"
@@ -203,8 +217,10 @@ class Connection:
         return Finished(answer["code"], lines["out"], lines["err"])
 
     def _next(self, *, running: bool = False) -> tuple[dict[str, Any], bytes]:
-        """The next answer; while a program is `running` its lines too, and the beats. `_watch` sees
-        to it that this ends."""
+        """Wait for the next answer; while a program is `running`, also for a line or a heartbeat.
+
+        `_watch` ends the connection when neither comes.
+        """
         while True:
             message = self._answers.get()
             if message is None:
@@ -212,7 +228,7 @@ class Connection:
             kind = message[0]["kind"]
             if kind == "refused":
                 raise BoardError(message[0]["reason"])
-            if running or kind not in ("beat", "line"):
+            if running or kind not in ("heartbeat", "line"):
                 return message
 
     def _send(self, content: bytes) -> None:
@@ -221,7 +237,7 @@ class Connection:
 
     def _write(self, content: bytes) -> None:
         assert self._process.stdin is not None
-        # An end of the connection is told by the answer that does not come.
+        # That the connection ended is reported when no answer comes.
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(content)
             self._process.stdin.flush()
@@ -250,18 +266,18 @@ class Connection:
         finally:
             self._answers.put(None)
 
-    def _overhear(self) -> None:
+    def _read_errors(self) -> None:
         assert self._process.stderr is not None
         with contextlib.suppress(OSError, ValueError):
             for line in self._process.stderr:
                 self._said.append(line.decode(errors="replace").strip())
 
     def _keep_alive(self) -> None:
-        while not self._closed.wait(BEAT_S):
-            self._send(_spell_request("beat"))
+        while not self._closed.wait(HEARTBEAT_S):
+            self._send(_spell_request("heartbeat"))
 
     def _watch(self) -> None:
-        """The board says something every few seconds, a beat if nothing else; else it is left."""
+        """End the connection when the board sends nothing, not even a heartbeat, for too long."""
         while not self._closed.wait(_WATCH_S):
             if self._cancelled.is_set():
                 break
@@ -275,12 +291,12 @@ class Connection:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        """To ssh and to what it started, as a proxy command, or a script in its place."""
+        """Send a signal to ssh and to what it started, such as a proxy command."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
     def _explain_end(self) -> str:
-        """Why ssh ended, by what it said."""
+        """Why ssh ended, by what it wrote."""
         if self._silent is not None:
             return (
                 f"it is connected, but said nothing for {self._silent:.0f} s: look whether it"
@@ -303,7 +319,7 @@ class Connection:
         return f"ssh cannot connect ({last}): try ssh {self._host}"
 
     def close(self) -> None:
-        """End the connection. The agent, finding its input ended, clears up."""
+        """End the connection. The agent clears up when its input ends."""
         process = self._process
         with contextlib.suppress(OSError, ValueError):
             assert process.stdin is not None
@@ -354,7 +370,7 @@ def _spell_request(kind: str, **fields: Any) -> bytes:
 
 
 def _read_answer(line: bytes) -> dict[str, Any] | None:
-    """An answer of the agent; None for what is none."""
+    """Read an answer of the agent; None for any other line."""
     try:
         answer = json.loads(line)
     except (ValueError, RecursionError):
@@ -366,7 +382,7 @@ def _read_answer(line: bytes) -> dict[str, Any] | None:
 
 
 def _spell_forgetting(said: str, host: str) -> str:
-    """The command that forgets a host's old key. ssh knows what it has it under."""
+    """The command that removes a host's old key, under the name that ssh has it."""
     if hint := re.search(r"ssh-keygen -f .*", said):  # Debian's ssh says all of it
         return hint[0].strip()
     known = re.search(r"Host key for (\S+) has changed", said)
@@ -374,7 +390,7 @@ def _spell_forgetting(said: str, host: str) -> str:
 
 
 def _bootstrap(size: int) -> str:
-    """A shell command for the board that tells Python's version and then runs what it is sent."""
+    """A shell command for the board that prints Python's version and then runs what it is sent."""
     program = (
         "import sys; v = sys.version_info[:3];"
         f" sys.stdout.write('{_HELLO.decode()}%d.%d.%d\\n' % v); sys.stdout.flush();"

@@ -1,4 +1,4 @@
-"""The same benchmark on several boards at once, none of which stops the others."""
+"""Runs the same benchmark on several boards at once; a failure of one does not stop the others."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def measure_boards(
 
 
 def _follow(futures: list[Future[BoardEntry]], keep: Callable[[BoardEntry], None]) -> None:
-    """Hand on each entry when it comes. With a time limit, so that an interrupt is heard."""
+    """Pass on each entry when it is complete; the time limit lets an interrupt through."""
     left = set(futures)
     while left:
         done, left = wait(left, timeout=_LOOK_UP_S, return_when=FIRST_COMPLETED)

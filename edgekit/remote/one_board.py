@@ -1,4 +1,7 @@
-"""One benchmark on one board: checked, equipped, measured, and left as it was."""
+"""Runs one benchmark on one board: checks it, installs edgekit, measures, and clears up.
+
+In: the board's name for ssh, and what to measure. Out: the board's record.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +24,21 @@ from edgekit.remote.wheel import NAME as WHEEL_NAME
 from edgekit.resources import resource
 
 _INSTALL_BYTES = 200_000_000
-"""What the device half takes beside the system's own packages, with room for pip's work."""
+"""The size of the device half without the system's own packages, with room for pip's work."""
 _SPARE_BYTES = 20_000_000
 _INSTALL_LIMIT_S = 1800.0
-"""Slow cards, slow networks: pip says nothing meanwhile."""
+"""With a slow card and a slow network; pip prints nothing for that long."""
 _DOCTOR_LIMIT_S = 300.0
 _BENCHMARK_LIMIT_S = 1800.0
-"""Building an engine on a Jetson takes minutes without a word."""
+"""Building an engine on a Jetson takes minutes and prints nothing."""
 _LONGEST_S = 4 * 3600.0
-"""What goes on for longer, saying something all the while, is broken."""
+"""A program that prints for longer than this is broken."""
 _TIMES_DURATION = 10
 """The model, the loop and other thread counts take their time, for each model."""
 _CAMERA_CHECKS = ("cameras", "picamera2", "GStreamer")
-"""What a benchmark on a video does without."""
+"""The checks that do not matter to a benchmark on a video."""
 _STEP = re.compile(r"^\s*✓ (.*) [\d.]+ s$")
-"""A finished step as the progress of a log tells it."""
+"""A finished step, as the progress in a log shows it."""
 
 
 class Wanted(NamedTuple):
@@ -50,7 +53,7 @@ class Wanted(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A board's record, and what its doctor warned of."""
+    """A board's record, and the warnings of its doctor."""
 
     report: Report
     notes: tuple[str, ...]
@@ -94,7 +97,7 @@ def measure_board(
 
 
 class _Session:
-    """The steps on a board that is connected."""
+    """The steps on one connected board."""
 
     def __init__(self, board: Connection, wanted: Wanted, progress: Progress) -> None:
         self._board, self._wanted, self._progress = board, wanted, progress
@@ -119,7 +122,7 @@ class _Session:
         done = self._board.run(
             [python, "-m", "edgekit", "benchmark", *arguments, "-o", "report"],
             self._variables,
-            self._hear,
+            self._report_step,
             limit_s=_BENCHMARK_LIMIT_S,
             longest_s=_LONGEST_S
             + _TIMES_DURATION * len(self._wanted.models) * (self._wanted.duration_s or 0.0),
@@ -174,7 +177,7 @@ class _Session:
             )
 
     def _check(self, python: str) -> tuple[str, ...]:
-        """Ask the doctor there: a failure ends it, warnings are returned."""
+        """Run the doctor there; warnings are returned. Raises BoardError for a failed check."""
         self._progress.step("checking the board")
         command = [python, "-m", "edgekit", "doctor", "--json"]
         done = self._board.run(
@@ -200,7 +203,7 @@ class _Session:
         return source.isdecimal() or source.startswith(("/dev/", "csi://"))
 
     def _send_inputs(self) -> list[str]:
-        """Send models, and a source that lies here; returns the benchmark's arguments."""
+        """Send models and a local source; returns the benchmark's arguments."""
         wanted = self._wanted
         arguments: list[str] = []
         for index, path in enumerate(wanted.models):
@@ -221,23 +224,23 @@ class _Session:
         return arguments
 
     def _local_source(self) -> Path | None:
-        """The source where it is a file of the desk."""
+        """The source, if it is a local file."""
         source = self._wanted.source
         with contextlib.suppress(OSError):  # too long for a name here
             return Path(source) if source is not None and Path(source).is_file() else None
         return None
 
-    def _hear(self, stream: str, text: str) -> None:
+    def _report_step(self, stream: str, text: str) -> None:
         step = _STEP.match(text) if stream == "err" else None
         if step is not None:
             self._progress.step(f"done: {step[1]}")
 
 
 def _last_words(done: Finished) -> str:
-    """The one line in which edgekit, a script or Python says why it failed."""
+    """The line in which edgekit, a script or Python said why it failed."""
     if done.code < 0:
         return f"killed by signal {-done.code}; was there enough memory?"
     lines = [line.strip() for line in (*done.out, *done.err)]
     lines = [line for line in lines if line and not _STEP.match(line)]
-    last = lines[-1] if lines else f"exit code {done.code}, without a word"
+    last = lines[-1] if lines else f"exit code {done.code}, no output"
     return re.sub(r"^(edgekit|install\.sh): ", "", last)

@@ -1,1 +1,1 @@
-"""Records to pages: one outline, drawn as terminal text, Markdown, or one HTML file."""
+"""Reports of benchmarks and evaluations: one outline, as terminal text, Markdown, or HTML."""

@@ -1,4 +1,4 @@
-"""Where a conversion loses accuracy, as JSON and as one self-contained page."""
+"""Writes an evaluation as JSON and as one self-contained page: where accuracy is lost."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def render_page(evaluation: Evaluation) -> str:
     add_figures(main, _figures(evaluation.accuracy))
     flow = add(main, "section", kind="flow")
     if evaluation.steps:
-        add_plot(flow, "SQNR of the logits, step by step", draw_steps(evaluation.steps))
+        add_plot(flow, "SQNR of the logits, step by step", draw_step_sqnr(evaluation.steps))
         add_table(flow, steps_table(evaluation.steps))
     if evaluation.layers:
-        add_plot(flow, "The layers that lose most", draw_layers(evaluation.worst_layers))
+        add_plot(flow, "The layers that lose most", draw_layer_sqnr(evaluation.worst_layers))
         add_table(flow, layers_table(evaluation.layers))
     return frame_page(title, main)
 
@@ -94,7 +94,7 @@ def layers_table(layers: Sequence[LayerSqnr]) -> Table:
     return Table("All layers", ("layer", "operator", "output", "SQNR"), rows)
 
 
-def draw_steps(steps: Mapping[str, Accuracy]) -> ElementTree.Element:
+def draw_step_sqnr(steps: Mapping[str, Accuracy]) -> ElementTree.Element:
     """One bar a step after the first, as long as its SQNR."""
     return _draw_bars(
         "SQNR of each step",
@@ -105,7 +105,7 @@ def draw_steps(steps: Mapping[str, Accuracy]) -> ElementTree.Element:
     )
 
 
-def draw_layers(layers: Sequence[LayerSqnr]) -> ElementTree.Element:
+def draw_layer_sqnr(layers: Sequence[LayerSqnr]) -> ElementTree.Element:
     """One bar a layer, as long as its SQNR: short bars are bad."""
     return _draw_bars(
         "SQNR of the worst layers",

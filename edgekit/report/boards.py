@@ -1,11 +1,11 @@
-"""One report over several boards: a comparison on top, and below it each board's own report."""
+"""Makes one report over several boards: a comparison, and below it each board's own report."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from edgekit.profile.record import BoardsReport, Report, Result
+from edgekit.profile.record import BoardsReport, ModelResult, Report
 from edgekit.report.html import add, add_plot, add_report, add_table, frame_page
 from edgekit.report.markdown import escape, render_lines, render_table
 from edgekit.report.outline import Outline, outline
@@ -114,7 +114,7 @@ def _model_tables(measured: list[tuple[str, Report]]) -> list[Table]:
     return tables
 
 
-def _row(host: str, result: Result, trusted: bool) -> Row:
+def _row(host: str, result: ModelResult, trusted: bool) -> Row:
     return (
         host,
         spell_ms(result.model_ms.p50),

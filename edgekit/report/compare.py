@@ -1,4 +1,4 @@
-"""Two records side by side: the ratios of their figures, and what else differed."""
+"""Compares two records: the ratios of their figures, and what else differed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from edgekit.board.conditions import Snapshot
 from edgekit.board.machine import UNKNOWN
 from edgekit.errors import ReportError
-from edgekit.profile.record import Chunk, Report, Result
+from edgekit.profile.record import Chunk, ModelResult, Report
 from edgekit.profile.statistics import Ratio, decimals_apart, median_ratio
 from edgekit.report.table import Table
 from edgekit.report.wording import (
@@ -90,17 +90,25 @@ class Regression(Record, frozen=True, kw_only=True):
 class _Pair(NamedTuple):
     """One model in both records, and what it is called in each."""
 
-    base: Result
-    new: Result
+    base: ModelResult
+    new: ModelResult
     base_name: str
     new_name: str
 
 
 def compare_reports(base: Report, new: Report, *, unlike_boards: bool = False) -> Comparison:
-    """Compare `new` with `base`, model by model.
+    """Compare two records, model by model.
 
-    Raises ReportError for records of different boards, unless `unlike_boards` allows it, and for
-    records that have no model in common.
+    Args:
+        base: The record that is compared with.
+        new: The record that is compared.
+        unlike_boards: Compare although the boards differ.
+
+    Returns:
+        The ratios new ÷ base with their intervals, and what else differs.
+
+    Raises:
+        ReportError: The records are of different boards, or have no model in common.
     """
     if not (unlike_boards or _same_board(base, new)):
         raise ReportError(
@@ -182,9 +190,9 @@ def _same_board(base: Report, new: Report) -> bool:
     )
 
 
-def _name_results(report: Report) -> dict[str, Result]:
+def _name_results(report: Report) -> dict[str, ModelResult]:
     """The results by name; of several models of one name the second is called `name (2)`."""
-    named: dict[str, Result] = {}
+    named: dict[str, ModelResult] = {}
     for result in report.results:
         name, count = result.model.name, 1
         while name in named:
@@ -292,7 +300,7 @@ def _condition_facts(base: Snapshot, new: Snapshot) -> Iterator[tuple[str, str, 
         yield "temperature before", degrees[0], degrees[1]
 
 
-def _outside(result: Result) -> str:
+def _outside(result: ModelResult) -> str:
     outside = sorted(result.engine.operators_outside.items())
     return ", ".join(f"{count} {name}" for name, count in outside) or "none"
 

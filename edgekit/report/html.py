@@ -1,4 +1,4 @@
-"""A report as one HTML file that asks for nothing else: style and plots are inside.
+"""Renders a report as one HTML file that loads nothing else: style and plots are inside.
 
 The page is built from elements, which escape every text; `page.html` is the frame around them.
 """
@@ -48,7 +48,17 @@ def frame_page(title: str, main: ElementTree.Element) -> str:
 def add(
     parent: ElementTree.Element, tag: str, text: str = "", kind: str = ""
 ) -> ElementTree.Element:
-    """A new element below `parent`, of the style sheet's class `kind`."""
+    """Add an element.
+
+    Args:
+        parent: The element that it is added to.
+        tag: Its tag.
+        text: Its text.
+        kind: Its class in the style sheet.
+
+    Returns:
+        The new element.
+    """
     element = ElementTree.SubElement(parent, tag, {"class": kind} if kind else {})
     element.text = text
     return element
@@ -109,7 +119,13 @@ def add_figures(main: ElementTree.Element, figures: Sequence[Figure]) -> None:
 
 
 def add_plot(parent: ElementTree.Element, title: str, plot: ElementTree.Element) -> None:
-    """A plot below its title."""
+    """Add a plot below its title.
+
+    Args:
+        parent: The element that it is added to.
+        title: The text above the plot.
+        plot: The SVG element.
+    """
     figure = add(parent, "figure")
     add(figure, "figcaption", title)
     figure.append(plot)

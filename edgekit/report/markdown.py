@@ -1,4 +1,4 @@
-"""A report as Markdown, for a pull request or a wiki."""
+"""Renders a report as Markdown, for a pull request or a wiki."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def render_markdown(page: Outline) -> str:
 
 
 def render_table(table: Table, level: int = 3) -> Iterator[str]:
-    """The lines of one table, with a blank line before and behind. `level` is its heading's."""
+    """The lines of one table, with a blank line before and after. `level` is its heading's."""
     align = ["---"] + ["--:" if table.numeric else "---"] * (len(table.columns) - 1)
     yield ""
     yield f"{'#' * level} {escape(table.title)}"

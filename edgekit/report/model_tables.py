@@ -1,11 +1,11 @@
-"""The tables of one measured model: latency, threads, start, layers, energy, engine."""
+"""Makes the tables of one measured model: latency, threads, start, layers, energy, engine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from edgekit.board.machine import UNKNOWN
-from edgekit.profile.record import LayerTime, Result
+from edgekit.profile.record import LayerTime, ModelResult
 from edgekit.profile.statistics import Distribution
 from edgekit.report.table import Row, Table
 from edgekit.report.wording import spell_bytes, spell_count, spell_energy, spell_layer, spell_ms
@@ -14,7 +14,7 @@ from edgekit.runtime.stage_clock import StageSummary
 _LISTED_LAYERS = 10
 
 
-def model_tables(result: Result) -> Iterator[Table]:
+def model_tables(result: ModelResult) -> Iterator[Table]:
     """The tables of one model, those without content left out."""
     yield _latency_table(result)
     if result.threads:
@@ -28,7 +28,7 @@ def model_tables(result: Result) -> Iterator[Table]:
     yield _model_table(result)
 
 
-def _latency_table(result: Result) -> Table:
+def _latency_table(result: ModelResult) -> Table:
     rows = [_latency_row("model alone", result.model_ms, "")]
     whole = result.frame_ms.mean
     rows += [
@@ -54,7 +54,7 @@ def _latency_row(name: str, latency: StageSummary | Distribution, share: str) ->
     return (name, *spoken, f"{latency.count:,}", share)
 
 
-def _spell_intervals(result: Result) -> str:
+def _spell_intervals(result: ModelResult) -> str:
     """The 95 % intervals of the two medians, where the record holds them."""
     model, frame = result.model_p50_interval_ms, result.frame_p50_interval_ms
     if model is None or frame is None:
@@ -66,7 +66,7 @@ def _spell_intervals(result: Result) -> str:
     )
 
 
-def _start_table(result: Result) -> Table:
+def _start_table(result: ModelResult) -> Table:
     start = result.cold_start
     assert start is not None
     parts = (
@@ -84,7 +84,7 @@ def _start_table(result: Result) -> Table:
     )
 
 
-def _layers_table(result: Result) -> Table:
+def _layers_table(result: ModelResult) -> Table:
     layers = result.layers
     assert layers is not None
     longest = sorted(layers.parts, key=lambda part: -part.p50_ms)[:_LISTED_LAYERS]
@@ -118,7 +118,7 @@ def _spell_adds(part: LayerTime) -> tuple[str, str]:
     return f"{part.multiply_adds / 1e6:,.2f}", rate
 
 
-def _power_table(result: Result) -> Table:
+def _power_table(result: ModelResult) -> Table:
     frames = {rail.rail: rail for rail in result.frame_power}
     models = {rail.rail: rail for rail in result.model_power}
     rows = []
@@ -136,7 +136,7 @@ def _power_table(result: Result) -> Table:
     )
 
 
-def _threads_table(result: Result) -> Table:
+def _threads_table(result: ModelResult) -> Table:
     single = result.threads[0].latency_ms.p50
     return Table(
         title="Model alone by threads, in ms",
@@ -154,7 +154,7 @@ def _threads_table(result: Result) -> Table:
     )
 
 
-def _model_table(result: Result) -> Table:
+def _model_table(result: ModelResult) -> Table:
     model, engine = result.model, result.engine
     family = " ".join(part for part in (model.family, model.precision) if part)
     adds = UNKNOWN if model.multiply_adds is None else f"{model.multiply_adds / 1e6:,.1f} M"
@@ -177,7 +177,7 @@ def _model_table(result: Result) -> Table:
     )
 
 
-def _kernel_rows(result: Result) -> list[tuple[str, str]]:
+def _kernel_rows(result: ModelResult) -> list[tuple[str, str]]:
     """What computes: the GPU, or the delegate and what it leaves to the runtime's own kernels."""
     engine = result.engine
     if engine.gpu is not None:
@@ -191,7 +191,7 @@ def _kernel_rows(result: Result) -> list[tuple[str, str]]:
     ]
 
 
-def _spell_shares(result: Result) -> str:
+def _spell_shares(result: ModelResult) -> str:
     """What share of the multiply-adds the delegate runs, and what the runtime's own kernels."""
     graph = result.graph
     if graph is None or not graph.multiply_adds:

@@ -1,4 +1,4 @@
-"""What a report says, in order, before anyone decides how it looks.
+"""The content of a report in order, before it is rendered for a terminal, as Markdown or HTML.
 
 The terminal, Markdown and HTML all draw the same `Outline`, so none says more than another.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from edgekit.profile.record import Conditions, Report, Result
+from edgekit.profile.record import Conditions, ModelResult, Report
 from edgekit.profile.statistics import Interval
 from edgekit.report.model_tables import model_tables
 from edgekit.report.run_tables import accuracy_table, run_tables
@@ -38,7 +38,7 @@ class Section(NamedTuple):
     title: str
     figures: tuple[Figure, ...]
     tables: tuple[Table, ...]
-    result: Result
+    result: ModelResult
 
 
 class Outline(NamedTuple):
@@ -75,11 +75,11 @@ def outline(report: Report) -> Outline:
     )
 
 
-def _outline_result(result: Result) -> Section:
+def _outline_result(result: ModelResult) -> Section:
     return Section(result.model.name, tuple(_figures(result)), tuple(model_tables(result)), result)
 
 
-def _figures(result: Result) -> Iterable[Figure]:
+def _figures(result: ModelResult) -> Iterable[Figure]:
     model = result.model_ms
     threads = spell_count(result.engine.threads, "thread")
     yield Figure(
@@ -119,7 +119,7 @@ def _spell_interval(interval: Interval | None, median: float) -> str:
     return "" if interval is None else f"±{interval.half_width(median):.1%}, "
 
 
-def _spell_peak(result: Result) -> str:
+def _spell_peak(result: ModelResult) -> str:
     peak = result.multiply_adds_peak_per_s
     if peak is None or result.multiply_adds_per_s is None:
         return "at the median latency; this processor's peak is unknown"

@@ -38,13 +38,29 @@ class Plot:
         )
 
     def add(self, tag: str, kind: str, title: str = "", **places: float | str) -> None:
-        """One mark of class `kind`; underscores in attribute names stand for hyphens."""
+        """Add one mark.
+
+        Args:
+            tag: The SVG element.
+            kind: Its class in the style sheet.
+            title: What shows when the pointer is over it.
+            places: Its attributes; underscores in their names stand for hyphens.
+        """
         attributes = {name.replace("_", "-"): str(place) for name, place in places.items()}
         element = ElementTree.SubElement(self.root, tag, {"class": kind, **attributes})
         if title:
             ElementTree.SubElement(element, "title").text = title
 
     def write(self, text: str, kind: str, x: float, y: float, anchor: str = "start") -> None:
+        """Write a text.
+
+        Args:
+            text: What is written.
+            kind: Its class in the style sheet.
+            x: Where it begins, is centred or ends, in pixels.
+            y: Its base line, in pixels from the top.
+            anchor: `start`, `middle` or `end`: which part of the text is at `x`.
+        """
         element = ElementTree.SubElement(
             self.root,
             "text",
@@ -60,7 +76,14 @@ class Plot:
         self.write(unit, "tick", scale.end, bottom + 30, "end")
 
     def y_axis(self, scale: Scale, unit: str, most: int = 5, top: float = TOP) -> None:
-        """Lines across at up to `most` round values; the unit stands above `top`."""
+        """Draw lines across at round values, and their labels.
+
+        Args:
+            scale: From values to pixels.
+            unit: Written above the axis.
+            most: How many lines there are at most.
+            top: Where the axis ends, in pixels from the top.
+        """
         for tick in ticks(scale.low, scale.high, most):
             self.add("line", "grid", x1=LEFT, x2=WIDTH - RIGHT, y1=scale(tick), y2=scale(tick))
             self.write(spell_tick(tick), "tick", LEFT - 6, scale(tick) + 4, "end")
@@ -76,7 +99,16 @@ def spell_tick(value: float) -> str:
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from `low` to `high`, at most `most` and a few: steps of 1, 2 or 5."""
+    """List round numbers in steps of 1, 2 or 5 times a power of ten.
+
+    Args:
+        low: The lowest value of the axis.
+        high: The highest value of the axis.
+        most: Into how many steps the span is divided at most.
+
+    Returns:
+        The multiples of the step from `low` to `high`.
+    """
     span = (high - low) or 1.0
     magnitude: float = 10.0 ** math.floor(math.log10(span / most))
     step = next(s * magnitude for s in (1, 2, 5, 10) if span / (s * magnitude) <= most)

@@ -1,4 +1,4 @@
-"""The plots of one model's latencies: distribution, stages, layers."""
+"""Draws the plots of one model's latencies: distribution, stages, layers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from edgekit.profile.record import Result
+from edgekit.profile.record import ModelResult
 from edgekit.report.plot import BOTTOM, LEFT, RIGHT, TOP, WIDTH, Plot, Scale
 from edgekit.report.wording import spell_layer, spell_ms
 
 _BINS = 40
 
 
-def draw_distribution(result: Result) -> ElementTree.Element:
+def draw_distribution(result: ModelResult) -> ElementTree.Element:
     """How often the model alone took how long, with p50, p90 and p99.
 
     A long tail goes into one last bar that says how many runs it holds and how long the longest
@@ -71,7 +71,7 @@ def _add_bar(plot: Plot, count: float, left: float, right: float, y: Scale, name
     )
 
 
-def draw_stages(result: Result) -> ElementTree.Element:
+def draw_stages(result: ModelResult) -> ElementTree.Element:
     """One bar a stage of the loop."""
     rows = [(name, stage.p50, stage.p99) for name, stage in result.stages_ms.items()]
     return draw_medians("Median latency of each stage of the loop", rows, left=100)
@@ -80,8 +80,16 @@ def draw_stages(result: Result) -> ElementTree.Element:
 def draw_medians(
     label: str, rows: Sequence[tuple[str, float, float]], left: int
 ) -> ElementTree.Element:
-    """A row of (name, p50, p99), both in ms: a bar up to the median, and a line on to the 99th
-    percentile. The names take `left`."""
+    """Draw a bar for each median, and a line on to the 99th percentile.
+
+    Args:
+        label: What the plot shows, for those who cannot see it.
+        rows: The name, p50 and p99 of each bar, in ms.
+        left: The width of the names, in pixels.
+
+    Returns:
+        The SVG element.
+    """
     row_height = 34
     plot = Plot(label, 40 + row_height * len(rows) + BOTTOM)
     x = Scale(0, max(p99 for _, _, p99 in rows), left, WIDTH - 70)
@@ -100,7 +108,7 @@ def draw_medians(
     return plot.root
 
 
-def draw_layers(result: Result) -> ElementTree.Element | None:
+def draw_layers(result: ModelResult) -> ElementTree.Element | None:
     """One bar a part of the model, in its order; None when the record holds no times by layer."""
     layers = result.layers
     if layers is None:

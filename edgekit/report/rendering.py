@@ -1,4 +1,4 @@
-"""The forms of a report, whether of one board or of several."""
+"""Renders a report of one board or of several: terminal, Markdown, HTML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables that all models of a run share: machine, conditions, sharing, method, accuracy."""
+"""Makes the tables that all models share: machine, conditions, sharing, method, accuracy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from edgekit.board.conditions import Snapshot, describe_throttled
 from edgekit.board.machine import UNKNOWN
 from edgekit.board.power import main_rail
-from edgekit.profile.record import Conditions, Report, Result
+from edgekit.profile.record import Conditions, ModelResult, Report
 from edgekit.report.table import Row, Table
 from edgekit.report.wording import spell_bytes, spell_count, spell_ms, spell_number
 
@@ -27,12 +27,12 @@ def run_tables(report: Report) -> Iterator[Table]:
 class Rated(NamedTuple):
     """A result whose top-1, in percent, was measured, on so many images."""
 
-    result: Result
+    result: ModelResult
     top1: float
     images: int
 
 
-def find_rated(results: Sequence[Result]) -> list[Rated]:
+def find_rated(results: Sequence[ModelResult]) -> list[Rated]:
     """The results whose top-1 is known, in their order."""
     return [
         Rated(result, result.accuracy.top1, result.accuracy.images)
@@ -55,7 +55,7 @@ def _beats(other: Rated, one: Rated) -> bool:
     return same and _median_range(other.result)[1] < _median_range(one.result)[0]
 
 
-def _median_range(result: Result) -> tuple[float, float]:
+def _median_range(result: ModelResult) -> tuple[float, float]:
     """The 95 % interval of the model's median; older records hold the median alone."""
     interval = result.model_p50_interval_ms
     if interval is None:
@@ -69,7 +69,7 @@ def accuracy_table(report: Report) -> Table | None:
         return None
     pareto = [best.result for best in find_pareto(find_rated(report.results))]
 
-    def row(result: Result) -> Row:
+    def row(result: ModelResult) -> Row:
         accuracy = result.accuracy
         median = spell_ms(result.model_ms.p50)
         if accuracy is None:
@@ -144,7 +144,7 @@ def _conditions_table(report: Report) -> Table:
         columns=("", "before", "during", "after"),
         rows=tuple(row for row in rows if row[0] not in unknown),
         numeric=False,
-        note=f"This machine does not tell: {', '.join(untold)}." if untold else "",
+        note=f"This machine does not report: {', '.join(untold)}." if untold else "",
     )
 
 

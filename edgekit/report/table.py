@@ -1,4 +1,4 @@
-"""A table as words, before anyone decides how it looks."""
+"""A table as text, before it is rendered for a terminal, as Markdown or as HTML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Row = tuple[str, ...]
 
 
 class Table(NamedTuple):
-    """Rows of words. In a `numeric` table all columns but the first hold numbers."""
+    """Rows of text. In a `numeric` table all columns but the first hold numbers."""
 
     title: str
     columns: Row

@@ -1,4 +1,4 @@
-"""A report as text in a terminal."""
+"""Prints a report in a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _text(words: str, style: str = "") -> RichText:
 
 
 def print_outline(page: Outline, console: Console) -> None:
-    """Print the whole report; plain text when `console` is no terminal."""
+    """Print the whole report; plain text when `console` is not a terminal."""
     console.print(_text(page.title, "bold"))
     console.print(_text(page.subtitle, style="dim"))
     console.print(_verdict(page))

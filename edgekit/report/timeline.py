@@ -1,4 +1,4 @@
-"""The plot of a run over time: the model's latency, and what the sensors told meanwhile."""
+"""Draws a run over time: the model's latency, and the sensors' readings below it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from edgekit.board.conditions import Snapshot
 from edgekit.board.power import main_rail
-from edgekit.profile.record import Chunk, Result
+from edgekit.profile.record import Chunk, ModelResult
 from edgekit.report.plot import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Plot, Scale
 from edgekit.report.wording import spell_ms
 
@@ -22,7 +22,7 @@ _MOST_MEDIANS = 5
 """How many times the median the axis may reach for the sake of the longest runs."""
 
 
-def draw_timeline(result: Result, snapshots: Sequence[Snapshot]) -> ElementTree.Element:
+def draw_timeline(result: ModelResult, snapshots: Sequence[Snapshot]) -> ElementTree.Element:
     """The model's latency over the run: median and the middle 80 % of each moment, and its longest.
 
     Between the parts the loop, or another model, was measured. A longest run beyond the drawing is
@@ -67,7 +67,7 @@ def _find_span(chunks: Sequence[Chunk]) -> tuple[float, float]:
     return began, max(chunk.start_s + chunk.duration_s for chunk in chunks)
 
 
-def _find_lanes(result: Result, snapshots: Sequence[Snapshot]) -> list[Lane]:
+def _find_lanes(result: ModelResult, snapshots: Sequence[Snapshot]) -> list[Lane]:
     """The sensors with two readings or more while the model was measured."""
     began, ended = _find_span(result.model_samples)
     within = [snapshot for snapshot in snapshots if began <= snapshot.time_s <= ended]

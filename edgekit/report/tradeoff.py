@@ -1,11 +1,11 @@
-"""The plot of accuracy against latency, with the line of the models that none beats."""
+"""Draws accuracy against latency, with the line of the models that no other model beats."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from edgekit.profile.record import Result
+from edgekit.profile.record import ModelResult
 from edgekit.report.plot import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Plot, Scale
 from edgekit.report.run_tables import Rated, find_pareto, find_rated
 from edgekit.report.wording import spell_ms
@@ -13,7 +13,7 @@ from edgekit.report.wording import spell_ms
 _Z = 1.96
 
 
-def draw_tradeoff(results: Sequence[Result]) -> ElementTree.Element | None:
+def draw_tradeoff(results: Sequence[ModelResult]) -> ElementTree.Element | None:
     """Top-1 against the model's median, each with its 95 % interval; None for under two models."""
     rated = find_rated(results)
     if len(rated) < 2:

@@ -1,4 +1,4 @@
-"""How figures are spelled: enough digits to compare, always with the unit beside or above them."""
+"""Spells figures: with enough digits to compare, and the unit beside or above them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ def spell_bytes(size: int | None) -> str:
 
 
 def spell_number(value: float | None, unit: str, decimals: int = 0) -> str:
+    """Spell a number with its unit.
+
+    Args:
+        value: The number; None where it is not known.
+        unit: Written after it.
+        decimals: How many digits follow the point.
+
+    Returns:
+        The text, `unknown` for None.
+    """
     return UNKNOWN if value is None else f"{value:,.{decimals}f} {unit}"
 
 

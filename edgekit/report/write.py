@@ -1,4 +1,4 @@
-"""A report's three files in a folder."""
+"""Writes a report's three files into a folder: report.json, report.md and report.html."""
 
 from __future__ import annotations
 

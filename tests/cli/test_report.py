@@ -90,7 +90,7 @@ def test_an_impossible_record_is_one_line(
     path.write_text(json.dumps(document))
     done = run(command, *([path] if command == "show" else [records["base"], path]))
     assert done.returncode == 1
-    assert "no complete benchmark record" in done.stderr
+    assert "not a complete benchmark record" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

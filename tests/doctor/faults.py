@@ -176,7 +176,7 @@ FAULTS = {
         commands={GPU: {"error": NO_GPU}},
     ),
     "power mode unknown": Fault(
-        "orin-agx", "power mode", "warn", "nvpmodel does not tell", "sudo nvpmodel -q",
+        "orin-agx", "power mode", "warn", "nvpmodel does not report it", "sudo nvpmodel -q",
         commands={"nvpmodel -q": None},
     ),
     "power mode low": Fault(
@@ -401,12 +401,12 @@ FAULTS = {
         commands={THROTTLED: "throttled=0x10000\n"},
     ),
     "power supply unknown": Fault(
-        "pi-3", "power supply", "warn", "vcgencmd get_throttled does not tell",
+        "pi-3", "power supply", "warn", "vcgencmd get_throttled does not report it",
         "vcgencmd get_throttled",
         commands={THROTTLED: None},
     ),
     "over-current before": Fault(
-        "orin-nano", "power supply", "warn", "2 times for want of current", "sudo nvpmodel -m ID",
+        "orin-nano", "power supply", "warn", "2 times for lack of current", "sudo nvpmodel -m ID",
         {"sys/class/hwmon/hwmon2/oc3_event_cnt": "2\n"},
     ),
     "throttled now": Fault(
@@ -422,7 +422,7 @@ FAULTS = {
         commands={CLOCK: "NTPSynchronized=no\n"},
     ),
     "clock unknown": Fault(
-        "orin-nano", "clock", "warn", "timedatectl does not tell", "date -u",
+        "orin-nano", "clock", "warn", "timedatectl does not report it", "date -u",
         commands={CLOCK: None},
     ),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.doctor.checks import Check, check_machine
-from edgekit.doctor.commands import PROBE, Answer
+from edgekit.doctor.commands import PROBE, ProgramResult
 from edgekit.doctor.facts import gather_facts
 from edgekit.doctor.records import Facts
 
@@ -68,15 +68,15 @@ def check_by_name(facts: Facts) -> dict[str, Check]:
     return {check.name: check for check in check_machine(facts)}
 
 
-def _answer(answers: Mapping[str, Any], arguments: Sequence[str]) -> Answer:
+def _answer(answers: Mapping[str, Any], arguments: Sequence[str]) -> ProgramResult:
     value = answers.get(" ".join(arguments))
     if isinstance(value, str):
-        return Answer(0, value, "")
+        return ProgramResult(0, value, "")
     if isinstance(value, dict) and "code" in value:
-        return Answer(value["code"], "", value["err"])
+        return ProgramResult(value["code"], "", value["err"])
     if value is not None:
-        return Answer(0, f"\n{json.dumps(value)}\n", "")
+        return ProgramResult(0, f"\n{json.dumps(value)}\n", "")
     if arguments[0] != PROBE:
-        return Answer(None, "", f"{arguments[0]}: No such file or directory")
+        return ProgramResult(None, "", f"{arguments[0]}: No such file or directory")
     module = MODULES.get(arguments[1], arguments[1])
-    return Answer(1, "", f"ModuleNotFoundError: No module named '{module}'\n")
+    return ProgramResult(1, "", f"ModuleNotFoundError: No module named '{module}'\n")

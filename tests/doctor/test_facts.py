@@ -10,14 +10,14 @@ import pytest
 
 from edgekit.doctor import commands
 from edgekit.doctor.checks import check_machine
-from edgekit.doctor.commands import PROBE, Answer, explain, run_command
+from edgekit.doctor.commands import PROBE, ProgramResult, explain, run_command
 from edgekit.doctor.facts import gather_facts
 from tests.doctor.faults import PYTHON, RELEASE, THROTTLED
 from tests.doctor.machines import BOARDS, NAMES, check_by_name, copy_board, look_at
 
 
 def test_a_machine_that_tells_nothing_is_judged(tmp_path: Path) -> None:
-    facts = gather_facts(tmp_path, lambda arguments: Answer(None, "", "no such program"))
+    facts = gather_facts(tmp_path, lambda arguments: ProgramResult(None, "", "no such program"))
     checks = {check.name: check for check in check_machine(facts)}
     assert facts.kind == "other"
     assert checks["board"].found.startswith("unknown")
@@ -35,7 +35,7 @@ def test_rubbish_from_every_file_and_program_is_judged(
         if path.is_file() and path.name not in ("model", "commands.json"):
             path.write_text(rubbish)
     for code in (0, 1, -11, None):
-        facts = gather_facts(root, lambda arguments: Answer(code, rubbish, rubbish))  # noqa: B023
+        facts = gather_facts(root, lambda arguments: ProgramResult(code, rubbish, rubbish))  # noqa: B023
         assert check_machine(facts)
 
 
@@ -70,14 +70,14 @@ def test_image_processors_and_ribbon_cameras_are_not_opened() -> None:
 
 def test_an_absent_program_is_an_answer() -> None:
     answer = run_command(["edgekit-no-such-program", "-q"])
-    assert answer == Answer(None, "", "edgekit-no-such-program: No such file or directory")
+    assert answer == ProgramResult(None, "", "edgekit-no-such-program: No such file or directory")
 
 
 def test_a_hanging_program_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "_TOOL_TIMEOUT_S", 0.3)
     began = time.monotonic()
     answer = run_command([sys.executable, "-c", "import time; time.sleep(60)"])
-    assert answer == Answer(None, "", "no answer within 0.3 s")
+    assert answer == ProgramResult(None, "", "no answer within 0.3 s")
     assert time.monotonic() - began < 5
 
 
@@ -100,7 +100,9 @@ def test_a_package_that_prints_does_not_hide_the_answer(
 ) -> None:
     (tmp_path / "onnxruntime.py").write_text("print('hello', end='')\n__version__ = '9.1'\n")
     monkeypatch.syspath_prepend(tmp_path)
-    facts = gather_facts(tmp_path, lambda a: run_command(a) if a[0] == PROBE else Answer(1, "", ""))
+    facts = gather_facts(
+        tmp_path, lambda a: run_command(a) if a[0] == PROBE else ProgramResult(1, "", "")
+    )
     assert facts.onnxruntime.version == "9.1"
     assert facts.delegate.delegate == "XNNPACK"
 

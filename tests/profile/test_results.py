@@ -6,9 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgekit.profile.record import Result
+from edgekit.profile.record import ModelResult
 from edgekit.profile.results import _keep_samples
-from edgekit.profile.statistics import summarize
+from edgekit.profile.statistics import summarize_latencies
 from edgekit.profile.worker_protocol import Timed
 from edgekit.report.plots import draw_distribution
 from edgekit.report.timeline import draw_timeline
@@ -28,16 +28,16 @@ def series() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def result(series: np.ndarray) -> Result:
+def result(series: np.ndarray) -> ModelResult:
     turn = Timed(began_ns=0, ended_ns=8_000_000_000, laps_ns={})
-    model_ms = summarize(series)
+    model_ms = summarize_latencies(series)
     return msgspec.structs.replace(
         make_result(), model_samples=_keep_samples([turn], [series], 0), model_ms=model_ms
     )
 
 
 def test_samples_are_few_and_not_in_step_with_the_source(
-    result: Result, series: np.ndarray
+    result: ModelResult, series: np.ndarray
 ) -> None:
     (chunk,) = result.model_samples
     assert len(chunk.latency_ms) <= 20_000
@@ -56,7 +56,7 @@ def test_samples_of_a_third_are_not_one_image() -> None:
     assert min(counts) > 6000
 
 
-def test_the_longest_runs_are_kept(result: Result, series: np.ndarray) -> None:
+def test_the_longest_runs_are_kept(result: ModelResult, series: np.ndarray) -> None:
     (chunk,) = result.model_samples
     held = {*chunk.latency_ms, *(ms for _, ms in chunk.longest)}
     assert {round(float(ms), 4) for ms in series[series > 1]} <= held
@@ -64,7 +64,7 @@ def test_the_longest_runs_are_kept(result: Result, series: np.ndarray) -> None:
     assert all(series[run] == pytest.approx(ms, abs=1e-4) for run, ms in chunk.longest)
 
 
-def test_bars_stand_for_all_runs(result: Result, series: np.ndarray) -> None:
+def test_bars_stand_for_all_runs(result: ModelResult, series: np.ndarray) -> None:
     bars = [mark.findtext("title") for mark in draw_distribution(result).iter("rect")]
     counts = [int(title.split()[0].replace(",", "")) for title in bars]
     assert sum(counts) == pytest.approx(RUNS, abs=len(counts))
@@ -74,6 +74,6 @@ def test_bars_stand_for_all_runs(result: Result, series: np.ndarray) -> None:
     assert "from one in 11 runs" in texts
 
 
-def test_the_timeline_marks_the_longest(result: Result) -> None:
+def test_the_timeline_marks_the_longest(result: ModelResult) -> None:
     titles = [mark.text for mark in draw_timeline(result, ()).iter("title")]
     assert any(f"longest {LONGEST:.2f} ms" in title for title in titles)

@@ -6,7 +6,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgekit.profile.statistics import median_drift, median_interval, median_ratio, summarize
+from edgekit.profile.statistics import (
+    median_drift,
+    median_interval,
+    median_ratio,
+    summarize_latencies,
+)
 
 
 def noise(count: int, seed: int, scale: float = 1.0) -> list[float]:
@@ -15,7 +20,7 @@ def noise(count: int, seed: int, scale: float = 1.0) -> list[float]:
 
 
 def test_summary_keeps_the_tail() -> None:
-    distribution = summarize(np.array([1.0] * 99 + [50.0]))
+    distribution = summarize_latencies(np.array([1.0] * 99 + [50.0]))
     assert distribution.p50 == 1
     assert distribution.max == 50
     assert distribution.mean == pytest.approx(1.49)
@@ -81,6 +86,6 @@ def test_interval_holds_a_median_between_two_kinds_of_run() -> None:
 
 
 def test_percentiles_that_fall_are_refused() -> None:
-    good = summarize(np.array([1.0, 2.0]))
+    good = summarize_latencies(np.array([1.0, 2.0]))
     with pytest.raises(ValueError, match="expected to rise"):
         msgspec.structs.replace(good, p90=good.p50 / 2)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgekit.profile.record import Conditions, Result
+from edgekit.profile.record import Conditions, ModelResult
 from edgekit.profile.statistics import Interval
 from edgekit.profile.trust import judge
 from tests.report.records import make_conditions, make_result
@@ -16,7 +16,9 @@ from tests.report.records import make_conditions, make_result
 replace = msgspec.structs.replace
 
 
-def reasons(conditions: Conditions | None = None, result: Result | None = None) -> tuple[str, ...]:
+def reasons(
+    conditions: Conditions | None = None, result: ModelResult | None = None
+) -> tuple[str, ...]:
     return judge(conditions or make_conditions(), (result or make_result(),), cores=4)
 
 

@@ -28,9 +28,9 @@ class Wire:
     def __init__(self, home: Path) -> None:
         self.home = home
         source = Path(agent_module.__file__).read_text()
-        assert "SILENCE_S = 30.0" in source and "BEAT_S = 5.0" in source
+        assert "SILENCE_S = 30.0" in source and "HEARTBEAT_S = 5.0" in source
         source = source.replace("SILENCE_S = 30.0", f"SILENCE_S = {SILENCE_S}")
-        source = source.replace("BEAT_S = 5.0", "BEAT_S = 0.5")
+        source = source.replace("HEARTBEAT_S = 5.0", "HEARTBEAT_S = 0.5")
         self.process = subprocess.Popen(
             [sys.executable, "-c", source],
             env={"HOME": str(home), "PATH": os.environ["PATH"]},
@@ -49,7 +49,7 @@ class Wire:
         while True:
             answer: dict[str, Any] = json.loads(self.answers.readline())
             answer["content"] = self.answers.read(answer["size"])
-            if beats or answer["kind"] != "beat":
+            if beats or answer["kind"] != "heartbeat":
                 return answer
 
     def ask(self, kind: str, content: bytes = b"", **fields: Any) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Wire:
         def beat() -> None:
             while self.process.poll() is None:
                 try:
-                    self.send("beat")
+                    self.send("heartbeat")
                 except (OSError, ValueError):
                     return
                 time.sleep(0.3)
@@ -252,7 +252,7 @@ def test_agents_that_come_and_go_at_once(tmp_path: Path) -> None:
         for wire in wires:
             answer = wire.next()
             if answer["kind"] == "refused":
-                assert answer["reason"].startswith("another benchmark from a desk runs there")
+                assert answer["reason"].startswith("another benchmark runs there")
             wire.send("end")
         for wire in wires:
             wire.process.wait(LINGER_S)

@@ -152,7 +152,7 @@ def test_the_key_that_ssh_is_to_forget() -> None:
     assert _spell_forgetting(hint, "me@pi") == "ssh-keygen -f '/h/known' -R '[pi.local]:2222'"
 
 
-@pytest.mark.parametrize("noise", ["42", "[]", "hello", '{"kind": "beat"}'])
+@pytest.mark.parametrize("noise", ["42", "[]", "hello", '{"kind": "heartbeat"}'])
 def test_what_is_printed_in_between_does_no_harm(
     sshd: Sshd, desk: Benchmark, tmp_path: Path, noise: str
 ) -> None:

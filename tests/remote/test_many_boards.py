@@ -138,7 +138,7 @@ def test_two_desks_at_once(sshd: Sshd, desk: Benchmark, tmp_path: Path) -> None:
     assert done.returncode == 1
     refused = [line for line in done.stderr.splitlines() if line.startswith("✗ ")]
     assert len(refused) == 1
-    assert "another benchmark from a desk runs there: wait for it" in refused[0]
+    assert "another benchmark runs there: wait for it" in refused[0]
     assert list_files(home) == ["edgekit"]
 
 

@@ -19,13 +19,13 @@ from edgekit.profile.record import (
     LayerTime,
     LayerTimes,
     MeasuredModel,
+    ModelResult,
     Report,
-    Result,
     Settings,
     ThreadPoint,
     WarmUp,
 )
-from edgekit.profile.statistics import median_interval, summarize
+from edgekit.profile.statistics import median_interval, summarize_latencies
 from edgekit.runtime.stage_clock import StageSummary
 from edgekit.spec import Accuracy
 
@@ -44,17 +44,17 @@ DEVICE = Device(
 STAGES = {"capture": 2.1, "preprocess": 0.9, "inference": 1.0, "postprocess": 0.2, "output": 0.05}
 
 
-def make_result(name: str = "digits", median_ms: float = 18.0, seed: int = 0) -> Result:
+def make_result(name: str = "digits", median_ms: float = 18.0, seed: int = 0) -> ModelResult:
     """Latencies around `median_ms` with a tail, in four turns of 2 s."""
     generator = np.random.default_rng(seed)
     turns = [median_ms * (0.98 + generator.gamma(1.2, 0.016, 110)) for _ in range(4)]
     turns[2][40] = 3.1 * median_ms
-    model_ms = summarize(np.concatenate(turns))
+    model_ms = summarize_latencies(np.concatenate(turns))
     frames = [turn + 4.2 for turn in turns]
     stages = {
         stage: (latency if stage != "inference" else median_ms) for stage, latency in STAGES.items()
     }
-    return Result(
+    return ModelResult(
         model=MeasuredModel(
             name=name,
             file=f"{name}.edgekit",
@@ -85,14 +85,14 @@ def make_result(name: str = "digits", median_ms: float = 18.0, seed: int = 0) ->
             )
             for stage, ms in stages.items()
         },
-        frame_ms=summarize(np.concatenate(frames)),
+        frame_ms=summarize_latencies(np.concatenate(frames)),
         frame_samples=make_chunks(frames, 2.0),
         throughput_fps=1000 / (median_ms + 4.2),
         cold_start_s=1.31,
         cold_starts_s=(1.62, 1.31, 1.29),
         memory_peak_bytes=81_000_000,
         threads=tuple(
-            ThreadPoint(threads=count, latency_ms=summarize(turns[0] / count**0.8))
+            ThreadPoint(threads=count, latency_ms=summarize_latencies(turns[0] / count**0.8))
             for count in (1, 2, 3, 4)
         ),
         multiply_adds_per_s=300_774_272 / model_ms.p50 * 1e3,
@@ -129,7 +129,7 @@ def make_layers(whole_ms: float, count: int = 27) -> LayerTimes:
     )
 
 
-def on_gpu(result: Result, gpu: str = "NVIDIA H200 (SM90)") -> Result:
+def on_gpu(result: ModelResult, gpu: str = "NVIDIA H200 (SM90)") -> ModelResult:
     """`result` as TensorRT gives it, with names of layers that TensorRT 8.6 gave on an H200."""
     layers = {
         "{ForeignNode[node__to_copy]}": [0.0057] * 3,
@@ -152,11 +152,11 @@ def on_gpu(result: Result, gpu: str = "NVIDIA H200 (SM90)") -> Result:
         result,
         engine=engine,
         graph=None,
-        layers=tensorrt_layers.summarize(LayerProfile(list(layers.items()), 3)),
+        layers=tensorrt_layers.summarize_layers(LayerProfile(list(layers.items()), 3)),
     )
 
 
-def with_accuracy(result: Result, top1: float) -> Result:
+def with_accuracy(result: ModelResult, top1: float) -> ModelResult:
     """`result` with an accuracy on 1,000 images."""
     accuracy = Accuracy(top1=top1, top5=95.0, images=1000, agreement=93.5, sqnr_db=24.1)
     return msgspec.structs.replace(result, accuracy=accuracy)
@@ -199,7 +199,9 @@ def make_conditions(warming_c: float = 6.0) -> Conditions:
     )
 
 
-def make_report(*results: Result, device: Device = DEVICE, reasons: tuple[str, ...] = ()) -> Report:
+def make_report(
+    *results: ModelResult, device: Device = DEVICE, reasons: tuple[str, ...] = ()
+) -> Report:
     """A record of `results`, trusted unless there are `reasons` against it."""
     return Report(
         created="2025-01-01T12:00:00+00:00",

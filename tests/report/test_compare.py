@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from edgekit.errors import ReportError
-from edgekit.profile.record import Result
+from edgekit.profile.record import ModelResult
 from edgekit.report.compare import Regression, compare_reports, find_regressions
 from tests.report.records import DEVICE, make_report, make_result, on_gpu
 
@@ -105,7 +105,7 @@ def test_models_of_one_name_are_paired_in_their_order() -> None:
 
 
 def test_differences_of_several_models_name_theirs() -> None:
-    def other(result: Result) -> Result:
+    def other(result: ModelResult) -> ModelResult:
         return replace(result, model=replace(result.model, sha256="0b" * 32))
 
     base = make_report(make_result("a"), make_result("b"))

@@ -123,7 +123,7 @@ def test_incomplete_record(tmp_path: Path, key: str) -> None:
     del document[key]
     path = tmp_path / "report.json"
     path.write_text(json.dumps(document))
-    with pytest.raises(ReportError, match=f"no complete benchmark record .*`{key}`"):
+    with pytest.raises(ReportError, match=f"not a complete benchmark record .*`{key}`"):
         read_report(path)
 
 
@@ -132,7 +132,7 @@ def test_record_without_samples(tmp_path: Path) -> None:
     document["results"][0]["model_samples"] = []
     path = tmp_path / "report.json"
     path.write_text(json.dumps(document))
-    with pytest.raises(ReportError, match="no complete benchmark record"):
+    with pytest.raises(ReportError, match="not a complete benchmark record"):
         read_report(path)
 
 
@@ -175,7 +175,7 @@ def test_impossible_figures_are_refused(place: str, value: object) -> None:
         part = part[key]
     assert part[last] is not None
     part[last] = value
-    with pytest.raises(ReportError, match="no complete benchmark record"):
+    with pytest.raises(ReportError, match="not a complete benchmark record"):
         decode_report(json.dumps(document).encode(), "report.json")
 
 

@@ -155,7 +155,7 @@ def test_what_the_machine_does_not_tell_is_named() -> None:
     )
     report = msgspec.structs.replace(report, conditions=conditions)
     text = render_markdown(outline(report))
-    assert "does not tell: temperature, fastest core, governor, throttling" in text
+    assert "does not report: temperature, fastest core, governor, throttling" in text
     assert render_html(outline(report)).count("<svg") == 4
 
 

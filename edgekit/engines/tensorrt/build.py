@@ -1,7 +1,7 @@
-"""From an ONNX file to a TensorRT engine plan.
+"""Builds a TensorRT engine plan. In: an ONNX file. Out: the plan, and what was built.
 
 A plan fits one GPU and one TensorRT version, and is code: it is built where it runs, and never
-taken from anyone else.
+taken from another machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgekit.spec import Precision
 RULES = 1
 """Raise it when flags, workspace or anything else below comes to make other engines."""
 WORKSPACE_SHARE = 0.25
-"""Of the GPU's free memory, which on a Jetson is the system's."""
+"""Fraction of the GPU's free memory, which on a Jetson is the system's."""
 WORKSPACE_LEAST_BYTES = 64 << 20
 _FLAGS: dict[Precision, tuple[str, ...]] = {
     "int8": ("INT8", "FP16"),
@@ -35,7 +35,7 @@ _GIVE_UP_S = 10.0
 
 
 class Built(NamedTuple):
-    """An engine plan, what to remember for the next build, and what the log said of its layers."""
+    """An engine plan, the timing cache for the next build, and the layers that the log lists."""
 
     plan: bytes
     timing_cache: bytes | None
@@ -44,7 +44,7 @@ class Built(NamedTuple):
 
 
 def choose_capabilities(library: Library, gpu: Gpu | None) -> tuple[str, ...]:
-    """The compute capabilities to build for where the library wants to be told; () elsewhere.
+    """Choose the compute capabilities to build for where the library asks for them; () elsewhere.
 
     The GPU's own, or without a GPU all from Ampere on. Raises EngineError when the library does
     not know the GPU's, or wants a GPU and there is none.
@@ -64,7 +64,7 @@ def choose_capabilities(library: Library, gpu: Gpu | None) -> tuple[str, ...]:
 
 
 def explain_unserved(library: Library, gpu: Gpu) -> str | None:
-    """Why the library builds and loads no engine for `gpu`, with the fix; None where it does."""
+    """Why the library cannot build or load an engine for `gpu`, with the fix; None where it can."""
     offered = library.capabilities
     if not offered or gpu.capability in offered:
         return None
@@ -84,12 +84,23 @@ def build_engine(
     timing_cache: bytes | None = None,
     progress: Progress = SILENT,
 ) -> Built:
-    """Parse `model`, an ONNX file, and build its engine plan.
+    """Parse an ONNX file and build its engine plan.
 
-    `precision` says what flags to set where the library has them; types in the file hold anyway.
-    `capabilities` are those of `choose_capabilities`, `free_bytes` the GPU's free memory, of
-    which a quarter may be workspace. Raises ConversionError for a file that TensorRT does not
-    take, EngineError when building fails, each with its own words.
+    Args:
+        model: The content of the ONNX file.
+        library: The TensorRT that builds it.
+        precision: Which flags are set where the library has them; types in the file hold anyway.
+        capabilities: The GPUs to build for, from `choose_capabilities`.
+        free_bytes: The GPU's free memory, of which a quarter may be workspace; None for no limit.
+        timing_cache: What an earlier build returned, to save time.
+        progress: Receives how far each phase of the build is, where TensorRT reports it.
+
+    Returns:
+        The plan and what was built.
+
+    Raises:
+        ConversionError: TensorRT does not take the file; the message has its reason.
+        EngineError: Building failed.
     """
     log = BuildLog()
     cancelled = threading.Event()
@@ -199,7 +210,7 @@ def _make_monitor(trt: Any, progress: Progress, cancelled: threading.Event) -> A
 
 
 def _explain_parser(parser: Any, library: Library, log: BuildLog) -> str:
-    """NVIDIA's own words for what it does not take."""
+    """NVIDIA's own reasons why it does not take the network."""
     faults = []
     for index in range(parser.num_errors):
         error = parser.get_error(index)

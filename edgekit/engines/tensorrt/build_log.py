@@ -1,4 +1,4 @@
-"""What TensorRT says while it builds: errors in its own words, and the layers of the engine.
+"""Reads TensorRT's log while it builds: errors in its own words, and the layers of the engine.
 
 The layers are read from the log because an engine can be opened for inspection only on the GPU it
 was built for.
@@ -37,7 +37,7 @@ class EngineLayer(NamedTuple):
 
 
 class BuildLog:
-    """Collects what the library's logger is told."""
+    """Collects the messages of the library's logger."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

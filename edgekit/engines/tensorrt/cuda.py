@@ -1,4 +1,4 @@
-"""Device memory, pinned host memory and streams, through cuda-python or pycuda."""
+"""Manages device memory, pinned host memory and streams, with cuda-python or pycuda."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Cuda(Protocol):
     def free(self, address: int) -> None: ...
 
     def allocate_pinned(self, size_bytes: int) -> Bytes:
-        """Host memory that copies reach without a detour, as `(size_bytes,) uint8`."""
+        """Pinned host memory, which the GPU copies directly, as `(size_bytes,) uint8`."""
 
     def free_pinned(self, memory: Bytes) -> None: ...
 
@@ -58,9 +58,22 @@ class Cuda(Protocol):
     def destroy_stream(self, stream: int) -> None: ...
 
     def copy_to_device(self, address: int, host: Bytes, stream: int) -> None:
-        """Begin to copy `host`; it must stay as it is until the stream is synchronized."""
+        """Begin to copy memory to the GPU.
 
-    def copy_to_host(self, host: Bytes, address: int, stream: int) -> None: ...
+        Args:
+            address: Where it goes on the GPU.
+            host: `(size_bytes,) uint8`, which must not change until the stream is synchronized.
+            stream: The stream that copies.
+        """
+
+    def copy_to_host(self, host: Bytes, address: int, stream: int) -> None:
+        """Begin to copy memory from the GPU.
+
+        Args:
+            host: `(size_bytes,) uint8`, which holds the copy once the stream is synchronized.
+            address: Where it is on the GPU.
+            stream: The stream that copies.
+        """
 
     def synchronize(self, stream: int) -> None: ...
 
@@ -69,7 +82,7 @@ class Cuda(Protocol):
 
 
 class Replay(NamedTuple):
-    """A captured CUDA graph: `launch` puts it on its stream, `free` gives it back."""
+    """A captured CUDA graph: `launch` puts it on its stream, `free` frees it."""
 
     launch: Callable[[], None]
     free: Callable[[], None]
@@ -122,7 +135,7 @@ class CudaPython:
         return name.decode() if isinstance(name, bytes) else str(name)
 
     def _call(self, function: str, *args: Any) -> Any:
-        """Call and return what comes behind the error code: a value, or None."""
+        """Call and return what follows the error code: a value, or None."""
         error, *values = getattr(self._api, function)(*args)
         if error != self._api.cudaError_t.cudaSuccess:
             raise EngineError(

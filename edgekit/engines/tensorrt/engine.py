@@ -1,4 +1,4 @@
-"""A TensorRT engine behind edgekit's `Engine`: pinned memory, one stream, a CUDA graph."""
+"""Runs a TensorRT engine plan as an `Engine`, with pinned memory, one stream and a CUDA graph."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TensorRTEngine(Engine):
         )
 
     def _read_tensors(self, name: str) -> None:
-        """Names, shapes and types of input and output, as the engine says them."""
+        """Read and check the names, shapes and types of input and output."""
         trt, engine = self._library.module, self._engine
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         modes = {tensor: engine.get_tensor_mode(tensor) for tensor in names}
@@ -146,7 +146,10 @@ class TensorRTEngine(Engine):
         cuda.copy_to_host(self._host_scores, self._device_scores, stream)
 
     def begin(self, pixels: ModelPixels) -> None:
-        """Start one inference and return: `finish` waits for it. The pixels are copied before."""
+        """Start one inference and return; `finish` waits for it.
+
+        `pixels` are `(H, W, 3) uint8` RGB of the model's input size, and are copied.
+        """
         self._cuda.activate()
         self._host_pixels[:] = pixels.reshape(-1)
         if self._replay is not None:

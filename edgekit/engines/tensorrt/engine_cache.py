@@ -1,8 +1,8 @@
-"""Built engines on disk, each under a key of all that shaped it.
+"""Stores built engines on disk, each under a key of all that determines it.
 
 A plan is code for one GPU and one TensorRT version, so a file is loaded only when its key and its
-digest are right, and built again otherwise. Beside `KEY.engine`, which stays a plain plan that
-trtexec reads, lies `KEY.json`, which says what it is.
+digest are right, and built again otherwise. `KEY.engine` is a plain plan that trtexec reads;
+`KEY.json` beside it describes it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class EngineKey(Record, frozen=True, kw_only=True):
 
 
 class StoredEngine(Record, frozen=True, kw_only=True):
-    """`KEY.json`: the key, the plan's digest, and what its build told of its layers."""
+    """`KEY.json`: the key, the plan's digest, and what its build reported of its layers."""
 
     key: EngineKey
     plan_sha256: str
@@ -62,7 +62,7 @@ def cache_folder() -> Path:
 
 
 class EngineCache:
-    """The engines in a folder. Reading never raises: what cannot be read is not there."""
+    """The engines in a folder. Reading never raises: an unreadable file counts as absent."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (folder or cache_folder()) / "engines"
@@ -91,7 +91,7 @@ class EngineCache:
             check_destination(self.folder / "engine")
 
     def write(self, plan: bytes, stored: StoredEngine) -> Path:
-        """Keep a plan; older ones beyond `KEPT_ENGINES` go. Raises OutputError."""
+        """Store a plan, and delete the oldest beyond `KEPT_ENGINES`. Raises OutputError."""
         path = self.path(stored.key)
         with _explained():
             make_folder(self.folder)

@@ -1,4 +1,7 @@
-"""From an ONNX file to an engine that runs: found in the cache or built, then loaded."""
+"""Provides the engine of an ONNX file: from the cache, or built, and then loaded.
+
+In: the content of an ONNX file. Out: an engine plan, or an `Engine` that runs it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from edgekit.board.jetson import Jetson
+from edgekit.board.jetson import JetsonSettings
 from edgekit.board.machine import ROOT
 from edgekit.bundle import Golden
 from edgekit.engines.base import Engine
@@ -82,7 +85,7 @@ def find_machine() -> Machine:
     except (EngineError, MissingPackageError) as error:
         return Machine(library, None, None, str(error), None)
     check_board(gpu)
-    power_mode = Jetson(ROOT, _SYSTEM_TOOLS).power_mode()
+    power_mode = JetsonSettings(ROOT, _SYSTEM_TOOLS).power_mode()
     return Machine(library, cuda, gpu, explain_unserved(library, gpu), power_mode)
 
 
@@ -105,8 +108,21 @@ def open_tensorrt_engine(
 ) -> Engine:
     """Load the engine of an ONNX file, building it first where the cache has none.
 
-    Of precision `best`, `half` is the other candidate, and `golden` what accuracy is held
-    against. Raises EngineError, ConversionError or MissingPackageError.
+    Args:
+        model: The content of the ONNX file; of precision `best`, the int8 candidate.
+        precision: What it may be computed in.
+        half: Of precision `best`, the float16 candidate.
+        golden: Images with their logits, which both candidates are checked with.
+        name: What the model is called in errors.
+        progress: Receives the steps of building.
+
+    Returns:
+        The engine, ready to run.
+
+    Raises:
+        EngineError: No engine can run here, or building fails.
+        ConversionError: TensorRT does not take the file.
+        MissingPackageError: TensorRT or a binding of CUDA is not installed.
     """
     machine = find_machine()
     cuda, gpu = machine.runs()
@@ -128,7 +144,23 @@ def provide_engine(
     must_store: bool = False,
     cache: EngineCache | None = None,
 ) -> Provided:
-    """The engine of `candidate` for this machine, from the cache unless `force`, else built.
+    """Find the engine of a candidate for this machine in the cache, or build it.
+
+    Args:
+        machine: The library and the GPU to build for.
+        candidate: The ONNX file, and what it may be computed in.
+        progress: Receives the steps of building.
+        force: Build it even where the cache has it.
+        must_store: Refuse to build where the cache cannot be written.
+        cache: Where engines are stored; None for the user's cache.
+
+    Returns:
+        The engine plan.
+
+    Raises:
+        EngineError: Building fails, or the GPU has no int8 instructions.
+        ConversionError: TensorRT does not take the file.
+        OutputError: The cache cannot be written, with `must_store`.
 
     Where the cache cannot be written, a note says so and the engine is used all the same; with
     `must_store` OutputError is raised instead.
@@ -161,7 +193,7 @@ def provide_engine(
 
 
 def make_key(machine: Machine, candidate: Candidate) -> EngineKey:
-    """What the candidate's engine on this machine is kept under."""
+    """The key of the candidate's engine on this machine."""
     gpu = machine.gpu
     own = (gpu.capability,) if gpu else ()
     return EngineKey(
@@ -230,10 +262,25 @@ def choose(
     force: bool = False,
     cache: EngineCache | None = None,
 ) -> Candidate:
-    """Of a `best` bundle, the candidate that wins on this GPU; the choice is kept in the cache,
-    and measured again with `force`.
+    """Choose the candidate of a `best` bundle that is faster on this GPU.
 
-    Raises EngineError without a GPU, or when neither gives the golden answers.
+    The choice is stored in the cache.
+
+    Args:
+        machine: The library and the GPU.
+        int8: The int8 candidate.
+        half: The float16 candidate's ONNX file; None where the bundle has none.
+        golden: Images with their logits, which both candidates are checked with.
+        name: What the model is called in errors.
+        progress: Receives the steps of building.
+        force: Measure again even where the cache has the choice.
+        cache: Where engines and choices are stored; None for the user's cache.
+
+    Returns:
+        The candidate that won.
+
+    Raises:
+        EngineError: There is no GPU, or neither candidate gives the golden answers.
     """
     cuda, gpu = machine.runs()
     if half is None:

@@ -1,4 +1,4 @@
-"""Which TensorRT is installed, and what it can do: asked of it, never read off its version."""
+"""Finds the installed TensorRT and what it can do, which is asked of it and not of its version."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ class Library(NamedTuple):
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """The compute capabilities it builds for when told, as `SM86`; () where it takes the
-        GPU's own (all but TensorRT-RTX)."""
+        """The compute capabilities that it can be asked to build for, as `SM86`.
+
+        It is () where the GPU's own is taken: in all but TensorRT-RTX.
+        """
         known = getattr(self.module, "ComputeCapability", None)
         names = known.__members__ if known is not None else ()
         return tuple(name for name in names if name.startswith("SM"))

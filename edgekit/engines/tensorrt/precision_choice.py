@@ -1,4 +1,7 @@
-"""Which precision a board runs faster, among those that give the right answers."""
+"""Chooses the precision that a board runs faster, among those that give the right answers.
+
+In: an engine of each precision, and golden images. Out: the winner and the reason.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,9 @@ class Choice(NamedTuple):
 
 
 def choose_precision(engines: Mapping[str, Engine], golden: Sequence[Golden]) -> Choice:
-    """Hold each engine against the golden logits, time those that pass in turn, take the fastest.
+    """Compare each engine with the golden logits, time those that pass in turn, take the fastest.
 
-    Raises EngineError when none passes, or there is nothing to hold them against.
+    Raises EngineError when none passes, or there are no golden images.
     """
     if not golden:
         raise EngineError(

@@ -26,7 +26,7 @@ from edgekit.engines.tensorrt.engine_provider import (
 )
 from edgekit.evaluation.accuracy import measure_accuracy
 from edgekit.images import find_labelled_images
-from edgekit.profile.tensorrt_layers import summarize
+from edgekit.profile.tensorrt_layers import summarize_layers
 from edgekit.progress import Lines
 from edgekit.spec import Precision
 from tests.environments import REPOSITORY
@@ -98,7 +98,7 @@ def test_latency_and_layers(pair: tuple[TensorRTEngine, OnnxRuntimeEngine], bund
         began = time.perf_counter_ns()
         engine.infer(pixels)
         laps.append((time.perf_counter_ns() - began) / 1e6)
-    times = summarize(engine.profile_layers(0.2))
+    times = summarize_layers(engine.profile_layers(0.2))
     latency = f"p50 {np.median(laps[50:]):.3f} ms, layers {times.whole_ms:.3f} ms"
     print(f"{engine.description}: {latency}")  # noqa: T201 - a measurement to read with -s
     assert times.parts
