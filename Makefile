@@ -8,6 +8,7 @@ PYTEST_ARGS ?=
 
 # A worker process a core, each of which takes whole files in the order of tests/workers.py.
 WORKERS := -n auto --dist loadfile --no-loadscope-reorder
+QUICK := not (slow or conversion or environment or full)
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.edgekit-installed
@@ -18,7 +19,7 @@ TORCH := torch==2.13.0
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test test-all demo tables benchmarks docs docs-generate wheel system-deps clean
+.PHONY: help setup lint check test test-all demo tables benchmarks docs docs-generate wheel system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,12 +47,17 @@ $(BIN)/python:
 	@echo "setup: making $(VENV) with $$("$(PYTHON)" --version)"
 	@"$(PYTHON)" -m venv "$(VENV)"
 
-test: setup ## lint, types and tests
+lint: setup ## lint, types and the floor plan of the imports
 	$(BIN)/ruff check --extend-exclude build .
 	$(BIN)/ruff format --check --extend-exclude build .
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file benchmarks/mypy.ini
 	$(BIN)/lint-imports
+
+check: lint ## lint and the quick tests: those without network, emulation and conversion
+	$(BIN)/pytest $(WORKERS) -m "$(QUICK)" $(PYTEST_ARGS)
+
+test: lint ## lint and all tests
 	$(BIN)/pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-all: ## make test, and the networks at full resolution: about half an hour

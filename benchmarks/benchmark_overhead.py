@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from results import make_parser, save_result
 
+from edgekit.arrays import BgrFrame
 from edgekit.board.machine import read_timer
 from edgekit.outputs.console import JsonLines
 from edgekit.preprocess import preprocess_bgr
@@ -43,14 +44,14 @@ class Loops:
         self.classifier, _ = open_classifier(read_model_file(model), threads=1)
         self.video = make_source(str(resource("calibration/demo/digits.mp4")))
         self.source = RepeatedSource(self.video)
-        self.buffer = None
+        self.buffer: BgrFrame | None = None
         nowhere = Path(os.devnull).open("wb", buffering=0)  # noqa: SIM115
         self.sink = JsonLines(nowhere, at_once=True)
 
     def run_instrumented(self, frames: int) -> float:
         """What the benchmark's worker does, frame by frame."""
         clock, write = time.perf_counter_ns, self.sink.write
-        times = []
+        times: list[tuple[int, ...]] = []
         began_ns = clock()
         options = ResultOptions(TOP_CLASSES)
         while len(times) < frames:

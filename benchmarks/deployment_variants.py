@@ -178,7 +178,8 @@ def _end_with_parent() -> None:
 def _normalize(images: CalibrationImages, spec: InputSpec) -> np.ndarray:
     """A few photographs as the plain quantizer wants them."""
     pixels = np.concatenate(list(images.sample_batches(PLAIN_IMAGES))).astype(np.float32)
-    normalized = (pixels - np.float32(spec.normalization.mean)) / np.float32(spec.normalization.std)
+    mean, std = np.array([spec.normalization.mean, spec.normalization.std], np.float32)
+    normalized = (pixels - mean) / std
     return np.ascontiguousarray(normalized.transpose(0, 3, 1, 2))
 
 

@@ -70,7 +70,7 @@ def measure_checkpoint(path: Path, recipe: str) -> dict[str, Any]:
         conversion = convert_for_pi(checkpoint, Path(folder) / "network.edgekit", recipe)
         engine = open_engine(open_bundle(conversion.bundle).model)
         steps: dict[str, Reference] = {
-            "float": lambda pixels: run_float(checkpoint, pixels[None])[0],
+            "float": lambda pixels: Logits(run_float(checkpoint, ModelPixels(pixels[None]))[0]),
             "pi": engine.infer,
             "jetson": build_symmetric(checkpoint, recipe),
         }

@@ -73,7 +73,7 @@ def main() -> None:
         "edgekit": [str(Path(sys.executable).with_name("edgekit")), *run],
     }
     runs_by_name: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-    compile_all = [sys.executable, "-m", "compileall", "-q", REPOSITORY / "edgekit"]
+    compile_all = [sys.executable, "-m", "compileall", "-q", str(REPOSITORY / "edgekit")]
     subprocess.run(compile_all, env=ENVIRONMENT, check=True)
     for number in range(arguments.rounds + 1):
         for name, command in contenders.items():

@@ -25,8 +25,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace as replace_field
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.conversion_options import ConversionOptions
 from edgekit.conversion.convert import convert
 from edgekit.conversion.float_reference import run_float
+from edgekit.engines.base import Engine
 from edgekit.engines.open_engine import open_reference_engine
 from edgekit.images import list_images, read_image
 from edgekit.metrics import ParityMeter
@@ -100,7 +102,7 @@ class Network(NamedTuple):
         """What a table's cell says; `infer` takes a batch."""
         meter = ParityMeter()
         for batch, reference in zip(split(self.pixels), split(self.reference), strict=True):
-            meter.add(reference, infer(batch))
+            meter.add(Logits(reference), infer(ModelPixels(batch)))
         parity = meter.result()
         return {"agreement_percent": parity.agreement, "sqnr_db": parity.sqnr_db}
 
@@ -127,7 +129,7 @@ def find_networks(options: argparse.Namespace) -> Iterator[Network]:
             images = find_calibration_images(calibration, checkpoint.spec.input).held_out
         else:
             checkpoint = load_checkpoint(file, input_size=DIGITS_SIZE)
-            calibration, images = DEMO / "images", list_images(DEMO / "test")
+            calibration, images = DEMO / "images", tuple(list_images(DEMO / "test"))
         if name == SCALED:
             scale_channels(checkpoint.module)
         yield open_network(name, checkpoint, calibration, images)
@@ -137,8 +139,9 @@ def open_network(
     name: str, checkpoint: Checkpoint, calibration: Path, files: Sequence[Path]
 ) -> Network:
     pixels = np.stack([preprocess(read_image(file), checkpoint.spec.input) for file in files])
-    reference = np.concatenate([run_float(checkpoint, batch) for batch in split(pixels)])
-    return Network(name, checkpoint, calibration, pixels, reference)
+    batches = [run_float(checkpoint, ModelPixels(batch)) for batch in split(pixels)]
+    reference = Logits(np.concatenate(batches))
+    return Network(name, checkpoint, calibration, ModelPixels(pixels), reference)
 
 
 @torch.no_grad()
@@ -146,11 +149,11 @@ def scale_channels(module: torch.nn.Module) -> None:
     """Scale each channel between two layers of a MobileNetV1, in place."""
     generator = torch.Generator().manual_seed(SEED)
     layers = [layer for layer in module.modules() if isinstance(layer, ConvBN)]
-    readers = [*(layer.conv for layer in layers[1:]), module.classifier]
+    readers: list[Any] = [*(layer.conv for layer in layers[1:]), module.classifier]
     for layer, reader in zip(layers, readers, strict=True):
         factors = LARGEST_FACTOR ** torch.rand(len(layer.bn.weight), generator=generator)
-        layer.bn.weight *= factors
-        layer.bn.bias *= factors
+        layer.bn.weight.mul_(factors)
+        layer.bn.bias.mul_(factors)
         axis = 0 if getattr(reader, "groups", 1) > 1 else 1
         reader.weight /= factors.view([-1 if d == axis else 1 for d in range(reader.weight.dim())])
 
@@ -166,14 +169,18 @@ def measure_programs(network: Network, target: str) -> dict[str, Cell]:
         quantized = replace_field(prepared[key], recipe=recipe).quantize()
 
         def infer(
-            batch: ModelPixels, offset: int = quantized.offset, run=quantized.program
+            batch: ModelPixels, offset: int = quantized.offset, run: Any = quantized.program
         ) -> Logits:
             with torch.inference_mode():
-                return run(torch.from_numpy(batch).float() - offset).numpy()
+                return Logits(run(torch.from_numpy(batch).float() - offset).numpy())
 
         cells[method] = network.compare(infer)
         log(f"{network.name}, {target}, {method}: {spell_parity(cells[method])}")
     return cells
+
+
+def infer_each(engine: Engine, batch: ModelPixels) -> Logits:
+    return Logits(np.stack([engine.infer(ModelPixels(pixels)) for pixels in batch]))
 
 
 def prepare(network: Network, recipe: Recipe, target: str) -> Calibrated:
@@ -196,10 +203,8 @@ def measure_artifacts(network: Network, target: str, methods: Sequence[str]) -> 
             path = Path(folder) / "network.edgekit"
             convert(network.checkpoint, path, network.calibration, options)
             model = open_bundle(path).model
-        engine = open_reference_engine(model, name=network.name)
-        cells[method] = network.compare(
-            lambda batch, run=engine.infer: np.stack(list(map(run, batch)))
-        )
+        infer_batch = partial(infer_each, open_reference_engine(model, name=network.name))
+        cells[method] = network.compare(infer_batch)
         log(f"{network.name}, {target} artifact, {method}: {spell_parity(cells[method])}")
     return cells
 

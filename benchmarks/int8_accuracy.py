@@ -94,22 +94,25 @@ class Case:
         self.labels = np.array([image.label for image in images])
         self.pixels = self.preprocess([image.path for image in images])
         batches = np.array_split(self.pixels, len(images) // 8)
-        self.logits = np.concatenate([run_float(self.checkpoint, batch) for batch in batches])
+        self.logits = Logits(
+            np.concatenate([run_float(self.checkpoint, ModelPixels(batch)) for batch in batches])
+        )
         self.top1 = self.count_hits(self.logits)
 
     def preprocess(self, files: Sequence[Path]) -> ModelPixels:
-        return np.stack([preprocess(read_image(file), self.spec) for file in files])
+        return ModelPixels(np.stack([preprocess(read_image(file), self.spec) for file in files]))
 
     def normalize(self, pixels: ModelPixels) -> np.ndarray:
         """`(N, H, W, 3) uint8` → `(N, 3, H, W) float32`, as the network takes it."""
-        mean, std = np.float32([self.spec.normalization.mean, self.spec.normalization.std])
+        normalization = self.spec.normalization
+        mean, std = np.array([normalization.mean, normalization.std], np.float32)
         return np.ascontiguousarray(((pixels - mean) / std).transpose(0, 3, 1, 2))
 
     def count_hits(self, logits: Logits) -> float:
         return 100 * float((logits.argmax(axis=1) == self.labels).mean())
 
-    def compare(self, classify: Classify) -> dict[str, float | None]:
-        logits = np.stack([classify(pixels) for pixels in self.pixels])
+    def compare(self, classify: Classify) -> dict[str, Any]:
+        logits = Logits(np.stack([classify(ModelPixels(pixels)) for pixels in self.pixels]))
         meter = ParityMeter()
         meter.add(self.logits, logits)
         parity = meter.result()
@@ -124,8 +127,14 @@ def measure_edgekit(case: Case, recipe: str, target: str, folder: Path) -> Row:
     is_symmetric = find_target(target).backend.scheme is ActivationScheme.SYMMETRIC
     row = Row(f"edgekit {recipe}", is_symmetric)
     bundle = folder / f"{recipe}-{target}.edgekit"
-    convert = ["convert", case.path, *case.flags, "--calibration", case.calibration]
-    chosen = ["--recipe", recipe, "--target", target, "--output", bundle]
+    convert: list[str | Path] = [
+        "convert",
+        case.path,
+        *case.flags,
+        "--calibration",
+        case.calibration,
+    ]
+    chosen: list[str | Path] = ["--recipe", recipe, "--target", target, "--output", bundle]
     try:
         load_recipe(recipe)
         seconds = run_process(sys.executable, "-m", "edgekit", *convert, *chosen)
@@ -159,11 +168,11 @@ def find_python(environment: str) -> Path:
 
 
 def complete(row: Row, case: Case, model: bytes, classify: Classify) -> Row:
-    layers = None
+    layers: int | None = None
     if row.symmetric:
         try:
             built = check_with_builder(model, "int8", SILENT)
-            layers = built and built.precisions.get("int8", 0)
+            layers = built.precisions.get("int8", 0) if built else None
         except ConversionError:
             layers = 0
     runtime = RUNTIMES[find_format(model, row.title)]
@@ -179,7 +188,7 @@ def open_onnx(model: bytes, case: Case) -> Classify:
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda pixels: session.run(None, {name: case.normalize(pixels[None])})[0][0]
+    return lambda pixels: session.run(None, {name: case.normalize(ModelPixels(pixels[None]))})[0][0]
 
 
 def open_tflite(model: bytes, case: Case) -> Classify:
@@ -188,7 +197,7 @@ def open_tflite(model: bytes, case: Case) -> Classify:
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def classify(pixels: ModelPixels) -> Logits:
-        image = case.normalize(pixels[None])
+        image = case.normalize(ModelPixels(pixels[None]))
         if source["dtype"] == np.int8:
             scale, zero_point = source["quantization"]
             image = np.clip(np.rint(image / scale + zero_point), -128, 127).astype(np.int8)

@@ -21,7 +21,8 @@ def main() -> None:
     options = parser.parse_args()
     command = [sys.executable, "-m", "edgekit", "--help"]
     bare = [sys.executable, "-c", "pass"]
-    ours, empty = [], []
+    ours: list[float] = []
+    empty: list[float] = []
     for _ in range(options.rounds):
         for arguments, times in ((command, ours), (bare, empty)):
             began = time.monotonic()
