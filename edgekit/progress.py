@@ -15,7 +15,13 @@ class Progress:
         """The step `text` begins now; the step before it is done."""
 
     def update(self, done: int, total: int, phase: str = "") -> None:
-        """`done` of `total` equal parts of the current step are done, or of a `phase` of it."""
+        """Report how far the current step is.
+
+        Args:
+            done: How many equal parts are done.
+            total: How many there are.
+            phase: What they are parts of, where the step has phases of its own.
+        """
 
     def note(self, text: str) -> None:
         """Report something that is not a step, such as a warning or a result."""

@@ -52,7 +52,13 @@ class HostProgress:
                 self._console.print(f"{host}: {text}", soft_wrap=True, markup=False)
 
     def end(self, host: str, text: str, *, good: bool) -> None:
-        """The host is done; `text` is its record's verdict, or why there is none."""
+        """Show that a host is done.
+
+        Args:
+            host: The host.
+            text: Its record's verdict, or why there is no record.
+            good: Whether there is a record.
+        """
         text = one_line(text)
         with self._lock:
             state = self._states[host]

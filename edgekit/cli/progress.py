@@ -32,7 +32,7 @@ class Steps(Progress):
             self._status.start()
 
     def update(self, done: int, total: int, phase: str = "") -> None:
-        """Show how far the step is and how long it will take, on a terminal."""
+        """Show how far the step is, on a terminal; without phases, also how long it will take."""
         if self._status is None:
             return
         if phase:

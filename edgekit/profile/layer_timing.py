@@ -93,7 +93,7 @@ def _time_rounds(
 
 
 def _conclude(operators: Sequence[Operator], pieces: Sequence[Piece], laps: _Laps) -> LayerTimes:
-    times = _take_off(laps.pieces, sum(laps.pieces) - laps.whole)
+    times = subtract_surplus(laps.pieces, sum(laps.pieces) - laps.whole)
     return LayerTimes(
         method=METHOD,
         rounds=laps.rounds,
@@ -106,10 +106,11 @@ def _conclude(operators: Sequence[Operator], pieces: Sequence[Piece], laps: _Lap
     )
 
 
-def _take_off(times: Sequence[float], surplus: float) -> list[float]:
-    """Each time less an equal part of `surplus`, none below zero: what one cannot give, others do.
+def subtract_surplus(times: Sequence[float], surplus: float) -> list[float]:
+    """Subtract an equal part of `surplus` from each of `times`, all in ns.
 
-    A negative surplus is handed out in proportion, as no call costs less than nothing.
+    No time falls below zero: what one cannot give is taken from the others. A negative surplus is
+    added in proportion to the times, since no call takes less than no time.
     """
     series = np.asarray(times, np.float64)
     if surplus <= 0:

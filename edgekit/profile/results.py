@@ -84,10 +84,10 @@ def conclude(turns: Turns, origin_ns: int, snapshots: Sequence[Snapshot]) -> Mod
         warmup=turns.warmup,
         model_ms=distribution,
         model_drift=round(median_drift(model_ms), 4),
-        model_samples=_keep_samples(turns.model, models_ms, origin_ns),
+        model_samples=keep_samples(turns.model, models_ms, origin_ns),
         stages_ms=_summarize_stages(turns.loop),
         frame_ms=summarize_latencies(frame_ms),
-        frame_samples=_keep_samples(turns.loop, frames_ms, origin_ns),
+        frame_samples=keep_samples(turns.loop, frames_ms, origin_ns),
         throughput_fps=round(1e3 / float(frame_ms.mean()), 3),
         cold_start_s=round(float(np.median(turns.cold_starts_s)), 4),
         cold_starts_s=turns.cold_starts_s,
@@ -137,11 +137,19 @@ def _summarize_stages(turns: Sequence[Timed]) -> dict[str, StageSummary]:
     return clock.summary()
 
 
-def _keep_samples(
+def keep_samples(
     turns: Sequence[Timed], latencies_ms: Sequence[Latencies], origin_ns: int
 ) -> tuple[Chunk, ...]:
-    """The samples for the plots and for comparisons: one of a few when there are very many, and
-    the longest of the others."""
+    """Choose the samples for the plots and for comparisons: all, or one of every few.
+
+    Args:
+        turns: The turns, in the order they were taken.
+        latencies_ms: The latencies of each, `(runs,) float64` ms.
+        origin_ns: When the run began, on the monotonic clock.
+
+    Returns:
+        A chunk for each turn; of the runs that are left out, it has the longest.
+    """
     stride = -(-sum(map(len, latencies_ms)) // _KEPT_SAMPLES)
     generator = np.random.default_rng(0)
     chunks = []

@@ -315,7 +315,7 @@ class Connection:
             return "it has no python3: sudo apt install python3"
         for words, fix in _FIXES:
             if words in said:
-                return fix.format(host=self._host, forget=_spell_forgetting(said, self._host))
+                return fix.format(host=self._host, forget=spell_key_removal(said, self._host))
         return f"ssh cannot connect ({last}): try ssh {self._host}"
 
     def close(self) -> None:
@@ -381,7 +381,7 @@ def _read_answer(line: bytes) -> dict[str, Any] | None:
     return answer if isinstance(size, int) and 0 <= size <= _MOST_BYTES else None
 
 
-def _spell_forgetting(said: str, host: str) -> str:
+def spell_key_removal(said: str, host: str) -> str:
     """The command that removes a host's old key, under the name that ssh has it."""
     if hint := re.search(r"ssh-keygen -f .*", said):  # Debian's ssh says all of it
         return hint[0].strip()

@@ -12,7 +12,7 @@ from edgekit.board.peak_throughput import peak_multiply_adds
 from edgekit.bundle import open_bundle
 from edgekit.engines.open_engine import open_engine
 from edgekit.engines.tflite_graph import open_interpreter, read_operators
-from edgekit.profile.layer_timing import _take_off, time_layers
+from edgekit.profile.layer_timing import subtract_surplus, time_layers
 from edgekit.profile.tflite_slicing import ModelCutter
 from edgekit.resources import resource
 
@@ -88,9 +88,9 @@ def test_reference_kernels_are_no_delegate(demo: bytes) -> None:
 
 
 def test_a_surplus_is_taken_off_in_equal_parts_and_none_becomes_negative() -> None:
-    assert _take_off([10.0, 20.0, 30.0], 6.0) == pytest.approx([8, 18, 28])
-    assert _take_off([1.0, 20.0, 30.0], 9.0) == pytest.approx([0, 16, 26])
-    assert _take_off([10.0, 30.0], -4.0) == pytest.approx([11, 33])
+    assert subtract_surplus([10.0, 20.0, 30.0], 6.0) == pytest.approx([8, 18, 28])
+    assert subtract_surplus([1.0, 20.0, 30.0], 9.0) == pytest.approx([0, 16, 26])
+    assert subtract_surplus([10.0, 30.0], -4.0) == pytest.approx([11, 33])
 
 
 def test_peak_is_clock_times_cores_times_lanes() -> None:

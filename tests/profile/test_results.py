@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgekit.profile.record import ModelResult
-from edgekit.profile.results import _keep_samples
+from edgekit.profile.results import keep_samples
 from edgekit.profile.statistics import summarize_latencies
 from edgekit.profile.worker_protocol import Timed
 from edgekit.report.plots import draw_distribution
@@ -32,7 +32,7 @@ def result(series: np.ndarray) -> ModelResult:
     turn = Timed(began_ns=0, ended_ns=8_000_000_000, laps_ns={})
     model_ms = summarize_latencies(series)
     return msgspec.structs.replace(
-        make_result(), model_samples=_keep_samples([turn], [series], 0), model_ms=model_ms
+        make_result(), model_samples=keep_samples([turn], [series], 0), model_ms=model_ms
     )
 
 
@@ -49,7 +49,7 @@ def test_samples_are_few_and_not_in_step_with_the_source(
 def test_samples_of_a_third_are_not_one_image() -> None:
     series = np.tile([1.0, 2.0, 3.0], 20_000)
     turn = Timed(began_ns=0, ended_ns=1_000_000_000, laps_ns={})
-    (chunk,) = _keep_samples([turn], [series], 0)
+    (chunk,) = keep_samples([turn], [series], 0)
     assert chunk.stride == 3
     counts = np.unique(np.asarray(chunk.latency_ms), return_counts=True)[1]
     assert len(counts) == 3

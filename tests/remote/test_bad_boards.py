@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgekit import __version__
-from edgekit.remote.connection import _spell_forgetting
+from edgekit.remote.connection import spell_key_removal
 from tests.remote.conftest import Benchmark, desk_environment, spell_command
 from tests.remote.sshd import Login, Sshd, this_machine
 
@@ -147,9 +147,9 @@ def test_a_source_whose_name_is_too_long_here(sshd: Sshd, desk: Benchmark, tmp_p
 
 def test_the_key_that_ssh_is_to_forget() -> None:
     said = "Host key for [pi.local]:2222 has changed and you have requested strict checking."
-    assert _spell_forgetting(said, "me@pi") == "ssh-keygen -R '[pi.local]:2222'"
+    assert spell_key_removal(said, "me@pi") == "ssh-keygen -R '[pi.local]:2222'"
     hint = f"  remove with:\n  ssh-keygen -f '/h/known' -R '[pi.local]:2222'\n{said}"
-    assert _spell_forgetting(hint, "me@pi") == "ssh-keygen -f '/h/known' -R '[pi.local]:2222'"
+    assert spell_key_removal(hint, "me@pi") == "ssh-keygen -f '/h/known' -R '[pi.local]:2222'"
 
 
 @pytest.mark.parametrize("noise", ["42", "[]", "hello", '{"kind": "heartbeat"}'])

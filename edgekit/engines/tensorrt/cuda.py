@@ -121,7 +121,7 @@ class CudaPython:
     package = "cuda-python"
 
     def __init__(self) -> None:
-        self._api = _import_runtime()
+        self._api = import_runtime()
         try:
             error, count = self._api.cudaGetDeviceCount()
         except RuntimeError as failure:  # cuda-python 12 looks for the driver itself
@@ -139,7 +139,7 @@ class CudaPython:
         error, *values = getattr(self._api, function)(*args)
         if error != self._api.cudaError_t.cudaSuccess:
             raise EngineError(
-                f"{function} failed with {self._name(error)}: {_find_fix(self._name(error))}"
+                f"{function} failed with {self._name(error)}: {find_fix(self._name(error))}"
             )
         return values[0] if len(values) == 1 else (tuple(values) or None)
 
@@ -256,7 +256,7 @@ class PyCuda:
             finally:
                 self._context.pop()
         except self._api.Error as error:
-            raise EngineError(f"{error}: {_find_fix(str(error))}") from error
+            raise EngineError(f"{error}: {find_fix(str(error))}") from error
 
     def _call(self, work: Callable[[], Any]) -> Any:
         with self._current():
@@ -306,7 +306,7 @@ class PyCuda:
         return None
 
 
-def _import_runtime() -> Any:
+def import_runtime() -> Any:
     """`cuda.bindings.runtime`, or where cuda-python up to 12.6.0 keeps it."""
     try:
         from cuda.bindings import runtime
@@ -315,7 +315,8 @@ def _import_runtime() -> Any:
     return runtime
 
 
-def _find_fix(name: str) -> str:
+def find_fix(name: str) -> str:
+    """What to do about the CUDA error called `name`."""
     if ("emory" in name and "llocation" in name) or "out of memory" in name:
         return "the GPU's memory is full, close other programs"
     return "the GPU or its driver does not do what was asked, restart the program, then the board"

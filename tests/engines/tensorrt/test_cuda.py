@@ -97,7 +97,7 @@ def test_a_module_of_older_versions_is_tried_second(
     for name in [name for name in sys.modules if name.partition(".")[0] == "cuda"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    assert cuda._import_runtime().old
+    assert cuda.import_runtime().old
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_a_module_of_older_versions_is_tried_second(
     [("cudaErrorMemoryAllocation", "close other programs"), ("cudaErrorUnknown", "restart")],
 )
 def test_what_to_do(name: str, fix: str) -> None:
-    assert fix in cuda._find_fix(name)
+    assert fix in cuda.find_fix(name)
