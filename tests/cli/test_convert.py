@@ -18,7 +18,6 @@ import pytest
 import torch
 
 from edgekit.bundle import open_bundle
-from edgekit.files import write_atomic
 from tests.cli.conftest import Outcome, assert_refused
 from tests.conversion.conversions import (
     convert_small,
@@ -141,15 +140,8 @@ def test_places_that_cannot_be_written(edgekit: Callable[..., Outcome], tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_links_stay_and_devices_are_refused(
-    edgekit: Callable[..., Outcome], tmp_path: Path
-) -> None:
+def test_devices_are_refused(edgekit: Callable[..., Outcome]) -> None:
     assert_refused(edgekit(*arguments(output="/dev/null")), "not a regular file: choose another")
-    target, link = tmp_path / "target.edgekit", tmp_path / "link.edgekit"
-    link.symlink_to(target)
-    write_atomic(link, b"bundle")
-    assert link.is_symlink()
-    assert target.read_bytes() == b"bundle"
 
 
 def test_unknown_recipes(edgekit: Callable[..., Outcome], tmp_path: Path) -> None:

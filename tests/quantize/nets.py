@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,12 @@ from edgekit.images import list_images, read_image
 from edgekit.models import FAMILIES
 from edgekit.preprocess import preprocess
 from edgekit.progress import Progress
+from edgekit.quantize.activation_statistics import gather_statistics
+from edgekit.quantize.backends import LITERT
+from edgekit.quantize.litert_plan import plan_for_litert
+from edgekit.quantize.pipeline import choose_encodings
+from edgekit.quantize.pt2e import quantize_program
+from edgekit.quantize.recipe import Recipe
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.graph import WEIGHTED, is_call
 from edgekit.spec import NORMALIZATIONS, InputSpec
@@ -130,3 +137,15 @@ class Lines(Progress):
 
     def update(self, done: int, total: int, phase: str = "") -> None:
         self.updates.append((done, total))
+
+
+def quantize_net(net: nn.Module, x: torch.Tensor, **options: object) -> tuple[GraphModule, ...]:
+    """(float program, int8 program), calibrated on `x` itself."""
+    program = export_program(net, small_spec())
+    plan = plan_for_litert(program)
+    statistics = gather_statistics(program, plan.tensors, [x])
+    encodings = choose_encodings(
+        program, plan, statistics, Recipe(name="test", ranges="min-max"), LITERT
+    )
+    settings: dict[str, Any] = {"fold_weights": False} | options
+    return program, quantize_program(program, plan, encodings, LITERT.scheme, **settings)

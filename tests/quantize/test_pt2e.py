@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.fx import GraphModule, Interpreter, Node
 
 from edgekit.quantize.activation_statistics import gather_statistics
 from edgekit.quantize.backends import LITERT, TENSORRT, Int8Backend
-from edgekit.quantize.bias_correction import correct_biases, estimate_mean, image_means
 from edgekit.quantize.calibration_images import find_calibration_images
 from edgekit.quantize.litert_plan import plan_for_litert
 from edgekit.quantize.pipeline import calibrate, choose_encodings
@@ -22,15 +19,15 @@ from edgekit.quantize.pt2e import (
     WEIGHT_FRACTIONS,
     WeightObserver,
     choose_weight_fractions,
-    quantize_program,
 )
 from edgekit.quantize.ranges import Encoding
 from edgekit.quantize.recipe import Recipe
 from edgekit.rewrite.export import export_program
-from edgekit.rewrite.graph import WEIGHTED, is_call, read_constant
+from edgekit.rewrite.graph import read_constant
 from tests.quantize.nets import (
     Lines,
     calls,
+    quantize_net,
     random_input,
     relative_error,
     run,
@@ -38,38 +35,6 @@ from tests.quantize.nets import (
     small_spec,
     write_images,
 )
-
-
-def quantize_net(net: nn.Module, x: torch.Tensor, **options: object) -> tuple[GraphModule, ...]:
-    """(float program, int8 program), calibrated on `x` itself."""
-    program = export_program(net, small_spec())
-    plan = plan_for_litert(program)
-    statistics = gather_statistics(program, plan.tensors, [x])
-    encodings = choose_encodings(
-        program, plan, statistics, Recipe(name="test", ranges="min-max"), LITERT
-    )
-    settings: dict[str, Any] = {"fold_weights": False} | options
-    return program, quantize_program(program, plan, encodings, LITERT.scheme, **settings)
-
-
-def channel_errors(program: GraphModule, quantized: GraphModule, x: torch.Tensor) -> list[float]:
-    """The mean error of each layer's channel means."""
-
-    class Recorder(Interpreter):
-        def run_node(self, n: Node) -> object:
-            value = super().run_node(n)
-            if is_call(n, *WEIGHTED):
-                means[n.name] = image_means(value).mean(0)
-            return value
-
-    recorded = []
-    for graph in (program, quantized):
-        means: dict[str, torch.Tensor] = {}
-        with torch.inference_mode():
-            Recorder(graph).run(x)
-        recorded.append(means)
-    expected, seen = recorded
-    return [float((seen[name] - expected[name]).abs().mean()) for name in expected]
 
 
 def test_weight_scales_are_per_channel() -> None:
@@ -105,36 +70,6 @@ def test_the_int8_program_is_close_to_the_float_one(fold_weights: bool) -> None:
     assert relative_error(run(quantized, x), run(program, x)) < 0.03
     assert any("quantize_per_tensor" in name for name in calls(quantized))
     assert not any("quantize" in name for name in calls(program))
-
-
-def test_what_varies_from_image_to_image_is_not_corrected() -> None:
-    """Of 1000 channels the estimate errs less than their means, by the most where there is nothing
-    to correct."""
-    generator = torch.Generator().manual_seed(0)
-    for truth, share in ((0.0, 0.6), (0.1, 0.9), (5.0, 1.01)):
-        samples = truth + torch.randn(32, 1000, generator=generator)
-        errors = [
-            (mean - truth).square().mean() for mean in (samples.mean(0), estimate_mean(samples))
-        ]
-        assert errors[1] < errors[0] * share
-    assert torch.equal(estimate_mean(samples[:1]), samples[0])
-    assert torch.equal(estimate_mean(torch.zeros(8, 3)), torch.zeros(3))
-    assert (
-        image_means(torch.ones(2, 3, 4, 4)).shape == image_means(torch.ones(2, 3)).shape == (2, 3)
-    )
-
-
-def test_bias_correction_reduces_the_mean_error() -> None:
-    net, x = small_net(), random_input(64)
-    program, quantized = quantize_net(net, x)
-    before = channel_errors(program, quantized, x)
-    outputs = run(quantized, x)
-    float_outputs = run(program, x)
-    correct_biases(program, quantized, x)
-    after = channel_errors(program, quantized, x)
-    assert sum(after) < 0.35 * sum(before)
-    assert relative_error(run(quantized, x), float_outputs) < relative_error(outputs, float_outputs)
-    assert torch.equal(run(program, x), float_outputs)
 
 
 def test_logits_are_never_clipped() -> None:
