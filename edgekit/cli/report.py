@@ -26,7 +26,7 @@ def _read_percentage(ctx: click.Context, param: click.Parameter, value: str) -> 
         share = -1.0
     if not sign or rest or not 0 <= share < float("inf"):
         raise click.BadParameter(
-            f"{value!r} is no percentage: expected a number with its sign, as in 5%"
+            f"{value!r} is not a percentage: expected a number with its sign, as in 5%"
         )
     return share
 

@@ -81,7 +81,7 @@ class Graph(NamedTuple):
 def read_graph(interpreter: Any) -> Graph:
     """Read the graph of an allocated interpreter.
 
-    TFLite has no public way to list it; `_get_ops_details` has been the same since TensorFlow 2.5.
+    TFLite has no public way to list it; LiteRT and tflite-runtime both have `_get_ops_details`.
     After delegation the delegates' nodes follow the operators that they replace.
     """
     nodes = [

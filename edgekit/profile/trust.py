@@ -98,7 +98,7 @@ def _judge_jetson(conditions: Conditions) -> Iterator[str]:
     events = [s.over_current_events for s in (before, after)]
     if events[0] is not None and events[1] is not None and events[1] > events[0]:
         yield (
-            f"the board slowed itself down {events[1] - events[0]} times for want of current"
+            f"the board slowed itself down {events[1] - events[0]} times for lack of current"
             " (0 expected): use a stronger power supply or a lower mode (nvpmodel -m)"
         )
     if before.power_mode != after.power_mode and before.power_mode and after.power_mode:
@@ -160,7 +160,7 @@ def _judge_result(result: ModelResult) -> Iterator[str]:
         yield (
             f"the model's median changed by {sign}{drift} from the first third of the"
             f" runs to the last (at most ±{most} is expected): look for heat or a program"
-            " that started meanwhile, or measure longer with --duration"
+            " that started during the run, or measure longer with --duration"
         )
     elif (apart := _rounds_apart(result)) > MOST_APART:
         differed, most = _spell_shares(apart, MOST_APART, 1)

@@ -64,7 +64,7 @@ _WINDOW_NS = 100_000_000
 _WINDOW_SPREAD = 0.03
 WARMUP_RULE = (
     f"until the medians of {_WINDOWS} windows in a row, each of at least {_WINDOW_RUNS} runs and"
-    f" {_WINDOW_NS // 1_000_000} ms, lie within {_WINDOW_SPREAD:.0%}"
+    f" {_WINDOW_NS // 1_000_000} ms, agree within {_WINDOW_SPREAD:.0%}"
 )
 
 
@@ -180,9 +180,9 @@ class Worker:
         engine = self._classifier.engine
         description = engine.description
         if engine.is_stand_in:
-            runtime = description.runtime
             return Layered(
-                unknown=f"{runtime} stands in for a Jetson here, its layers tell nothing"
+                unknown=f"{description.runtime} replaces TensorRT here: its times by layer are not"
+                " a Jetson's"
             )
         profile = engine.profile_layers(seconds)
         if profile is not None:

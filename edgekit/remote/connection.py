@@ -50,7 +50,7 @@ _OPTIONS = {
     "RemoteCommand": "none",  # the user's own, for when they log in
 }
 _FIXES = (
-    ("IDENTIFICATION HAS CHANGED", "its host key is not the known one: if it was installed anew,"
+    ("IDENTIFICATION HAS CHANGED", "its host key is not the known one: if it was installed again,"
      " {forget}, then ssh {host} once"),
     ("Host key verification failed", "its host key is not known yet: ssh {host} once and look at"
      " the key"),
@@ -58,8 +58,8 @@ _FIXES = (
      " that has a passphrase"),
     ("Could not resolve hostname", "there is no such name: look at the spelling, or give the"
      " address; a port is spelled ssh://pi@board:2222"),
-    ("hostname contains invalid characters", "that is no name of a host: expected one as in ssh"
-     " pi@board"),
+    ("hostname contains invalid characters", "that is not the name of a host: expected one as in"
+     " ssh pi@board"),
     ("Connection refused", "no ssh server answers there: switch ssh on (sudo raspi-config, or sudo"
      " systemctl enable --now ssh)"),
     ("timed out", "nothing answers there: look whether it has power and network"),
@@ -355,7 +355,7 @@ def read_ssh_command() -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise SettingsError(
-            f"EDGEKIT_SSH is {text!r}, which is no command ({error}): expected one as in"
+            f"EDGEKIT_SSH is {text!r}, which is not a command ({error}): expected one as in"
             " EDGEKIT_SSH='ssh -F config'"
         ) from error
 

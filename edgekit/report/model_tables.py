@@ -60,7 +60,7 @@ def _spell_intervals(result: ModelResult) -> str:
     if model is None or frame is None:
         return ""
     return (
-        f" With 95 % confidence the model's median lies in {spell_ms(model.low)} to"
+        f" With 95 % confidence the model's median is in {spell_ms(model.low)} to"
         f" {spell_ms(model.high)} ms, the frame's in {spell_ms(frame.low)} to"
         f" {spell_ms(frame.high)} ms."
     )

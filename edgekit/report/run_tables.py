@@ -247,4 +247,4 @@ def _method_table(report: Report) -> Table:
 def _spell_half_width(half_width: float | None) -> str:
     if half_width is None:
         return ""
-    return f"; ends once the 95 % intervals of the medians lie within ±{half_width:.1%}"
+    return f"; ends once the 95 % intervals of the medians are within ±{half_width:.1%}"

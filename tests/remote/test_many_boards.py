@@ -67,7 +67,7 @@ def test_ten_boards(
         "hangs": "it is connected, but said nothing for 45 s: look whether it hangs",
         "full": "no space left there: 0 MB free in ",
         "old": "its python3 is 3.8.10, edgekit needs 3.10 or newer: install a system that has it",
-        "stranger": "its host key is not the known one: if it was installed anew, ssh-keygen -f ",
+        "stranger": "its host key is not the known one: if it was installed again, ssh-keygen -f ",
     }
     for host, words in expected.items():
         assert words in entries[host]["error"]

@@ -86,7 +86,7 @@ def test_every_rendering_says_the_same(form: str) -> None:
         "model read, checked, made ready",
         "VDD_IN",
         "78.18 mJ",
-        "With 95 % confidence the model's median lies in 17.",
+        "With 95 % confidence the model's median is in 17.",
     ):
         assert said in text, said
 

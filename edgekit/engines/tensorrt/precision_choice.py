@@ -44,16 +44,18 @@ def choose_precision(engines: Mapping[str, Engine], golden: Sequence[Golden]) ->
         )
     ratios = {kind: _compare(engine, golden) for kind, engine in engines.items()}
     right = {k: e for k, e in engines.items() if ratios[k] >= TOLERATED_SQNR_DB}
-    told = ", ".join(f"{kind} {ratio:.1f} dB" for kind, ratio in ratios.items())
+    similarity = ", ".join(f"{kind} {ratio:.1f} dB" for kind, ratio in ratios.items())
     if not right:
         raise EngineError(
-            f"no precision gives the golden answers on this board ({told}, expected"
+            f"no precision gives the golden answers on this board ({similarity}, expected"
             f" {TOLERATED_SQNR_DB:g} dB): convert again, or report it with the bundle"
         )
     medians = _median_latencies(right, golden)
     winner = min(medians, key=lambda kind: medians[kind])
     times = ", ".join(f"{kind} {median:.3f} ms" for kind, median in medians.items())
-    return Choice(winner, f"{winner} is kept: {times} (medians, in turn); golden logits: {told}")
+    return Choice(
+        winner, f"{winner} is kept: {times} (medians, in turn); golden logits: {similarity}"
+    )
 
 
 def _median_latencies(engines: Mapping[str, Engine], golden: Sequence[Golden]) -> dict[str, float]:
