@@ -19,7 +19,7 @@ TORCH := torch==2.13.0
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup lint check test test-all demo tables benchmarks docs docs-generate wheel system-deps clean
+.PHONY: help setup lint check test test-all demo tables benchmarks docs docs-generate screenshots wheel system-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ docs-generate: setup ## write docs/cli and docs/api from --help and the docstrin
 docs: setup ## build the documentation as a site into build/docs
 	$(BIN)/python -m sphinx -q -n -W --keep-going -c docs -d build/docs-cache . build/docs
 	@echo "site: build/docs/index.html"
+
+screenshots: setup ## renew the pictures of the docs and the example report: about 2 minutes
+	$(BIN)/python -m docs.screenshots
 
 benchmarks: setup ## measure speed on a machine that does nothing else: about 18 minutes
 	$(BIN)/python benchmarks/measure_speed.py

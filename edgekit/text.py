@@ -7,12 +7,21 @@ without credentials.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 
 def one_line(text: str) -> str:
     """Join `text` to one line and replace its control characters, which a terminal would execute,
     by spaces."""
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+
+
+def spell_path(path: Path) -> str:
+    """The path as a person would type it here: relative where it is below the current folder."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
 
 
 def is_utf8(name: str) -> bool:

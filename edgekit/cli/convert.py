@@ -17,6 +17,7 @@ from edgekit.cli.options import (
     say,
 )
 from edgekit.spec import TARGETS, CheckpointFlags
+from edgekit.text import spell_path
 
 JETPACKS = [release for facts in TARGETS.values() for release in facts.jetpacks]
 
@@ -106,9 +107,10 @@ def command(ctx: click.Context, /, as_json: bool, flags: CheckpointFlags, **word
 
     given = read_command(flags, **words)
     if not as_json:
-        say(f"checkpoint {given.checkpoint} ({origin(ctx, 'checkpoint')})")
+        say(f"checkpoint {spell_path(given.checkpoint)} ({origin(ctx, 'checkpoint')})")
         if given.calibration is not None:
-            say(f"calibration images {given.calibration} ({origin(ctx, 'calibration')})")
+            images = spell_path(given.calibration)
+            say(f"calibration images {images} ({origin(ctx, 'calibration')})")
     with Steps(quiet=as_json) as steps, interrupt_on_sigterm():
         outcome = convert(given.checkpoint, given.output, given.calibration, given.options, steps)
     if as_json:

@@ -14,6 +14,7 @@ import click
 
 from edgekit.cli.options import json_option, origin, say
 from edgekit.cli.stream_options import read_run_options, stream_options
+from edgekit.text import spell_path
 
 if TYPE_CHECKING:
     from edgekit.outputs.base import Sink
@@ -151,7 +152,8 @@ def _describe(run: StreamRun, origin_of_model: str) -> list[str]:
     """What runs where, line by line."""
     engine = run.engine
     notes = [
-        f"model: {run.model_path} ({origin_of_model}) on {engine.runtime} {engine.version},"
+        f"model: {spell_path(run.model_path)} ({origin_of_model})"
+        f" on {engine.runtime} {engine.version},"
         f" {engine.delegate or 'without a delegate, so slowly'},"
         f" workers: {run.workers}, threads: {engine.threads}",
         f"note: {engine.note}" if engine.note else None,

@@ -4,7 +4,7 @@
 # docs/decisions/emulated-board.md.
 set -euo pipefail
 
-readonly PACKAGES=(
+PACKAGES=(
     debootstrap        # makes the aarch64 root
     qemu-user-static   # runs its programs
     python3            # the system's Python, with its own OpenCV: the environment a board has
@@ -36,6 +36,8 @@ fail() {
 
 install_packages() {
     local missing=() package
+    # Ubuntu has Chromium as a snap only; without it the tests of the pages are skipped.
+    grep -qx 'ID=ubuntu' /etc/os-release || PACKAGES+=(chromium fonts-dejavu-core)
     for package in "${PACKAGES[@]}"; do
         dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null |
             grep -qx installed || missing+=("$package")

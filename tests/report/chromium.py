@@ -1,20 +1,17 @@
 """A page in headless Chromium: what it asks for, what its console says, and how it looks.
 
-Speaks the DevTools protocol over two pipes. `python -m tests.report.chromium PAGE.html PREFIX`
-writes PREFIX-wide.png, -phone, -dark and -print, compressed.
+Speaks the DevTools protocol over two pipes.
 """
 
 from __future__ import annotations
 
 import base64
 import fcntl
-import io
 import itertools
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -123,12 +120,18 @@ class Page:
         width, medium, scheme = VIEWS[view]
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.call("Emulation.setEmulatedMedia", media=medium, features=[feature])
+        self.resize(width, mobile=view == "phone")
+
+    def resize(
+        self, width: int, height: int = 900, *, scale: float = 1, mobile: bool = False
+    ) -> None:
+        """Take on a size in CSS pixels, each of which is `scale` pixels of a screenshot."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
-            height=900,
-            deviceScaleFactor=1,
-            mobile=view == "phone",
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=mobile,
         )
 
     def limit_network(self, bytes_per_s: int) -> None:
@@ -158,25 +161,15 @@ class Page:
         answer = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
         return base64.b64decode(answer["data"])
 
+    def __enter__(self) -> Page:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self._process.terminate()
         self._process.wait()
         os.close(self._to)
         os.close(self._from)
         self._profile.cleanup()
-
-
-def main() -> None:
-    """Photograph a page in every view."""
-    from PIL import Image
-
-    page = Page(Path(sys.argv[1]))
-    for view in VIEWS:
-        page.show(view)
-        image = Image.open(io.BytesIO(page.photograph(1600)))
-        image.convert("RGB").quantize(64).save(f"{sys.argv[2]}-{view}.png", optimize=True)
-    page.close()
-
-
-if __name__ == "__main__":
-    main()

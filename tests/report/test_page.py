@@ -81,8 +81,7 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 def resize(page: Page, medium: str, width: int) -> None:
     page.call("Emulation.setEmulatedMedia", media=medium)
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    page.call("Emulation.setDeviceMetricsOverride", **size)
+    page.resize(width)
 
 
 @pytest.mark.parametrize(("medium", "width"), WIDTHS)
