@@ -44,17 +44,19 @@ def command(
     from edgekit.models.describe_family import describe_family, describe_layers
 
     if layers and name is not None:
-        document = describe_layers(find_family(name), width, input_size)
-    else:
-        families = [find_family(name)] if name else _find_of_width(FAMILIES.values(), width)
-        document = {"families": [describe_family(family, width, input_size) for family in families]}
+        network = describe_layers(find_family(name), width, input_size)
+        if as_json:
+            print_json(network)
+            return
+        click.echo(write_heading(network))
+        print_table(make_layer_table(network))
+        return
+    chosen = [find_family(name)] if name else _find_of_width(FAMILIES.values(), width)
+    families = [describe_family(family, width, input_size) for family in chosen]
     if as_json:
-        print_json(document)
-    elif layers:
-        click.echo(write_heading(document))
-        print_table(make_layer_table(document))
+        print_json({"families": families})
     else:
-        print_table(make_family_table(document["families"]))
+        print_table(make_family_table(families))
 
 
 def _find_of_width(families: Iterable[Family], width: float | None) -> list[Family]:

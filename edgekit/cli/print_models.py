@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from edgekit.models.describe_family import (
+        DescribedLayer,
+        FamilyDescription,
+        NetworkDescription,
+    )
 
 WIDTH = 500
 """Columns there may be: a table takes what it needs (about 130) and cuts no figure."""
 
 
-def make_family_table(documents: list[dict[str, Any]]) -> Table:
+def make_family_table(families: Sequence[FamilyDescription]) -> Table:
     table = _new_table(
         (
             "family",
@@ -25,78 +33,78 @@ def make_family_table(documents: list[dict[str, Any]]) -> Table:
             "source",
         )
     )
-    for document in documents:
-        for index, figure in enumerate(document["figures"]):
+    for family in families:
+        for index, figure in enumerate(family.figures):
             table.add_row(
-                document["name"] if index == 0 else "",
-                f"{figure['width']:g}",
-                f"{figure['input_size']} px",
-                f"{figure['parameters']:,}",
-                _write_millions(figure["published_parameters_m"]),
-                f"{figure['multiply_adds']:,}",
-                _write_millions(figure["published_multiply_adds_m"]),
-                "–" if figure["top1"] is None else f"{figure['top1']:.1f} %",
-                figure["source"] or "not published",
+                family.name if index == 0 else "",
+                f"{figure.width:g}",
+                f"{figure.input_size} px",
+                f"{figure.parameters:,}",
+                _write_millions(figure.published_parameters_m),
+                f"{figure.multiply_adds:,}",
+                _write_millions(figure.published_multiply_adds_m),
+                "–" if figure.top1 is None else f"{figure.top1:.1f} %",
+                figure.source or "not published",
             )
     return table
 
 
-def write_heading(document: dict[str, Any]) -> str:
+def write_heading(network: NetworkDescription) -> str:
     return (
-        f"{document['name']}, width {document['width']:g}, {document['input_size']} px:"
-        f" {document['parameters']:,} parameters, {document['multiply_adds']:,} multiply-adds"
+        f"{network.name}, width {network.width:g}, {network.input_size} px:"
+        f" {network.parameters:,} parameters, {network.multiply_adds:,} multiply-adds"
     )
 
 
-def make_layer_table(document: dict[str, Any]) -> Table:
+def make_layer_table(network: NetworkDescription) -> Table:
     """Type, filter shape and input size as in arXiv:1704.04861, table 1; then what each costs."""
     table = _new_table(
         ("layer", "type / stride", "filter shape", "input size", "multiply-adds >", "share >")
     )
-    layers = document["layers"]
-    has_pairs = any(layer["ratio"] is not None for layer in layers)
+    layers = network.layers
+    has_pairs = any(layer.ratio is not None for layer in layers)
     if has_pairs:
         _add_columns(table, ("as standard >", "ratio >"))
     for layer in layers:
-        channels, *size = layer["input_shape"]
+        channels, *size = layer.input_shape
         table.add_row(
-            layer["name"].removesuffix(".conv"),
+            layer.name.removesuffix(".conv"),
             _name_type(layer),
             _write_filter(layer),
             _write_product(*(size or (1, 1)), channels),
-            f"{layer['multiply_adds']:,}",
-            f"{layer['share']:.2f} %",
+            f"{layer.multiply_adds:,}",
+            f"{layer.share:.2f} %",
             *(_write_pair(layer) if has_pairs else ()),
         )
-    table.add_row("total", "", "", "", f"{document['multiply_adds']:,}", "100.00 %")
+    table.add_row("total", "", "", "", f"{network.multiply_adds:,}", "100.00 %")
     return table
 
 
-def _name_type(layer: dict[str, Any]) -> str:
+def _name_type(layer: DescribedLayer) -> str:
     """`Conv / s2`, `Conv dw / s1`, `FC / s1`; the groups of a convolution that has some."""
-    name = {"depthwise": "Conv dw", "linear": "FC"}.get(layer["kind"], "Conv")
-    groups = f", {layer['groups']} groups" if layer["kind"] == "grouped" else ""
-    return f"{name} / s{layer['stride']}{groups}"
+    name = {"depthwise": "Conv dw", "linear": "FC"}.get(layer.kind, "Conv")
+    groups = f", {layer.groups} groups" if layer.kind == "grouped" else ""
+    return f"{name} / s{layer.stride}{groups}"
 
 
-def _write_filter(layer: dict[str, Any]) -> str:
+def _write_filter(layer: DescribedLayer) -> str:
     """`3 × 3 × 3 × 32`: height, width, channels in (of one group) and out; `3 × 3 × 32 dw`.
 
     A depthwise filter reads one channel, so that only their number is written.
     """
-    channels, out_channels = layer["input_shape"][0], layer["output_shape"][0]
-    if layer["kind"] == "linear":
+    channels, out_channels = layer.input_shape[0], layer.output_shape[0]
+    if layer.kind == "linear":
         return _write_product(channels, out_channels)
-    if layer["kind"] == "depthwise":
-        return _write_product(*layer["kernel_size"], out_channels) + " dw"
-    return _write_product(*layer["kernel_size"], channels // layer["groups"], out_channels)
+    if layer.kind == "depthwise":
+        return _write_product(*layer.kernel_size, out_channels) + " dw"
+    return _write_product(*layer.kernel_size, channels // layer.groups, out_channels)
 
 
-def _write_pair(layer: dict[str, Any]) -> tuple[str, str]:
+def _write_pair(layer: DescribedLayer) -> tuple[str, str]:
     """What a standard convolution would cost, and the pair's part of that."""
-    if layer["ratio"] is None:
+    if layer.ratio is None:
         return "", ""
-    return f"{layer['standard_multiply_adds']:,}", f"{layer['ratio']:.4f}"
+    return f"{layer.standard_multiply_adds:,}", f"{layer.ratio:.4f}"
 
 
 def _write_product(*factors: int) -> str:
