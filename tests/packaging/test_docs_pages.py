@@ -76,6 +76,7 @@ def test_all_places_name_the_same_pythons() -> None:
     assert "PYTHON ($(PYTHON); 3.11 or newer)" in (REPOSITORY / "Makefile").read_text("utf-8")
 
 
+REMOTE = REPOSITORY / "edgekit" / "remote"
 PROSE_COLUMNS = 100
 HOUSE_WORDS = re.compile(
     r"\b(mends?|mended|anew|told|lies?|(?<!there )(?:is|are) no(?! longer)|of no use|the desk"
@@ -106,3 +107,14 @@ def test_deployment_graphs_lists_every_rewriting_pass() -> None:
     table = page.partition("## The passes")[2].partition("**The order")[0]
     named = re.findall(r"^\| ([a-z ]+) \|", table, re.MULTILINE)
     assert set(named) - {"pass"} == set(re.findall(r'Pass\(\s*"([a-z ]+)"', source))
+
+
+def test_messages_of_boards_are_those_of_the_code() -> None:
+    """The table of deploy/README.md quotes them, up to their first number."""
+    code = "".join(path.read_text(encoding="utf-8") for path in REMOTE.glob("*.py"))
+    code = re.sub(r'"\s+f?"', "", code)
+    page = (REPOSITORY / "deploy/README.md").read_text(encoding="utf-8")
+    table = page.partition("| it says | means |")[2].partition("\n\n")[0]
+    quoted = re.findall(r"^\| ([a-z][^|\d]+)", table, re.MULTILINE)
+    assert len(quoted) > 6
+    assert [text for text in quoted if text.strip() not in code] == []
