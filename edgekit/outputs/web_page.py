@@ -71,7 +71,14 @@ class FrameEvent(NamedTuple):
 
 
 class PageSink:
-    """Stores what the page shows. `viewer_present` is set while somebody looks at the picture."""
+    """Stores what the page shows.
+
+    Args:
+        summary: returns the stream's summary so far.
+        source: the source's description.
+        deliveries: the outputs whose state the page shows.
+        viewer_present: is set while at least one viewer looks at the picture.
+    """
 
     def __init__(
         self,
@@ -95,13 +102,13 @@ class PageSink:
         self._event: FrameEvent | None = None
         self._numbers: tuple[float, dict[str, Any]] | None = None
         self._counted = (time.monotonic(), 0)
-        """When the frames were counted last, and how many there were."""
+        """The time of the last count of frames, and the count."""
         self._encoding = threading.Lock()
         self._encoded: Result | None = None
         self._encoded_s = 0.0
 
     def write(self, result: Result) -> None:
-        """Keep a result, and its frame while somebody looks."""
+        """Store the newest result, and its frame while somebody looks."""
         self._result = result
         self._window.append((result.times, result.age_ns))
         best = result.prediction.top[0]
@@ -110,20 +117,20 @@ class PageSink:
             self._recent.appendleft({"at": time.time(), "label": best.label, "score": best.score})
 
     def set_source_state(self, state: SourceState) -> None:
-        """Hear of a change of the source's state."""
+        """Store the source's new state."""
         self._state = state
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: a sink without files or connections."""
 
     def add_viewer(self, count: int) -> None:
-        """Count those who look at the picture."""
+        """Add `count` viewers of the picture; a negative count removes them."""
         with self._changed:
             self._viewers += count
             (self._viewer_present.set if self._viewers else self._viewer_present.clear)()
 
     def numbers(self) -> dict[str, Any]:
-        """What the page shows beside the picture; put together once for all viewers."""
+        """Return what the page shows beside the picture, gathered once for all viewers."""
         now = time.monotonic()
         if self._numbers is None or now - self._numbers[0] > 0.8 * UPDATE_S:
             self._numbers = (now, self._gather())
@@ -161,8 +168,11 @@ class PageSink:
         }
 
     def frame_event(self) -> FrameEvent | None:
-        """The newest result with the picture of the same frame, or those of a tenth of a second
-        ago; encoded once for all viewers. None before the first result."""
+        """Return the newest result with the picture of its own frame, encoded once for all viewers.
+
+        The last event is returned again until a tenth of a second has passed. None before the first
+        result.
+        """
         with self._encoding:
             result, now = self._result, time.monotonic()
             is_due = now - self._encoded_s >= 0.9 * FRAME_S
@@ -174,8 +184,8 @@ class PageSink:
 
 
 def _encode_event(result: Result) -> bytes:
-    """`line` is the answer for a frame, `picture` a data URL of the same frame, null when it was
-    classified while nobody looked."""
+    """`line` holds the answer for a frame, `picture` the same frame as a data URL, or null when
+    nobody looked while it was classified."""
     picture: str | None = None
     if result.pixels is not None:
         jpeg = base64.b64encode(encode_picture(result.pixels))
@@ -193,7 +203,7 @@ def _make_event(message: dict[str, Any]) -> bytes:
 
 
 def encode_picture(pixels: BgrFrame) -> bytes:
-    """`(H, W, 3) uint8` BGR as JPEG, at most `WIDTH` wide."""
+    """Encode a frame, `(H, W, 3) uint8` BGR 0-255, as JPEG at most `WIDTH` wide."""
     import cv2
 
     height, width = pixels.shape[:2]
@@ -204,7 +214,7 @@ def encode_picture(pixels: BgrFrame) -> bytes:
 
 
 class Served:
-    """A page that is served at `url`, until `close`."""
+    """A server at `url`, until `close`."""
 
     def __init__(self, url: str, server: Any, thread: Background) -> None:
         self.url = url
@@ -212,7 +222,7 @@ class Served:
         self._thread = thread
 
     def close(self) -> None:
-        """End the server, with its viewers."""
+        """Stop the server and disconnect its viewers."""
         self._server.should_exit = self._server.force_exit = True
         self._thread.join(0.3)
 
@@ -220,7 +230,15 @@ class Served:
 def serve_page(page: PageSink, metrics: Metrics | None, address: str, port: int) -> Served:
     """Serve the page in a thread. Beyond the loopback it asks for the token that is in `url`.
 
-    Raises OutputError when the port cannot be had, MissingPackageError without the libraries.
+    Args:
+        page: stores what the page shows.
+        metrics: are served at `/metrics`; None answers 404 there.
+        address: the address of this machine to listen at.
+        port: the TCP port.
+
+    Raises:
+        OutputError: the port cannot be opened.
+        MissingPackageError: Starlette or uvicorn is not installed.
     """
     uvicorn = _import_uvicorn()
     token = None if address in LOOPBACK else secrets.token_urlsafe(16)
@@ -269,7 +287,7 @@ def _make_application(page: PageSink, metrics: Metrics | None, token: str | None
         async def check(request: Request) -> Response:
             if not _is_allowed(request, token):
                 return PlainTextResponse(
-                    "this page wants the token that edgekit printed: open that URL\n", 403
+                    "this page needs the token that edgekit printed: open the URL with it\n", 403
                 )
             return answer(request)
 
@@ -290,7 +308,7 @@ def _make_application(page: PageSink, metrics: Metrics | None, token: str | None
 
     def send_metrics(request: Request) -> Response:
         if metrics is None:
-            return PlainTextResponse("there are no metrics\n", 404)
+            return PlainTextResponse("no metrics are served here\n", 404)
         library = import_prometheus()
         return Response(
             library.generate_latest(metrics.registry), media_type="text/plain; version=0.0.4"
@@ -306,8 +324,8 @@ def _make_application(page: PageSink, metrics: Metrics | None, token: str | None
 
 
 def _is_allowed(request: Request, token: str | None) -> bool:
-    """The token, where there is one. On the loopback the host's name instead, so that no foreign
-    page reads this one by a name that leads here."""
+    """Whether the request carries the token. On the loopback, where there is none, whether it asks
+    for this host by its own name, so that no foreign page reads this one through DNS rebinding."""
     if token is None:
         return request.url.hostname in LOOPBACK
     given = request.query_params.get("token") or request.cookies.get("edgekit") or ""

@@ -21,7 +21,7 @@ _PAGE = Path(__file__).with_name("page.html")
 
 
 def render_html(page: Outline) -> str:
-    """The whole report as a self-contained document."""
+    """Render the whole report as a self-contained document."""
     main = ElementTree.Element("main")
     add(main, "h1", page.title)
     add_report(main, page)
@@ -29,7 +29,7 @@ def render_html(page: Outline) -> str:
 
 
 def add_report(main: ElementTree.Element, page: Outline) -> None:
-    """All of a report below its title."""
+    """Add all of a report below its title."""
     add(main, "p", page.subtitle, "subtitle")
     _add_verdict(main, page)
     _add_accuracy(main, page)
@@ -39,7 +39,7 @@ def add_report(main: ElementTree.Element, page: Outline) -> None:
 
 
 def frame_page(title: str, main: ElementTree.Element) -> str:
-    """A self-contained document around `main`."""
+    """Return a self-contained document around `main`."""
     body = ElementTree.tostring(main, encoding="unicode", method="html")
     frame = Template(_PAGE.read_text(encoding="utf-8"))
     return frame.substitute(title=html.escape(title), body=body)

@@ -235,14 +235,14 @@ def test_no_foreign_name_leads_to_the_loopback(board: Board) -> None:
     assert board.ask("/", Host=f"localhost:{board.port}")[0] == 200
 
 
-def test_beyond_the_loopback_a_token_is_wanted() -> None:
+def test_beyond_the_loopback_a_token_is_needed() -> None:
     with running(Board("0.0.0.0")) as board:
         query = urlsplit(board.served.url).query
         assert query.startswith("token=") and len(query) > 20
         for path in ("/", "/numbers", "/frames", "/metrics", "/?token=wrong", "/?token=%C3%A4"):
             status, _, body = board.ask(path)
             assert status == 403
-            assert body == b"this page wants the token that edgekit printed: open that URL\n"
+            assert body == b"this page needs the token that edgekit printed: open the URL with it\n"
         assert board.ask(f"/?{query}")[0] == 200
         cookie = f"edgekit={query.removeprefix('token=')}"
         assert board.ask("/metrics", Cookie=cookie)[0] == 200
