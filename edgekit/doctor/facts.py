@@ -6,6 +6,7 @@ Nothing here judges, and nothing raises: what a machine does not report is left 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -79,18 +80,12 @@ class _Frame(Record, frozen=True, kw_only=True):
 
 def gather_facts(root: Path = ROOT, run: RunProgram = run_command) -> Facts:
     """Describe the machine whose /proc, /sys and /etc are below `root`; `run` asks programs."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = dict(zip(_QUESTIONS, pool.map(run, _QUESTIONS.values()), strict=True))
+    answers = _ask(run)
     python = _read_probe(answers["python"], Python)
-    packages = {
-        name: msgspec.structs.replace(_read_probe(answers[name], Package), module=module)
-        for name, module in _MODULES.items()
-    }
+    packages = _read_packages(answers)
     board = read_board(root)
     snapshot = Sensors(root).sample()
     memory = read_memory(root)
-    # The kernel's file forgets what was earlier: its driver asks every 2 s and clears the marks
-    # (https://github.com/raspberrypi/linux, drivers/hwmon/raspberrypi-hwmon.c).
     marks = parse_throttled(answers["throttled"].out)
     swap_bytes = memory.get("SwapTotal", 0)
     return Facts(
@@ -126,6 +121,8 @@ def gather_facts(root: Path = ROOT, run: RunProgram = run_command) -> Facts:
         swap_used_bytes=swap_bytes - memory.get("SwapFree", swap_bytes),
         disk=_parse_disk(answers["disk"].out),
         temperature_c=snapshot.temperature_c,
+        # The kernel's file forgets what was earlier: its driver asks every 2 s and clears the marks
+        # (https://github.com/raspberrypi/linux, drivers/hwmon/raspberrypi-hwmon.c).
         throttled=snapshot.throttled if marks is None else marks,
         marks_kept=marks is not None,
         clock_synchronized=_read_clock(root, answers["clock"].out),
@@ -133,6 +130,19 @@ def gather_facts(root: Path = ROOT, run: RunProgram = run_command) -> Facts:
         groups=tuple(answers["groups"].out.split()),
         known_groups=tuple(re.findall(r"^([^:\n]+):", _text(root / "etc/group"), re.MULTILINE)),
     )
+
+
+def _ask(run: RunProgram) -> dict[str, ProgramResult]:
+    """Run every program and probe, a few at a time."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(zip(_QUESTIONS, pool.map(run, _QUESTIONS.values()), strict=True))
+
+
+def _read_packages(answers: Mapping[str, ProgramResult]) -> dict[str, Package]:
+    return {
+        name: msgspec.structs.replace(_read_probe(answers[name], Package), module=module)
+        for name, module in _MODULES.items()
+    }
 
 
 T = TypeVar("T", Package, Python, Delegate, GpuFacts, _Devices, _Elements, _Frame)

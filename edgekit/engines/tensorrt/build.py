@@ -102,6 +102,7 @@ def build_engine(
         ConversionError: TensorRT does not take the file; the message has its reason.
         EngineError: Building failed.
     """
+    job = _Job(model, library, precision, capabilities, free_bytes, timing_cache)
     log = BuildLog()
     cancelled = threading.Event()
     ended = threading.Event()
@@ -109,12 +110,7 @@ def build_engine(
 
     def work() -> None:
         try:
-            built.append(
-                _build(
-                    model, library, precision, capabilities, free_bytes, timing_cache, log,
-                    progress, cancelled,
-                )
-            )  # fmt: skip
+            built.append(_build(job, log, progress, cancelled))
         finally:
             ended.set()
 
@@ -133,51 +129,38 @@ def build_engine(
     return built[0]
 
 
-def _build(
-    model: bytes,
-    library: Library,
-    precision: Precision,
-    capabilities: tuple[str, ...],
-    free_bytes: int | None,
-    timing_cache: bytes | None,
-    log: BuildLog,
-    progress: Progress,
-    cancelled: threading.Event,
-) -> Built:
+class _Job(NamedTuple):
+    """What is built, as `build_engine` takes it."""
+
+    model: bytes
+    library: Library
+    precision: Precision
+    capabilities: tuple[str, ...]
+    free_bytes: int | None
+    timing_cache: bytes | None
+
+
+def _build(job: _Job, log: BuildLog, progress: Progress, cancelled: threading.Event) -> Built:
+    library = job.library
     began = time.monotonic()
     trt = library.module
     logger = listen(trt, log)
     builder = trt.Builder(logger)
     network = builder.create_network(library.network_flags)
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse(model):
+    if not parser.parse(job.model):
         raise ConversionError(_explain_parser(parser, library, log))
     if network.num_outputs == 0:
         raise ConversionError(
             f"{library.name} {library.version} does not take this network: it has no outputs:"
             " expected an ONNX file that edgekit convert --target jetson wrote"
         )
-    config = builder.create_builder_config()
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    for name in _FLAGS[precision]:
-        if (flag := library.find_flag(name)) is not None:
-            config.set_flag(flag)
-    if free_bytes is not None:
-        limit = max(WORKSPACE_LEAST_BYTES, int(free_bytes * WORKSPACE_SHARE))
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limit)
-    if capabilities:
-        config.num_compute_capabilities = len(capabilities)
-        for index, name in enumerate(capabilities):
-            config.set_compute_capability(getattr(trt.ComputeCapability, name), index)
-    if library.has_timing_cache:
-        cache = config.create_timing_cache(timing_cache or b"")
-        if cache is not None:  # a file that is none
-            config.set_timing_cache(cache, ignore_mismatch=False)
+    config = _configure(builder, job)
     if library.has_progress:
         config.progress_monitor = _make_monitor(trt, progress, cancelled)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise EngineError(_explain_build(library, log, free_bytes))
+        raise EngineError(_explain_build(library, log, job.free_bytes))
     remembered = config.get_timing_cache() if library.has_timing_cache else None
     return Built(
         plan=bytes(plan),
@@ -185,6 +168,28 @@ def _build(
         layers=log.layers(),
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+def _configure(builder: Any, job: _Job) -> Any:
+    """Make the builder's configuration: flags, workspace, GPUs and timing cache."""
+    trt = job.library.module
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    for name in _FLAGS[job.precision]:
+        if (flag := job.library.find_flag(name)) is not None:
+            config.set_flag(flag)
+    if job.free_bytes is not None:
+        limit = max(WORKSPACE_LEAST_BYTES, int(job.free_bytes * WORKSPACE_SHARE))
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limit)
+    if job.capabilities:
+        config.num_compute_capabilities = len(job.capabilities)
+        for index, name in enumerate(job.capabilities):
+            config.set_compute_capability(getattr(trt.ComputeCapability, name), index)
+    if job.library.has_timing_cache:
+        cache = config.create_timing_cache(job.timing_cache or b"")
+        if cache is not None:  # the file was not a timing cache
+            config.set_timing_cache(cache, ignore_mismatch=False)
+    return config
 
 
 def _make_monitor(trt: Any, progress: Progress, cancelled: threading.Event) -> Any:
