@@ -137,7 +137,7 @@ class Contender(NamedTuple):
     read: Callable[[str, str], tuple[float, list[int]]]
 
 
-def read_plain(output: str, messages: str) -> tuple[float, list[int]]:
+def read_plain(output: str, _messages: str) -> tuple[float, list[int]]:
     document = json.loads(output)
     return document["seconds"], document["answers"]
 

@@ -30,7 +30,7 @@ class Discarded:
     """Takes the place of an object that is not a weight. It accepts any arguments and state, and
     keeps nothing."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Discarded:
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Discarded:
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -40,7 +40,7 @@ class Discarded:
         """Discard the state: no attribute of the original is ever set."""
 
 
-def discard_default(*args: Any) -> dict[Any, Any]:
+def discard_default(*_args: Any) -> dict[Any, Any]:
     """Take the place of defaultdict: return a plain dict without the default factory."""
     return {}
 

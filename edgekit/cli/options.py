@@ -63,7 +63,7 @@ def origin(ctx: click.Context, parameter: str) -> str:
 def interrupt_on_sigterm() -> Iterator[None]:
     """Let SIGTERM end the command as Ctrl-C does, which cleans up."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)

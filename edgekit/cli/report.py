@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _RECORD = click.Path(path_type=Path)
 
 
-def _read_percentage(ctx: click.Context, param: click.Parameter, value: str) -> float:
+def _read_percentage(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
     """`5%` as 0.05. The sign is required: 0.05 and 5 would both be plausible."""
     number, sign, rest = value.strip().partition("%")
     try:

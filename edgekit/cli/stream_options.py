@@ -107,7 +107,7 @@ def stream_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def read_run_options(
+def read_run_options(  # noqa: PLR0913 - a parameter an option, as click calls it
     *,
     bundle: str | None,
     source: str,

@@ -47,7 +47,7 @@ class Rule(NamedTuple):
     fix: str | None = None
 
 
-def _always(f: Facts) -> bool:
+def _always(_facts: Facts) -> bool:
     return True
 
 

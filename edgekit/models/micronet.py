@@ -187,7 +187,7 @@ class LiteBlock(nn.Module):
         self.projection = ConvBN(
             hidden, row.channels, 1, options.linear(), groups=row.second_groups[0]
         )
-        self.output = _build_output(row, row.second_groups[1], reduction // 2, plan)
+        self.output = _build_output(row, row.second_groups[1], reduction // 2)
         self.output_shuffles = [row.second_groups[1]]
         if row.channels % 2 == 0 and third:
             self.output_shuffles.append(row.channels // 2)
@@ -239,7 +239,7 @@ class FullBlock(nn.Module):
         )
         if row.channels < hidden:
             reduction //= 2
-        self.output = _build_output(row, row.second_groups[1], reduction, plan)
+        self.output = _build_output(row, row.second_groups[1], reduction)
         self.output_shuffles = [row.second_groups[1], *[row.channels // 2] * (third > 0)]
         self.residual = row.stride == 1 and in_channels == row.channels
 
@@ -294,7 +294,7 @@ def _build_activation(
     return DynamicShiftMax(channels, groups, full=kind == 2, reduction=reduction, start=plan.start)
 
 
-def _build_output(row: MicroNetRow, groups: int, reduction: int, plan: MicroNetPlan) -> nn.Module:
+def _build_output(row: MicroNetRow, groups: int, reduction: int) -> nn.Module:
     """Build the activation after a projection: Dynamic Shift-Max with one fusion, at first x."""
     if row.shift_max[2] == 0:
         return nn.Identity()

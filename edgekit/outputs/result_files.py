@@ -149,6 +149,7 @@ def encode_csv(results: Sequence[NumberedResult]) -> bytes:
 
 
 def encode_row(values: Sequence[object]) -> bytes:
+    """Encode one line of CSV, quoted where a value needs it."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue().encode()

@@ -293,7 +293,7 @@ def _make_application(page: PageSink, metrics: Metrics | None, token: str | None
 
         return check
 
-    def show_page(request: Request) -> Response:
+    def show_page(_request: Request) -> Response:
         headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
         answer = HTMLResponse(html, headers=headers)
         if token is not None:
@@ -306,7 +306,7 @@ def _make_application(page: PageSink, metrics: Metrics | None, token: str | None
     def send_frames(request: Request) -> Response:
         return StreamingResponse(_stream_frames(page, request), media_type="text/event-stream")
 
-    def send_metrics(request: Request) -> Response:
+    def send_metrics(_request: Request) -> Response:
         if metrics is None:
             return PlainTextResponse("no metrics are served here\n", 404)
         library = import_prometheus()

@@ -230,6 +230,7 @@ def to_document(report: Report | BoardsReport) -> dict[str, Any]:
 
 
 def encode_report(report: Report | BoardsReport) -> bytes:
+    """Encode a report as the bytes of its `report.json`."""
     return msgspec.json.encode(to_document(report)) + b"\n"
 
 

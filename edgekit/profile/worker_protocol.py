@@ -85,6 +85,8 @@ class Loaded(Record, frozen=True, kw_only=True, tag="loaded"):
 
 
 class Settled(Record, frozen=True, kw_only=True, tag="settled"):
+    """The answer to `Settle`."""
+
     warmup: WarmUp
 
 
@@ -100,6 +102,8 @@ class Timed(Record, frozen=True, kw_only=True, tag="timed"):
 
 
 class Memory(Record, frozen=True, kw_only=True, tag="memory"):
+    """The answer to `AskMemory`."""
+
     peak_bytes: int
 
 
@@ -112,6 +116,8 @@ class Layered(Record, frozen=True, kw_only=True, tag="layered"):
 
 
 class Evaluated(Record, frozen=True, kw_only=True, tag="evaluated"):
+    """The answer to `Evaluate`."""
+
     accuracy: Accuracy
 
 
@@ -150,6 +156,7 @@ encode = msgspec.json.encode
 
 
 def decode_request(line: bytes) -> WorkerRequest:
+    """Decode one line that the worker reads."""
     request: WorkerRequest = _REQUESTS.decode(line)
     return request
 
@@ -162,5 +169,6 @@ def encode_answer(reply: WorkerReply | Failed, before: Usage) -> bytes:
 
 
 def decode_answer(line: bytes) -> Answer:
+    """Decode one line that the worker wrote."""
     answer: Answer = _ANSWERS.decode(line)
     return answer

@@ -87,6 +87,7 @@ def steps_table(steps: Mapping[str, Accuracy]) -> Table:
 
 
 def layers_table(layers: Sequence[LayerSqnr]) -> Table:
+    """Make the table of the layers that lose most."""
     rows = tuple(
         (str(layer.layer), layer.operator, _shape(layer), f"{layer.sqnr_db:.1f} dB")
         for layer in layers

@@ -54,10 +54,12 @@ def spell_rate(per_second: float | None) -> str:
 
 
 def spell_fps(value: float) -> str:
+    """Frames/s, without the unit."""
     return f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
 
 
 def spell_energy(millijoules: float) -> str:
+    """An energy in J, mJ or µJ, with the unit."""
     if millijoules >= 1000:
         return f"{millijoules / 1000:,.2f} J"
     return f"{millijoules:.2f} mJ" if millijoules >= 0.1 else f"{millijoules * 1000:.1f} µJ"
@@ -77,6 +79,7 @@ def spell_layer(name: str) -> str:
 
 
 def spell_count(count: int, noun: str) -> str:
+    """A number and its noun, which gets an s unless the number is 1."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

@@ -53,7 +53,7 @@ _PAUSE_S = 1.0
 """A loop that did not check for so long was suspended, and perhaps the driver with it."""
 
 
-def classify_live(
+def classify_live(  # noqa: PLR0913 - called from one place, all but three by keyword
     source: Source,
     classifier: Classifier,
     stop: threading.Event,

@@ -29,7 +29,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
     before = {number: old for number, old in handlers.items() if old is not signal.SIG_IGN}
     first_s = 0.0
 
-    def handle(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal first_s
         if not stop.is_set():
             first_s = time.monotonic()

@@ -153,4 +153,5 @@ def _explained() -> Iterator[None]:
 
 
 def sha256(content: bytes) -> str:
+    """Return the SHA-256 of `content` in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

@@ -84,7 +84,7 @@ def _source(node: Node) -> Node:
     return cast(Node, node.args[0])
 
 
-def _drop(program: GraphModule, node: Node) -> Node:
+def _drop(_program: GraphModule, node: Node) -> Node:
     return _source(node)
 
 
