@@ -135,4 +135,5 @@ def _add_columns(table: Table, headings: tuple[str, ...]) -> None:
 
 
 def print_table(table: Table) -> None:
+    """Print a table to standard output, as wide as it wants to be."""
     Console(highlight=False, width=WIDTH).print(table)

@@ -206,7 +206,7 @@ def fold(layer: ConvBN) -> tuple[torch.Tensor, torch.Tensor]:
     ("arguments", "message"),
     [
         ((60, 7), "reduction 7 does not divide 60 channels"),
-        ((96, 3), "reduced by 3 are 32, which has no whole square root: give the groups"),
+        ((96, 3), "reduced by 3 are 32, which has no whole square root: expected a square"),
         ((96, 6, 96, 5), "5 groups do not divide 96 channels in and 16 out"),
         ((96, 6, 90, (4, 4)), "4 groups do not divide 16 channels in and 90 out"),
     ],
