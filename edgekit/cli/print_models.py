@@ -20,6 +20,7 @@ WIDTH = 500
 
 
 def make_family_table(families: Sequence[FamilyDescription]) -> Table:
+    """Make the table of the families, one row each."""
     table = _new_table(
         (
             "family",
@@ -50,6 +51,7 @@ def make_family_table(families: Sequence[FamilyDescription]) -> Table:
 
 
 def write_heading(network: NetworkDescription) -> str:
+    """Say in one line which network a table of layers is of."""
     return (
         f"{network.name}, width {network.width:g}, {network.input_size} px:"
         f" {network.parameters:,} parameters, {network.multiply_adds:,} multiply-adds"
