@@ -54,9 +54,18 @@ def _settings_folder() -> Path:
 
 
 def fit_settings(name: str, command: click.Command, table: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of one table as that command's defaults, spelled as on a command line.
+    """The values of one table as a command's defaults, spelled as on a command line.
 
-    Raises SettingsError for a key that is not an option of the command, or a table as a value.
+    Args:
+        name: the command's name, for error messages.
+        command: the command.
+        table: the values by the names of its options.
+
+    Returns:
+        The values by the names of the command's parameters.
+
+    Raises:
+        SettingsError: a key is not an option of the command, or a value is a table.
     """
     parameters = {
         spelling: parameter for parameter in command.params for spelling in _spellings(parameter)

@@ -127,8 +127,28 @@ def read_run_options(  # noqa: PLR0913 - a parameter an option, as click calls i
 ) -> RunOptions:
     """The options as a record.
 
-    The parameters are the options as click gives them, and `same` those that are called as the
-    record's fields. Raises SettingsError for a text that cannot be read.
+    Args:
+        bundle: a path; None for the demo's bundle.
+        source: a camera, a URL, or a path.
+        normalize: a name, or `MEAN,STD`.
+        size: `WxH` in pixels.
+        fps: frames a second.
+        roi: `X,Y,W,H` in pixels.
+        policy: `latest`, `every` or `skip N`.
+        every: seconds between two frames.
+        max_age: milliseconds.
+        once: do not open a lost source again.
+        rotate: megabytes.
+        keep: how many earlier files.
+        serve: `[ADDRESS:]PORT`.
+        metrics: `[ADDRESS:]PORT`.
+        same: the options that are called as the record's fields.
+
+    Returns:
+        The record.
+
+    Raises:
+        SettingsError: a text cannot be read, or a value is out of its range.
     """
     from edgekit.runtime.classify_frame import Region
     from edgekit.runtime.frame_policy import FramePolicy

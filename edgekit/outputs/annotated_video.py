@@ -25,6 +25,12 @@ class VideoOutput(Output):
 
     A new file begins when the last one is large enough, and when the frames' size changes. A file
     of that name from an earlier run is kept as `NAME.1`.
+
+    Args:
+        path: the newest file; its suffix chooses the format.
+        fps: the video's rate in frames a second.
+        limit: a file is large enough at this size in bytes.
+        keep: how many earlier files are kept.
     """
 
     wants_pixels = True

@@ -27,9 +27,11 @@ OutputState = Literal["works", "fails"]
 class Sink(Protocol):
     """Takes each result in the loop's thread. `close` is called once, after the last one."""
 
-    def write(self, result: Result) -> None: ...
+    def write(self, result: Result) -> None:
+        """Take one result."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Write what is gathered, and close."""
 
 
 class NumberedResult(NamedTuple):

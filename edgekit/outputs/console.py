@@ -84,7 +84,13 @@ class _LineWriter:
 
 
 class JsonLines(_LineWriter):
-    """One JSON document a line."""
+    """One JSON document a line.
+
+    Args:
+        output: the binary stream, with a file descriptor.
+        at_once: write each line at once, else gather them for a moment.
+        stop: once it is set, a reader that takes nothing is waited for `PATIENCE_S` only.
+    """
 
     def __init__(
         self, output: BinaryIO, *, at_once: bool, stop: threading.Event | None = None

@@ -63,6 +63,7 @@ class Delivery:
 
     @property
     def counts(self) -> OutputCounts:
+        """What became of the output's results so far."""
         dropped = self._dropped + self._output.lost
         return OutputCounts(self._written, dropped, self._failures, self._state)
 

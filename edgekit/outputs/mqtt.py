@@ -107,6 +107,12 @@ class MqttOutput(Output):
 
     `write` accepts every result: those that the broker has not acknowledged were sent, wait in
     memory for up to `FLUSH_S`, or are on disk.
+
+    Args:
+        broker: the broker, the topic, and how to log in.
+        class_names: the options of Home Assistant's sensor.
+        spool: stores results while the broker cannot be reached.
+        device: the board's name, for Home Assistant.
     """
 
     gather_s = 0.02

@@ -92,6 +92,7 @@ class RotatedFile:
         self._size = 0
 
     def close(self) -> None:
+        """Close the file; the next `append` opens it again."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -109,7 +110,13 @@ def rotate(path: Path, keep: int) -> None:
 
 
 class FileOutput(Output):
-    """Writes results as lines of a rotated file, all that wait in one piece."""
+    """Writes results as lines of a rotated file, all that wait in one piece.
+
+    Args:
+        path: the newest file; `.csv` chooses CSV, any other suffix JSON lines.
+        limit: a file is full at this size in bytes.
+        keep: how many full files are kept.
+    """
 
     def __init__(self, path: Path, *, limit: int = ROTATE_BYTES, keep: int = KEEP_FILES) -> None:
         self.name = str(path)

@@ -214,7 +214,13 @@ def encode_picture(pixels: BgrFrame) -> bytes:
 
 
 class Served:
-    """A server at `url`, until `close`."""
+    """A page that is served at `url`, until `close`.
+
+    Args:
+        url: the page's address, with its token.
+        server: uvicorn's server.
+        thread: the server's thread.
+    """
 
     def __init__(self, url: str, server: Any, thread: Background) -> None:
         self.url = url
@@ -235,6 +241,9 @@ def serve_page(page: PageSink, metrics: Metrics | None, address: str, port: int)
         metrics: are served at `/metrics`; None answers 404 there.
         address: the address of this machine to listen at.
         port: the TCP port.
+
+    Returns:
+        The server, until it is closed.
 
     Raises:
         OutputError: the port cannot be opened.

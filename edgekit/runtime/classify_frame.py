@@ -97,7 +97,10 @@ class Capture(NamedTuple):
 
 
 def read_capture(source: Source, buffer: BgrFrame | None = None) -> Capture | None:
-    """Read the next frame and time it; None at the end of a file."""
+    """Read the next frame and time it; None at the end of a file.
+
+    `buffer`, `(H, W, 3) uint8`, may be overwritten with the new frame's pixels.
+    """
     began = time.perf_counter_ns()
     frame = source.read(buffer)
     return None if frame is None else Capture(frame, time.perf_counter_ns() - began)

@@ -18,6 +18,11 @@ class Smooth:
     """Ranks by the exponential moving average of each class's probability: p ← w·new + (1 − w)·p.
 
     The average starts again after the source was lost. The results must keep `probabilities`.
+
+    Args:
+        weight: w, the weight of the newest frame, above 0 to 1.
+        classifier: ranks the classes.
+        top: how many classes a result holds.
     """
 
     def __init__(self, weight: float, classifier: Classifier, top: int) -> None:

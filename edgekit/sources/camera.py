@@ -70,6 +70,7 @@ class CameraSource(CaptureSource):
             )
 
     def read(self, buffer: BgrFrame | None = None) -> Frame | None:
+        """The next frame, `(H, W, 3) uint8` BGR, into `buffer` when its shape fits."""
         captured_ns = self._grab()
         pixels = self._retrieve(buffer) if captured_ns is not None else None
         if pixels is None or captured_ns is None:

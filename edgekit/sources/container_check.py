@@ -26,6 +26,7 @@ class Timeline:
         self._gaps_s = array("f")
 
     def add(self, time_s: float) -> None:
+        """Count a frame, by its time in seconds."""
         if self.frames:
             self._gaps_s.append(time_s - self.last_s)
         self.frames += 1

@@ -67,8 +67,14 @@ def write_pipeline(head: str) -> str:
 class CsiSource:
     """Frames of a Jetson's CSI camera, `(H, W, 3) uint8` BGR.
 
-    `head` takes the camera's place in tests. Raises SourceError where this is not a Jetson, where
-    nothing can read GStreamer, or when no frame comes within `timeout_s`.
+    `open` raises SourceError where this is not a Jetson, where nothing can read GStreamer, or when
+    no frame comes in time.
+
+    Args:
+        text: the camera's URL, `csi://0` or `csi://0?width=1280&height=720&fps=30`.
+        head: the start of the pipeline, in place of the camera, for tests.
+        timeout_s: how long the camera may take to start, or between frames.
+        root: the folder that stands for `/`.
     """
 
     is_live = True
@@ -121,6 +127,7 @@ class CsiSource:
         return pixels, time.monotonic_ns()
 
     def read(self, buffer: BgrFrame | None = None) -> Frame | None:
+        """The next frame, `(H, W, 3) uint8` BGR; `buffer` is not used."""
         if self._reader is None:
             raise SourceError("the source is not open: call open() before read()")
         first, self._first = self._first, None

@@ -64,6 +64,7 @@ class PicameraSource:
             self._began_ns = time.monotonic_ns()
 
     def read(self, buffer: BgrFrame | None = None) -> Frame | None:
+        """The next frame, `(H, W, 3) uint8` BGR; `buffer` is not used."""
         if self._camera is None:
             raise SourceError("the source is not open: call open() before read()")
         try:

@@ -26,13 +26,16 @@ _FIX = (
 
 
 class PipelineReader(Protocol):
-    """One pipeline. `read` returns the newest `(H, W, 3) uint8` BGR frame, None at the end."""
+    """Reads one pipeline. Every wait ends after `timeout_s`, with a SourceError."""
 
-    def open(self, timeout_s: float) -> None: ...
+    def open(self, timeout_s: float) -> None:
+        """Start the pipeline. Raises SourceError when it does not start."""
 
-    def read(self, timeout_s: float) -> BgrFrame | None: ...
+    def read(self, timeout_s: float) -> BgrFrame | None:
+        """The newest frame, `(H, W, 3) uint8` BGR, or None at the end of the stream."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Stop the pipeline."""
 
 
 def choose_reader(pipeline: str) -> PipelineReader:
@@ -82,6 +85,7 @@ class OpenCvReader:
             )
 
     def read(self, timeout_s: float) -> BgrFrame | None:
+        """The newest frame, `(H, W, 3) uint8` BGR, or None at the end of the stream."""
         frames: list[BgrFrame | None] = []
 
         def take() -> None:
@@ -142,6 +146,7 @@ class GObjectReader:
             raise SourceError(f"GStreamer cannot start the camera: {reason} ({self._text})")
 
     def read(self, timeout_s: float) -> BgrFrame | None:
+        """The newest frame, `(H, W, 3) uint8` BGR, or None at the end of the stream."""
         sample = self._sink.try_pull_sample(round(timeout_s * 1e9))
         if sample is not None:
             return self._copy(sample)

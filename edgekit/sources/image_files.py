@@ -44,6 +44,7 @@ class ImageSource:
         self._began_ns = time.monotonic_ns()
 
     def read(self, buffer: BgrFrame | None = None) -> Frame | None:
+        """The next image as a frame, `(H, W, 3) uint8` BGR; `buffer` is not used."""
         if self._next == len(self._paths):
             return None
         import cv2

@@ -20,7 +20,13 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 
 
 class NetworkSource(CaptureSource):
-    """A stream by URL. Over HTTP a file of known length is not live: every frame counts."""
+    """A stream by URL. Over HTTP a file of known length is not live: every frame counts.
+
+    Args:
+        url: `rtsp://`, `rtsps://`, `http://` or `https://`, with user and password if need be.
+        open_timeout_s: how long the stream may take to open.
+        read_timeout_s: how long it may be silent.
+    """
 
     def __init__(
         self,
@@ -80,6 +86,7 @@ class NetworkSource(CaptureSource):
             ) from error
 
     def read(self, buffer: BgrFrame | None = None) -> Frame | None:
+        """The next frame, `(H, W, 3) uint8` BGR, into `buffer` when its shape fits."""
         captured_ns = self._grab()
         pixels = self._retrieve(buffer) if captured_ns is not None else None
         if pixels is not None and captured_ns is not None:

@@ -33,10 +33,16 @@ def silence_opencv() -> None:
 
 
 def open_capture(target: int | str, backend: int, settings: dict[str, int]) -> Any | None:
-    """A `cv2.VideoCapture` that is open, else None.
+    """Open a `cv2.VideoCapture`.
 
-    `settings` are names below `cv2.CAP_PROP_`; those that this OpenCV lacks are left out. Where
-    `backend` was not built in, any other may open the target, without the settings.
+    Args:
+        target: a device number, a path, or a URL.
+        backend: the `cv2.CAP_` number of the backend; when this OpenCV was built without it, any
+            other may open the target, without the settings.
+        settings: values by names below `cv2.CAP_PROP_`; those that this OpenCV lacks are left out.
+
+    Returns:
+        The open capture, or None.
     """
     silence_opencv()
     known = [

@@ -24,6 +24,7 @@ class PacedSource:
         self._began_ns = None
 
     def read(self, buffer: BgrFrame | None = None) -> Frame | None:
+        """The next frame, `(H, W, 3) uint8` BGR, at its time, into `buffer` when its shape fits."""
         frame = self._source.read(buffer)
         if frame is None:
             return None

@@ -51,6 +51,7 @@ class PatternSource:
         self._tick = self._count = 0
 
     def read(self, buffer: BgrFrame | None = None) -> Frame | None:
+        """The next frame, `(H, W, 3) uint8` BGR; `buffer` is not used."""
         if self._bars is None or self._count == self._frames:
             return None
         interval_ns = 1e9 / self._fps

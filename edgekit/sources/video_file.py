@@ -66,6 +66,7 @@ class VideoSource(CaptureSource):
             return error.strerror or str(error)
 
     def read(self, buffer: BgrFrame | None = None) -> Frame | None:
+        """The next frame, `(H, W, 3) uint8` BGR, into `buffer` when its shape fits."""
         pixels = self._retrieve(buffer) if self._grab() is not None else None
         if pixels is not None:
             time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3

@@ -95,6 +95,15 @@ def run_stream(
 class StreamRun:
     """A run that `run_stream` prepared. Iterate over it once; then ask for its `summary`.
 
+    Args:
+        options: what to read, what to classify, and where the results go.
+        source: not open yet, or opening.
+        model: loaded and checked.
+        outputs: not open yet.
+        opening: the thread that opens the source, when it began already.
+        on_state_change: is called when a live source is lost, frozen, or live again.
+        stop: ends the run when it is set.
+
     Attributes:
         model_path: the model's file.
         engine: what runs the model.
