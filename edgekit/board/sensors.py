@@ -18,7 +18,7 @@ from edgekit.board.conditions import (
     parse_cpu_times,
     parse_throttled,
 )
-from edgekit.board.jetson import JetsonSettings
+from edgekit.board.jetson_sensors import JetsonSettings
 from edgekit.board.machine import (
     ROOT,
     ask_tool,

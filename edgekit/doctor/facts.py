@@ -15,7 +15,7 @@ import msgspec
 
 from edgekit._version import __version__
 from edgekit.board.conditions import parse_throttled
-from edgekit.board.jetson import parse_power_mode
+from edgekit.board.jetson_sensors import parse_power_mode
 from edgekit.board.machine import (
     ROOT,
     UNKNOWN,

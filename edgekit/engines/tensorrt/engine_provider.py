@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from edgekit.board.jetson import JetsonSettings
+from edgekit.board.jetson_sensors import JetsonSettings
 from edgekit.board.machine import ROOT
 from edgekit.bundle import Golden
 from edgekit.engines.base import Engine

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.board.jetson import parse_jetson_clocks, parse_power_mode
+from edgekit.board.jetson_sensors import parse_jetson_clocks, parse_power_mode
 from edgekit.board.sensors import Sensors
 from tests.board.recorded_boards import (
     JETSON_CLOCKS,
