@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from functools import partial
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -53,19 +54,28 @@ _PAUSE_S = 1.0
 """A loop that did not check for so long was suspended, and perhaps the driver with it."""
 
 
-def classify_live(  # noqa: PLR0913 - called from one place, all but three by keyword
+class LiveCallbacks(NamedTuple):
+    """What the loop over a live source calls."""
+
+    reopen: Callable[[], Source] | None = None
+    """Makes the source again when it was lost; without it the loss is raised."""
+    on_state_change: Callable[[SourceState], None] = lambda state: None
+    """Is called with each change of the source's state."""
+    heartbeat: Callable[[], None] = lambda: None
+    """Is called many times a second, as long as the loop turns."""
+
+
+def classify_live(
     source: Source,
     classifier: Classifier,
     stop: threading.Event,
+    callbacks: LiveCallbacks,
     *,
     options: ResultOptions,
     policy: FramePolicy,
     picker: Picker,
     counts: LiveCounts,
-    reopen: Callable[[], Source] | None = None,
     wait: bool = False,
-    on_state_change: Callable[[SourceState], None] = lambda state: None,
-    heartbeat: Callable[[], None] = lambda: None,
 ) -> Generator[Result, None, None]:
     """Classify frames of an open live source, and close it at the end.
 
@@ -76,24 +86,22 @@ def classify_live(  # noqa: PLR0913 - called from one place, all but three by ke
         source: the camera or stream, open.
         classifier: classifies in this thread.
         stop: ends the loop when it is set.
+        callbacks: what the loop calls.
         options: what is wanted of each frame.
         policy: which frames wait, and how old they may be.
         picker: says which frames are classified.
         counts: counts the frames that are not classified, and the losses.
-        reopen: makes the source again when it was lost after its first frame.
-        wait: reopen it before its first frame, too.
-        on_state_change: is called with each change of the source's state.
-        heartbeat: is called many times a second, as long as the loop turns.
+        wait: reopen a source that is lost before its first frame, too.
 
     Yields:
         The results, in the order of the frames.
     """
-    live = _LiveSource(source, policy, picker, counts, reopen, wait, on_state_change)
+    live = _LiveSource(source, policy, picker, counts, callbacks, wait)
     max_age_ns = float("inf") if policy.max_age_s is None else policy.max_age_s * 1e9
     dropped, began = 0, False
     try:
         while not stop.is_set() and not live.ended:
-            heartbeat()
+            callbacks.heartbeat()
             capture, passed_over = live.take(_LOOK_UP_S)
             dropped += passed_over
             if capture is None:
@@ -194,16 +202,15 @@ class _LiveSource:
         policy: FramePolicy,
         picker: Picker,
         counts: LiveCounts,
-        reopen: Callable[[], Source] | None,
+        callbacks: LiveCallbacks,
         wait: bool,
-        on_state_change: Callable[[SourceState], None],
     ) -> None:
         self._queue = FrameQueue(QUEUE_FRAMES if policy.kind == "every" else 1)
         self._picker = picker
         self._counts = counts
-        self._reopen = reopen
+        self._reopen = callbacks.reopen
         self._wait = wait
-        self._on_state_change = on_state_change
+        self._on_state_change = callbacks.on_state_change
         self._state: StateName = "live"
         self._since = time.monotonic()
         self._next = 0

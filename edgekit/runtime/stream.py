@@ -222,20 +222,18 @@ class Stream:
         policy = self._settings.policy.choose_kind(live=live)
         self._picker = Picker(policy)
         if live:
-            from edgekit.runtime.live_loop import classify_live
+            from edgekit.runtime.live_loop import LiveCallbacks, classify_live
 
             return classify_live(
                 self._source,
                 self._classifiers[0],
                 self.stop,
+                LiveCallbacks(self._reopen, self._on_state_change, self._heartbeat),
                 options=self._settings.frames,
                 policy=policy,
                 picker=self._picker,
                 counts=self._counts,
-                reopen=self._reopen,
                 wait=self._wait_for_first,
-                on_state_change=self._on_state_change,
-                heartbeat=self._heartbeat,
             )
         return classify_every_frame(
             self._source,
