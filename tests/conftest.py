@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    with machine_for(item):
+    with machine_for(alone=item.get_closest_marker("alone") is not None):
         return (yield)
 
 

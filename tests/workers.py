@@ -69,12 +69,11 @@ def _lock(name: str, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
 
 
 @contextmanager
-def machine_for(test: pytest.Item) -> Iterator[None]:
-    """Wait until this test may run: with the marker `alone` while no other test does.
+def machine_for(*, alone: bool) -> Iterator[None]:
+    """Wait until a test may run; `alone` until no other test does.
 
-    It bounds times, so it must not share its cores with what another worker happens to do.
+    Such a test bounds times, so it must not share its cores with what another worker does.
     """
-    alone = test.get_closest_marker("alone") is not None
     with ExitStack() as held:
         with ExitStack() as queue:
             queue.enter_context(_lock("queue"))  # so that one who waits for the machine gets it

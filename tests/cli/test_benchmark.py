@@ -261,6 +261,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_measuring(
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.alone
 def test_a_busy_machine_is_not_trusted(model: Path, clip: Path, tmp_path: Path) -> None:
     spin = [sys.executable, "-c", "while True: pass"]
     neighbours = [subprocess.Popen(spin) for _ in os.sched_getaffinity(0)]

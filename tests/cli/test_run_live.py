@@ -151,6 +151,7 @@ def test_policies_on_a_file(model: Path) -> None:
     assert [line["frame"] for line in seldom] == list(range(0, VIDEO_FRAMES, 4 * VIDEO_FPS))
 
 
+@pytest.mark.alone
 def test_a_video_played_in_time(model: Path) -> None:
     arguments = ("--policy", "latest", "--frames", 13, "--json")
     result = edgekit("run", model, "--source", VIDEO, *arguments)

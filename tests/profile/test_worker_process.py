@@ -33,6 +33,7 @@ def process() -> Iterator[MeasuredProcess]:
         yield started
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("request_", [TimeModel(seconds=0.01), TimeLoop(seconds=0.01)])
 def test_load_and_warm_up_are_not_booked_to_a_turn(
     process: MeasuredProcess, request_: TimeModel | TimeLoop

@@ -146,6 +146,7 @@ def test_a_lost_source_comes_back() -> None:
     assert all(camera.closed for camera in cameras)
 
 
+@pytest.mark.alone
 def test_attempts_are_paced_and_told_once() -> None:
     missing = [Camera([], opens=False) for _ in range(4)]
     began = time.monotonic()
@@ -241,6 +242,7 @@ def test_the_least_change_makes_a_frame_new() -> None:
     assert stream.summary().repeated == 0
 
 
+@pytest.mark.alone
 def test_frames_that_are_too_old_are_counted() -> None:
     policy = FramePolicy(kind="every", max_age_s=0.05)
     results, _, stream = run([Camera(range(1, 31))], policy=policy, seconds=0.03, frames=2)
@@ -275,6 +277,7 @@ def test_frames_are_skipped_as_asked(kind: str, seen: list[int]) -> None:
     assert stream.summary().skipped >= (6 if kind == "skip" else 0)
 
 
+@pytest.mark.alone
 def test_one_frame_in_so_many_seconds() -> None:
     policy = FramePolicy(kind="latest", every_s=0.3)
     camera = Camera(range(1, 14), interval_s=0.02, tick_s=0.1)
@@ -282,6 +285,7 @@ def test_one_frame_in_so_many_seconds() -> None:
     assert [result.prediction.class_index for result in results] == [1, 4, 7, 10]
 
 
+@pytest.mark.alone
 def test_no_backlog_ever() -> None:
     """A source four times as fast as the model: the age stays below two frames and an inference."""
     camera = Camera(list(range(1, 64)) * 3, interval_s=0.005)

@@ -12,6 +12,7 @@ from edgekit.sources.paced import PacedSource
 from tests.sources.video_files import read_number, write_video
 
 
+@pytest.mark.alone
 def test_a_video_at_its_own_speed(tmp_path: Path) -> None:
     source = PacedSource(make_source(str(write_video(tmp_path / "v.avi", 6))))
     source.open()
