@@ -46,10 +46,10 @@ def compare_logits(reference: Values, logits: Values) -> float:
 
 def _energies(reference: Values, logits: Values) -> tuple[float, float]:
     """Σ reference² and Σ(reference − logits)², summed in float64."""
-    exact = reference.astype(np.float64)
+    signal = reference.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):  # sqnr_db answers for NaN and infinity
-        noise = np.square(exact - logits).sum()
-    return float(np.square(exact).sum()), float(noise)
+        noise = np.square(signal - logits).sum()
+    return float(np.square(signal).sum()), float(noise)
 
 
 class ParityMeter:
