@@ -28,10 +28,10 @@ class JetsonSettings:
         return parse_power_mode(ask_tool(self._tools, "nvpmodel", "-q"))
 
     def clocks_pinned(self) -> str | None:
-        """`on` or `off`. The tool wants root; without it the GPU's own limits tell as well."""
-        told = parse_jetson_clocks(ask_tool(self._tools, "jetson_clocks", "--show"))
-        if told is not None or self._gpu is None:
-            return told
+        """`on` or `off`. The tool needs root; without it the GPU's own limits show the same."""
+        reported = parse_jetson_clocks(ask_tool(self._tools, "jetson_clocks", "--show"))
+        if reported is not None or self._gpu is None:
+            return reported
         limits = [read_text(self._gpu / name) for name in ("min_freq", "max_freq")]
         if None in limits:
             return None

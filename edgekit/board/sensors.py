@@ -58,7 +58,7 @@ class Sensors:
         )
 
     def sample(self) -> Snapshot:
-        """What plain files tell, cheap enough to read during a measurement."""
+        """Read what plain files hold. That is cheap enough to do during a measurement."""
         return self._snapshot(self._throttled())
 
     def cpu_times(self) -> CpuTimes | None:

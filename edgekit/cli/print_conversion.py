@@ -118,7 +118,7 @@ def _print_curve(mixed: MixedPrecision) -> None:
 
 
 def _describe_runtime(outcome: Outcome) -> Iterator[tuple[str, str]]:
-    """What the board's runtime makes of the artifact, as far as this machine can tell."""
+    """Describe how the board's runtime computes the artifact, as far as this machine shows it."""
     engine, acceleration = outcome.engine, outcome.acceleration
     if acceleration is not None:
         partitions = engine.delegated_partitions

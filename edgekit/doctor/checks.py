@@ -33,8 +33,8 @@ def check_machine(facts: Facts, rules: Sequence[Rule] = RULES) -> list[Check]:
 
 def choose_rules(facts: Facts, rules: Sequence[Rule] = RULES) -> Iterator[Rule]:
     """For each check the first rule that is for such a machine and holds; none where none does."""
-    told = set()
+    answered = set()
     for rule in rules:
-        if rule.name not in told and facts.kind in rule.machines and rule.holds(facts):
-            told.add(rule.name)
+        if rule.name not in answered and facts.kind in rule.machines and rule.holds(facts):
+            answered.add(rule.name)
             yield rule

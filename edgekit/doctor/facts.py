@@ -236,7 +236,7 @@ def _parse_disk(answer: str) -> Disk | None:
 
 def _read_clock(root: Path, answer: str) -> bool | None:
     """By timedatectl, else by the file that systemd-timesyncd leaves once it has the time."""
-    told = re.search(r"^NTPSynchronized=(yes|no)$", answer, re.MULTILINE)
-    if told:
-        return told[1] == "yes"
+    reported = re.search(r"^NTPSynchronized=(yes|no)$", answer, re.MULTILINE)
+    if reported:
+        return reported[1] == "yes"
     return _exists(root / "run/systemd/timesync/synchronized") or None

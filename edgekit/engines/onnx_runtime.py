@@ -1,6 +1,6 @@
 """Runs ONNX models on ONNX Runtime's processor kernels: the reference for a Jetson.
 
-Q/DQ pairs are computed as they stand, in float, as TensorRT rounds: ONNX Runtime's own int8 kernels
+Q/DQ pairs are not fused but computed in float, as TensorRT rounds: ONNX Runtime's own int8 kernels
 would round biases too, which changes the logits by 28 dB.
 """
 
@@ -35,7 +35,7 @@ def import_onnx_runtime() -> Any:
 class OnnxRuntimeEngine(Engine):
     """An ONNX classifier with one `(1, H, W, 3) uint8` input and one `(1, classes)` float output.
 
-    `kernels="reference"` runs the graph node by node as it stands. `note` is kept in the
+    `kernels="reference"` runs the graph node by node, unchanged. `note` is kept in the
     description: why this runtime and no other.
     """
 

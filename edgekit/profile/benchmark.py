@@ -104,7 +104,7 @@ class BenchmarkSettings(NamedTuple):
             model.
         threads: How many cores one inference uses.
         half_width: The run ends earlier, after three rounds or more, once the 95 % interval of
-            every median lies within this fraction of it; None for never.
+            every median is within this fraction of it; None for never.
         limit_s: How long the run should take for each model. A slow model gets three rounds, then
             fewer thread counts and no layers. None for no limit.
         images: Images to measure accuracy on, after everything else.

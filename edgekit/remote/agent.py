@@ -314,7 +314,7 @@ class Agent:
         os._exit(0)
 
     def _leave(self) -> None:
-        with self._cleaning:  # to the very end, so that no program begins behind it
+        with self._cleaning:  # until the exit, so that no program begins after it
             self._clean()
             os._exit(1)
 
@@ -327,7 +327,7 @@ class Agent:
                     shutil.rmtree(folder, ignore_errors=True)
             with self._alone():
                 for path in reversed(self._made):
-                    with contextlib.suppress(OSError):  # others have put something there meanwhile
+                    with contextlib.suppress(OSError):  # other programs may have used the folder
                         path.rmdir() if path.is_dir() else path.unlink()
                 self._made.clear()
 

@@ -1,7 +1,7 @@
 """The running edgekit as a wheel, for boards to install: from a checkout or an installation alike.
 
 The format is that of the binary distribution specification (PEP 427). The same files give the same
-bytes, so that a board tells by the digest whether it has this very edgekit.
+bytes, so that a board finds by the digest whether it has this edgekit.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ def draw_timeline(result: ModelResult, snapshots: Sequence[Snapshot]) -> Element
     """The model's latency over the run: median and the middle 80 % of each moment, and its longest.
 
     Between the parts the loop, or another model, was measured. A longest run beyond the drawing is
-    a triangle at its upper edge. Below, on the same axis: what sensors told of temperature, clock
-    and power.
+    a triangle at its upper edge. Below, on the same axis: the sensors' temperature, clock and
+    power.
     """
     lanes = _find_lanes(result, snapshots)
     chunks = result.model_samples

@@ -17,7 +17,7 @@ STANDARD: dict[str, str] = {
     r"anew": "again",
     r"told": "reported, known",
     r"tells?": "shows, reports",
-    r"lies?": "is stored in, is within",
+    r"(?<!median )(?<!medians )lies?(?! within)": "is stored in, is within",
     r"(?<!there )(is|are|was|were) no(?! longer| more|t\b)": "is not a",
     r"of no use": "unusable",
     r"for want of": "without, for lack of",
@@ -30,9 +30,13 @@ STANDARD: dict[str, str] = {
     r"obeys?": "runs, follows",
     r"eats?": "reads, takes",
     r"(?<!left )behind(?! one interface| a proxy)": "after",
-    r"stands?": "is, belongs",
+    r"stands?(?! (in )?for)": "is, belongs",
 }
-"""The standard term for each word, which is written as a regular expression."""
+"""The standard term for each word, which is written as a regular expression.
+
+Its exceptions are the field's own uses: nothing is left behind, a median lies in its interval, a
+letter stands for something.
+"""
 
 NAMES: dict[str, str] = {
     "anew": "again",

@@ -232,7 +232,7 @@ def _build(
         progress=progress,
     )
     if built.timing_cache:
-        # It only saves time; writing the engine tells of a cache that cannot be written.
+        # It only saves time; writing the engine reports a cache that cannot be written.
         with contextlib.suppress(OutputError):
             cache.write_note(timings, built.timing_cache)
     weighted = [layer for layer in built.layers if layer.is_weighted]
