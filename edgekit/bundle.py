@@ -87,9 +87,9 @@ class Bundle:
     """An opened bundle whose digests have been checked. Members are decoded when they are read.
 
     Args:
-        path: the file.
-        manifest: its decoded `manifest.json`.
-        members: the bytes of every other member, by name.
+        path: The file.
+        manifest: Its decoded `manifest.json`.
+        members: The bytes of every other member, by name.
     """
 
     def __init__(self, path: Path, manifest: Manifest, members: Mapping[str, bytes]) -> None:
@@ -230,14 +230,14 @@ def write_bundle(
     """Write a bundle atomically. The same content gives the same bytes.
 
     Args:
-        path: the file to write.
-        manifest: the manifest; its `members` are filled in here.
-        model: the model file for the target.
-        reference: the float original in the target's format, or None.
-        class_names: one name a class, in class order.
-        golden: the photographs that every runtime is checked with.
-        report: the measurements of the conversion, for `report.json`.
-        fp16_model: the float16 model of a Jetson bundle of precision `best`, else None.
+        path: The file to write.
+        manifest: The manifest; its `members` are filled in here.
+        model: The model file for the target.
+        reference: The float original in the target's format, or None.
+        class_names: One name a class, in class order.
+        golden: The photographs that every runtime is checked with.
+        report: The measurements of the conversion, for `report.json`.
+        fp16_model: The float16 model of a Jetson bundle of precision `best`, else None.
 
     Raises:
         OutputError: `path` cannot be written.

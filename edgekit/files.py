@@ -21,12 +21,12 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Write a file through a temporary file in the same folder.
 
     Args:
-        path: the file to write. A symbolic link stays; the file that it points to is replaced.
-        content: the bytes.
-        mode: the permissions, from which the umask is taken off.
+        path: The file to write. A symbolic link stays; the file that it points to is replaced.
+        content: The bytes.
+        mode: The permissions, from which the umask is taken off.
 
     Raises:
-        OutputError: the folder is missing or not writable, or the disk is full. No temporary file
+        OutputError: The folder is missing or not writable, or the disk is full. No temporary file
             is left then, and an older file at `path` stays as it was.
     """
     _write_together({path: content}, mode)

@@ -85,15 +85,15 @@ def read_labels(table: Path, folder: Path, classes: int | None = None) -> list[L
     """Read the labelled images that a CSV file lists.
 
     Args:
-        table: a CSV file with the header `file,label`; a label is a class index.
-        folder: the folder that the file names are relative to.
-        classes: the number of classes, where it is known: a label must be below it.
+        table: A CSV file with the header `file,label`; a label is a class index.
+        folder: The folder that the file names are relative to.
+        classes: The number of classes, where it is known: a label must be below it.
 
     Returns:
         One record a line, in the order of the lines.
 
     Raises:
-        ImageError: a column, a file, or a class index is wrong. The message names the line.
+        ImageError: A column, a file, or a class index is wrong. The message names the line.
     """
     try:
         columns, rows = read_csv_rows(table)
@@ -122,16 +122,16 @@ def find_labelled_images(
     """Find the images below `folder` and their labels.
 
     Args:
-        folder: the folder of images.
-        labels: a CSV file as `read_labels` takes it. None: each image is in a subfolder of `folder`
+        folder: The folder of images.
+        labels: A CSV file as `read_labels` takes it. None: each image is in a subfolder of `folder`
             that is named like its class, or by its class index.
-        class_names: the name of each class, in class order.
+        class_names: The name of each class, in class order.
 
     Returns:
         One record an image, in the order of the CSV file, else in name order.
 
     Raises:
-        ImageError: an image has no label, or there are no images.
+        ImageError: An image has no label, or there are no images.
     """
     if labels is not None:
         return read_labels(labels, folder, len(class_names))

@@ -30,14 +30,14 @@ def preprocess(image: RgbImage, spec: InputSpec, out: ModelPixels | None = None)
 
     Args:
         image: `(H, W, 3) uint8`, 0-255, RGB.
-        spec: the input's height and width, and how the image is fitted to them.
+        spec: The input's height and width, and how the image is fitted to them.
         out: `(spec.height, spec.width, 3) uint8` to write into, else a new array.
 
     Returns:
         `(spec.height, spec.width, 3) uint8` RGB, 0-255, contiguous.
 
     Raises:
-        ImageError: the image has another shape or dtype, or is empty.
+        ImageError: The image has another shape or dtype, or is empty.
     """
     resized = _fit(image, spec)
     if out is None:
@@ -51,14 +51,14 @@ def preprocess_bgr(frame: BgrFrame, spec: InputSpec, out: ModelPixels | None = N
 
     Args:
         frame: `(H, W, 3) uint8`, 0-255, BGR.
-        spec: the input's height and width, and how the frame is fitted to them.
+        spec: The input's height and width, and how the frame is fitted to them.
         out: `(spec.height, spec.width, 3) uint8` to write into, else a new array.
 
     Returns:
         `(spec.height, spec.width, 3) uint8` RGB, 0-255, contiguous.
 
     Raises:
-        ImageError: the frame has another shape or dtype, or is empty.
+        ImageError: The frame has another shape or dtype, or is empty.
     """
     resized = _fit(frame, spec)
     import cv2

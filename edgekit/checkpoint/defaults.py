@@ -44,10 +44,10 @@ def find_defaults(
     - timm's V4 Conv-S narrower than width 1 was trained with mean and std 0.5.
 
     Args:
-        family: the family.
-        layout: the name of the key layout.
-        padding: the padding that the user has set, or None.
-        width: the width multiplier.
+        family: The family.
+        layout: The name of the key layout.
+        padding: The padding that the user has set, or None.
+        width: The width multiplier.
 
     Returns:
         The defaults.

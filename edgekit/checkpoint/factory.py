@@ -27,14 +27,14 @@ def build_from_factory(
 
     Args:
         arch: `package.module:factory`; the module may be in the working folder.
-        tensors: the weights by key, each of the `(…,)` shape that its layer has.
-        name: the file's name, for messages.
+        tensors: The weights by key, each of the `(…,)` shape that its layer has.
+        name: The file's name, for messages.
 
     Returns:
         The module with its weights, and the defaults that can be read from its layers.
 
     Raises:
-        CheckpointError: the factory cannot be imported or fails, it does not return a module, or
+        CheckpointError: The factory cannot be imported or fails, it does not return a module, or
             the weights do not fit.
     """
     module = _call(arch)

@@ -35,9 +35,9 @@ def map_conv_bn(ours: str, conv: str, bn: str) -> dict[str, str]:
     """Map the two paths of one `ConvBN`.
 
     Args:
-        ours: the path of the `ConvBN` in edgekit's module.
-        conv: the other path of its convolution.
-        bn: the other path of its batch norm.
+        ours: The path of the `ConvBN` in edgekit's module.
+        conv: The other path of its convolution.
+        bn: The other path of its batch norm.
 
     Returns:
         Edgekit's paths to the others.

@@ -45,16 +45,16 @@ class Checkpoint:
     """A float classifier, ready to run, and its provenance.
 
     Attributes:
-        module: the network in eval mode. It maps normalized RGB images `(N, 3, H, W) float32` to
+        module: The network in eval mode. It maps normalized RGB images `(N, 3, H, W) float32` to
             `(N, classes)` logits.
-        spec: the description of the network.
-        origins: for each value of the spec that a user may set, where it came from.
-        layout: the names of the layers that were recognised.
-        container: the key of the state dict in the file, `bare` without one, or `program`.
-        file_kind: the file's format.
-        path: the file; None for a state dict in memory.
-        sha256: the file's hexadecimal digest; None for a state dict in memory.
-        notes: remarks for the user.
+        spec: The description of the network.
+        origins: For each value of the spec that a user may set, where it came from.
+        layout: The names of the layers that were recognised.
+        container: The key of the state dict in the file, `bare` without one, or `program`.
+        file_kind: The file's format.
+        path: The file; None for a state dict in memory.
+        sha256: The file's hexadecimal digest; None for a state dict in memory.
+        notes: Remarks for the user.
     """
 
     module: nn.Module
@@ -92,23 +92,23 @@ def load_checkpoint(
     """Open, recognise and build a checkpoint: weights, or a program that `torch.export.save` wrote.
 
     Args:
-        path_or_state_dict: the file, or weights by key.
-        arch: the name of a family, or `package.module:factory` for a network of the user's own
+        path_or_state_dict: The file, or weights by key.
+        arch: The name of a family, or `package.module:factory` for a network of the user's own
             code, which takes the weights under its own names. None recognises the family.
-        input_size: the side of the input, in pixels.
-        normalize: the normalization, or its text as `Normalization.parse` reads it.
-        activation: the activation.
-        padding: the padding of the convolutions.
-        width: the width multiplier that the tensors must have. None recognises it.
-        resize: how frames are fitted to the input.
+        input_size: The side of the input, in pixels.
+        normalize: The normalization, or its text as `Normalization.parse` reads it.
+        activation: The activation.
+        padding: The padding of the convolutions.
+        width: The width multiplier that the tensors must have. None recognises it.
+        resize: How frames are fitted to the input.
 
     Returns:
         The network and its description. A value that is None here comes from the checkpoint or
         from the layout's defaults.
 
     Raises:
-        CheckpointError: the file is not safe, not a checkpoint, or not a known network.
-        SettingsError: a value is wrong, or cannot be set for this checkpoint.
+        CheckpointError: The file is not safe, not a checkpoint, or not a known network.
+        SettingsError: A value is wrong, or cannot be set for this checkpoint.
     """
     flags = Flags(input_size, normalize, activation, padding, resize)
     _check_flags(flags)

@@ -48,16 +48,16 @@ def recognise(
     """Find the family, layout and width that fit the tensors exactly.
 
     Args:
-        tensors: the weights by key, each of the `(…,)` shape that its layer has.
-        name: the file's name, for messages.
-        arch: the family that they must belong to; None tries all.
-        width: the width multiplier that they must have; None tries the likely ones.
+        tensors: The weights by key, each of the `(…,)` shape that its layer has.
+        name: The file's name, for messages.
+        arch: The family that they must belong to; None tries all.
+        width: The width multiplier that they must have; None tries the likely ones.
 
     Returns:
         The first family, layout and width that fit.
 
     Raises:
-        CheckpointError: nothing fits. The message says what differs from the nearest layout.
+        CheckpointError: Nothing fits. The message says what differs from the nearest layout.
     """
     layouts = _find_layouts(tensors, name, arch)
     complaints: list[CheckpointError] = []

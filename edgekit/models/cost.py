@@ -57,9 +57,9 @@ def count_family(family: Family, width: float, input_size: int) -> Cost:
     """Count a family's network of one width, which is built on the meta device.
 
     Args:
-        family: the family.
-        width: the width multiplier.
-        input_size: the side of the square input, in pixels.
+        family: The family.
+        width: The width multiplier.
+        input_size: The side of the square input, in pixels.
 
     Returns:
         The cost for one image.

@@ -24,12 +24,12 @@ class PublishedAccuracy:
     """The published ImageNet top-1 of one width and input size.
 
     Attributes:
-        width: the width multiplier.
-        input_size: the side of the input, in pixels.
-        top1: the accuracy in percent, as the source states it.
-        source: the paper and table, or the repository.
-        parameters_m: millions of parameters as the source states them, rounded as there.
-        multiply_adds_m: millions of multiply-adds as the source states them, rounded as there.
+        width: The width multiplier.
+        input_size: The side of the input, in pixels.
+        top1: The accuracy in percent, as the source states it.
+        source: The paper and table, or the repository.
+        parameters_m: Millions of parameters as the source states them, rounded as there.
+        multiply_adds_m: Millions of multiply-adds as the source states them, rounded as there.
             `edgekit.models.cost` counts the exact numbers.
     """
 
@@ -46,20 +46,20 @@ class Family:
     """One network family.
 
     Attributes:
-        name: the name on the command line and in `FAMILIES`.
-        title: the name in texts.
-        paper: the arXiv number.
-        constructor: builds the network.
-        activation: the default activation.
-        estimate: the path of a layer and its channels at width 1. The ratio of a checkpoint's
+        name: The name on the command line and in `FAMILIES`.
+        title: The name in texts.
+        paper: The arXiv number.
+        constructor: Builds the network.
+        activation: The default activation.
+        estimate: The path of a layer and its channels at width 1. The ratio of a checkpoint's
             channels to these is a first estimate of its width.
-        scalings: the published rules from a width to the channels, that of the paper first. They
+        scalings: The published rules from a width to the channels, that of the paper first. They
             agree at width 1.
-        published: the published accuracies.
-        activations: the activations that the family may have.
-        input_size: the side of the input that the paper uses, in pixels.
-        batch_norm_eps: the default epsilon of batch norms.
-        fixed_width: whether width 1 is the only one.
+        published: The published accuracies.
+        activations: The activations that the family may have.
+        input_size: The side of the input that the paper uses, in pixels.
+        batch_norm_eps: The default epsilon of batch norms.
+        fixed_width: Whether width 1 is the only one.
     """
 
     name: str
@@ -87,19 +87,19 @@ class Family:
         """Build a newly initialised network.
 
         Args:
-            width: the width multiplier.
-            classes: the number of classes.
-            activation: the activation; None takes the family's default.
-            padding: the padding of every convolution.
-            batch_norm_eps: the epsilon of every batch norm; None takes the family's default.
-            scaling: the rule from the width to the channels; None takes the paper's.
+            width: The width multiplier.
+            classes: The number of classes.
+            activation: The activation; None takes the family's default.
+            padding: The padding of every convolution.
+            batch_norm_eps: The epsilon of every batch norm; None takes the family's default.
+            scaling: The rule from the width to the channels; None takes the paper's.
 
         Returns:
             A module that maps normalized RGB images `(N, 3, H, W) float32` to `(N, classes)`
             logits.
 
         Raises:
-            SettingsError: the family does not have this width, activation or padding.
+            SettingsError: The family does not have this width, activation or padding.
         """
         options = LayerOptions(
             activation=activation or self.activation,

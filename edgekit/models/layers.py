@@ -55,9 +55,9 @@ def same_padding(size: int, kernel_size: int, stride: int) -> tuple[int, int]:
     """Compute TensorFlow's SAME padding of one axis.
 
     Args:
-        size: the input's size along the axis, in pixels.
-        kernel_size: the kernel's size along the axis.
-        stride: the stride along the axis.
+        size: The input's size along the axis, in pixels.
+        kernel_size: The kernel's size along the axis.
+        stride: The stride along the axis.
 
     Returns:
         The pixels before and after. Of an odd total the larger part is after.
@@ -97,13 +97,13 @@ def build_conv(
     """Build a convolution with symmetric or SAME padding.
 
     Args:
-        in_channels: the channels of the input.
-        out_channels: the channels of the output.
+        in_channels: The channels of the input.
+        out_channels: The channels of the output.
         kernel_size: (height, width), or one size for both.
-        padding: the kind of padding.
+        padding: The kind of padding.
         stride: (height, width), or one stride for both.
-        groups: the number of groups.
-        bias: whether the convolution has a bias.
+        groups: The number of groups.
+        bias: Whether the convolution has a bias.
 
     Returns:
         The convolution, newly initialised.
@@ -133,12 +133,12 @@ class ConvBN(nn.Module):
     """A convolution without bias, a batch norm, and an activation: the unit of every MobileNet.
 
     Args:
-        in_channels: the channels of the input.
-        out_channels: the channels of the output.
+        in_channels: The channels of the input.
+        out_channels: The channels of the output.
         kernel_size: (height, width), or one size for both.
-        options: the activation, the padding, and the epsilon of the batch norm.
+        options: The activation, the padding, and the epsilon of the batch norm.
         stride: (height, width), or one stride for both.
-        groups: the number of groups of the convolution.
+        groups: The number of groups of the convolution.
     """
 
     def __init__(
@@ -172,10 +172,10 @@ def build_depthwise(channels: int, kernel_size: int, options: LayerOptions, stri
     """Build a depthwise `ConvBN`, which has one filter for each channel.
 
     Args:
-        channels: the channels of the input and output.
-        kernel_size: the side of the square filters.
-        options: the activation, the padding, and the epsilon of the batch norm.
-        stride: the stride in both directions.
+        channels: The channels of the input and output.
+        kernel_size: The side of the square filters.
+        options: The activation, the padding, and the epsilon of the batch norm.
+        stride: The stride in both directions.
 
     Returns:
         The layer, newly initialised.

@@ -63,11 +63,11 @@ class DynamicShiftMax(nn.Module):
     layers (`reduce`, `expand`) and a hard sigmoid; they are within ±2 of their start values.
 
     Args:
-        channels: the channels of the input and output.
-        shift_groups: the groups of the shift, a divisor of `channels`. SettingsError if it is not.
-        full: whether K is 2: max(a₁x + b₁x′, a₂x + b₂x′). Otherwise K is 1: a₁x + b₁x′.
-        reduction: the channels divided by it are the hidden width of the gates.
-        start: the start values of the gates (a₁, b₁, a₂, b₂).
+        channels: The channels of the input and output.
+        shift_groups: The groups of the shift, a divisor of `channels`. SettingsError if it is not.
+        full: Whether K is 2: max(a₁x + b₁x′, a₂x + b₂x′). Otherwise K is 1: a₁x + b₁x′.
+        reduction: The channels divided by it are the hidden width of the gates.
+        start: The start values of the gates (a₁, b₁, a₂, b₂).
     """
 
     def __init__(
@@ -115,10 +115,10 @@ class MicroFactorizedDepthwise(nn.Module):
     the k×k convolution D_F²·C·k².
 
     Args:
-        channels: the channels C of the input.
-        kernel_size: the number k of taps of each part.
-        stride: the stride; the first part has the vertical one, the second the horizontal one.
-        options: the padding and the epsilon of the batch norms.
+        channels: The channels C of the input.
+        kernel_size: The number k of taps of each part.
+        stride: The stride; the first part has the vertical one, the second the horizontal one.
+        options: The padding and the epsilon of the batch norms.
         expansion: (e₁, e₂): the parts multiply the channels, C → C·e₁ → C·e₁·e₂.
     """
 
@@ -158,12 +158,12 @@ class MicroFactorizedPointwise(nn.Module):
     multiply-adds. Both convolutions have a batch norm.
 
     Args:
-        channels: the channels C of the input.
+        channels: The channels C of the input.
         reduction: R; there are C/R channels between the convolutions.
-        out_channels: the channels N of the output; None for C.
-        groups: the groups of Q and of P, or one number for both; their product replaces G².
-        options: the padding and the epsilon of the batch norms.
-        gate_reduction: where it is given, a Dynamic Shift-Max follows each convolution, with its
+        out_channels: The channels N of the output; None for C.
+        groups: The groups of Q and of P, or one number for both; their product replaces G².
+        options: The padding and the epsilon of the batch norms.
+        gate_reduction: Where it is given, a Dynamic Shift-Max follows each convolution, with its
             groups and this reduction.
 
     Raises:
@@ -209,16 +209,16 @@ def build_grouped_pointwise(
     """Build a 1×1 convolution in groups with its batch norm and without an activation.
 
     Args:
-        channels: the channels of the input.
-        out_channels: the channels of the output.
-        groups: the number of groups, a divisor of both.
-        options: the epsilon of the batch norm.
+        channels: The channels of the input.
+        out_channels: The channels of the output.
+        groups: The number of groups, a divisor of both.
+        options: The epsilon of the batch norm.
 
     Returns:
         The layer, newly initialised.
 
     Raises:
-        SettingsError: the groups do not divide the channels.
+        SettingsError: The groups do not divide the channels.
     """
     if channels % groups or out_channels % groups:
         raise SettingsError(

@@ -31,17 +31,17 @@ class MicroNetRow:
     """One block.
 
     Attributes:
-        stride: the stride.
-        channels: the channels of the output.
-        kernel_size: the taps of the depthwise pair.
+        stride: The stride.
+        channels: The channels of the output.
+        kernel_size: The taps of the depthwise pair.
         expansion: (e₁, e₂), by which the input's channels are multiplied inside the block.
-        first_groups: the groups of the pointwise convolution that expands, 0 in a lite block, which
+        first_groups: The groups of the pointwise convolution that expands, 0 in a lite block, which
             has none; and the groups of the shift and shuffle that follow.
-        second_groups: the groups of the pointwise convolution that projects, and of the shift and
+        second_groups: The groups of the pointwise convolution that projects, and of the shift and
             shuffle that follow; both are 0 in the last block, which has none.
-        shift_max: for each of the three activations the fusions of its Dynamic Shift-Max, 2 or 1;
+        shift_max: For each of the three activations the fusions of its Dynamic Shift-Max, 2 or 1;
             0 is another activation, or none.
-        reduction: an eighth of the reduction of the gates.
+        reduction: An eighth of the reduction of the gates.
     """
 
     stride: int
@@ -59,11 +59,11 @@ class MicroNetPlan:
     """One network.
 
     Attributes:
-        stem_channels: the channels of the stem's output.
-        stem_groups: the factors of the stem's two convolutions, whose product is `stem_channels`.
-        head_channels: the outputs of the head's first linear layer.
-        rows: the blocks.
-        start: the start values of the gates (a₁, b₁, a₂, b₂).
+        stem_channels: The channels of the stem's output.
+        stem_groups: The factors of the stem's two convolutions, whose product is `stem_channels`.
+        head_channels: The outputs of the head's first linear layer.
+        rows: The blocks.
+        start: The start values of the gates (a₁, b₁, a₂, b₂).
     """
 
     stem_channels: int
@@ -164,10 +164,10 @@ class LiteBlock(nn.Module):
     """A depthwise pair that expands, an activation, a grouped pointwise projection, an activation.
 
     Args:
-        in_channels: the channels of the input.
-        row: the block's row.
-        plan: the network's plan.
-        options: activation, padding and batch norm epsilon.
+        in_channels: The channels of the input.
+        row: The block's row.
+        plan: The network's plan.
+        options: Activation, padding and batch norm epsilon.
     """
 
     def __init__(
@@ -204,10 +204,10 @@ class FullBlock(nn.Module):
     """Grouped pointwise expansion, depthwise pair, grouped pointwise projection, each activated.
 
     Args:
-        in_channels: the channels of the input.
-        row: the block's row.
-        plan: the network's plan.
-        options: activation, padding and batch norm epsilon.
+        in_channels: The channels of the input.
+        row: The block's row.
+        plan: The network's plan.
+        options: Activation, padding and batch norm epsilon.
     """
 
     def __init__(
@@ -255,10 +255,10 @@ class LastBlock(nn.Module):
     """A grouped pointwise expansion and its Dynamic Shift-Max with one fusion.
 
     Args:
-        in_channels: the channels of the input.
-        row: the block's row.
-        plan: the network's plan.
-        options: the epsilon of the batch norm.
+        in_channels: The channels of the input.
+        row: The block's row.
+        plan: The network's plan.
+        options: The epsilon of the batch norm.
     """
 
     def __init__(
@@ -305,11 +305,11 @@ class MicroNet(nn.Module):
     """A MicroNet. In the released networks the logits, too, have a batch norm and a hard-swish.
 
     Args:
-        width: the width multiplier; only 1 exists.
-        classes: the number of classes.
-        options: activation, padding and batch norm epsilon.
-        scaling: not used; there is one rule.
-        plan: the channels and blocks.
+        width: The width multiplier; only 1 exists.
+        classes: The number of classes.
+        options: Activation, padding and batch norm epsilon.
+        scaling: Not used; there is one rule.
+        plan: The channels and blocks.
     """
 
     def __init__(

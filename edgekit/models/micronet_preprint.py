@@ -35,16 +35,16 @@ class MicroBlockA(nn.Module):
     A Dynamic Shift-Max follows each.
 
     Args:
-        in_channels: the channels of the input.
-        out_channels: the channels after the depthwise pair.
-        kernel_size: the taps of the depthwise pair.
-        reduction: the output has `out_channels` / `reduction` channels.
-        groups: the groups of the pointwise convolution and of both shifts.
-        stride: the stride of the depthwise pair.
-        options: padding and batch norm epsilon.
+        in_channels: The channels of the input.
+        out_channels: The channels after the depthwise pair.
+        kernel_size: The taps of the depthwise pair.
+        reduction: The output has `out_channels` / `reduction` channels.
+        groups: The groups of the pointwise convolution and of both shifts.
+        stride: The stride of the depthwise pair.
+        options: Padding and batch norm epsilon.
 
     Raises:
-        SettingsError: the channels do not divide.
+        SettingsError: The channels do not divide.
     """
 
     def __init__(
@@ -76,16 +76,16 @@ class MicroBlockB(nn.Module):
     A Dynamic Shift-Max follows the pair and both parts of the pointwise convolution.
 
     Args:
-        in_channels: the channels of the input.
-        out_channels: the channels after the depthwise pair, and of the output.
-        kernel_size: the taps of the depthwise pair.
-        reduction: between the pointwise parts there are `out_channels` / `reduction` channels.
-        groups: the groups of the pointwise parts; None for √(`out_channels` / `reduction`).
-        stride: the stride of the depthwise pair.
-        options: padding and batch norm epsilon.
+        in_channels: The channels of the input.
+        out_channels: The channels after the depthwise pair, and of the output.
+        kernel_size: The taps of the depthwise pair.
+        reduction: Between the pointwise parts there are `out_channels` / `reduction` channels.
+        groups: The groups of the pointwise parts; None for √(`out_channels` / `reduction`).
+        stride: The stride of the depthwise pair.
+        options: Padding and batch norm epsilon.
 
     Raises:
-        SettingsError: the channels do not divide.
+        SettingsError: The channels do not divide.
     """
 
     def __init__(
@@ -124,16 +124,16 @@ class MicroBlockC(nn.Module):
     convolution with the block's stride.
 
     Args:
-        in_channels: the channels of the input; the pair keeps them.
-        out_channels: the channels of the output.
-        kernel_size: the taps of the depthwise pair.
-        reduction: between the pointwise parts there are `out_channels` / `reduction` channels.
-        groups: the groups of the pointwise parts; None for √(`out_channels` / `reduction`).
-        stride: the stride of the depthwise pair.
-        options: activation, padding and batch norm epsilon.
+        in_channels: The channels of the input; the pair keeps them.
+        out_channels: The channels of the output.
+        kernel_size: The taps of the depthwise pair.
+        reduction: Between the pointwise parts there are `out_channels` / `reduction` channels.
+        groups: The groups of the pointwise parts; None for √(`out_channels` / `reduction`).
+        stride: The stride of the depthwise pair.
+        options: Activation, padding and batch norm epsilon.
 
     Raises:
-        SettingsError: the channels do not divide.
+        SettingsError: The channels do not divide.
     """
 
     def __init__(
@@ -218,10 +218,10 @@ class MicroNetPreprint(nn.Module):
     """The MicroNet M0 of the first preprint.
 
     Args:
-        width: the width multiplier; only 1 exists.
-        classes: the number of classes.
-        options: activation, padding and batch norm epsilon.
-        scaling: not used; there is one rule.
+        width: The width multiplier; only 1 exists.
+        classes: The number of classes.
+        options: Activation, padding and batch norm epsilon.
+        scaling: Not used; there is one rule.
     """
 
     def __init__(self, width: float, classes: int, options: LayerOptions, scaling: str) -> None:

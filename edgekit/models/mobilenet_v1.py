@@ -48,10 +48,10 @@ class DepthwiseSeparable(nn.Module):
     """A depthwise 3x3 convolution, then a pointwise 1x1, each with batch norm and activation.
 
     Args:
-        in_channels: the channels of the input.
-        out_channels: the channels of the output.
-        stride: the stride of the depthwise convolution.
-        options: activation, padding and batch norm epsilon.
+        in_channels: The channels of the input.
+        out_channels: The channels of the output.
+        stride: The stride of the depthwise convolution.
+        options: Activation, padding and batch norm epsilon.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class MobileNetV1(nn.Module):
     """The MobileNetV1.
 
     Args:
-        width: the width multiplier.
-        classes: the number of classes.
-        options: activation, padding and batch norm epsilon.
-        scaling: the rule from the width to the channels, a key of `SCALINGS`.
-        blocks: the (output channels at width 1, stride) of each block.
-        full_convolutions: whether each block is one 3x3 convolution, as in table 4's baseline.
+        width: The width multiplier.
+        classes: The number of classes.
+        options: Activation, padding and batch norm epsilon.
+        scaling: The rule from the width to the channels, a key of `SCALINGS`.
+        blocks: The (output channels at width 1, stride) of each block.
+        full_convolutions: Whether each block is one 3x3 convolution, as in table 4's baseline.
     """
 
     def __init__(

@@ -36,11 +36,11 @@ class Bottleneck(nn.Module):
     Its input is added where the shapes match.
 
     Args:
-        in_channels: the channels of the input.
-        out_channels: the channels of the output.
-        expansion_factor: the channels of the depthwise convolution divided by those of the input.
-        stride: the stride of the depthwise convolution.
-        options: activation, padding and batch norm epsilon.
+        in_channels: The channels of the input.
+        out_channels: The channels of the output.
+        expansion_factor: The channels of the depthwise convolution divided by those of the input.
+        stride: The stride of the depthwise convolution.
+        options: Activation, padding and batch norm epsilon.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class MobileNetV2(nn.Module):
     """The MobileNetV2. `last_conv` has at least 1280 channels.
 
     Args:
-        width: the width multiplier.
-        classes: the number of classes.
-        options: activation, padding and batch norm epsilon.
-        scaling: not used; there is one rule.
+        width: The width multiplier.
+        classes: The number of classes.
+        options: Activation, padding and batch norm epsilon.
+        scaling: Not used; there is one rule.
     """
 
     def __init__(

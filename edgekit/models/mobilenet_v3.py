@@ -82,12 +82,12 @@ class Bottleneck(nn.Module):
     Its input is added where the shapes match.
 
     Args:
-        in_channels: the channels of the input.
-        hidden: the channels of the depthwise convolution.
-        out_channels: the channels of the output.
-        row: the kernel size, stride, and whether there is squeeze-and-excite.
-        options: activation, padding and batch norm epsilon.
-        expands: whether there is an expansion.
+        in_channels: The channels of the input.
+        hidden: The channels of the depthwise convolution.
+        out_channels: The channels of the output.
+        row: The kernel size, stride, and whether there is squeeze-and-excite.
+        options: Activation, padding and batch norm epsilon.
+        expands: Whether there is an expansion.
     """
 
     def __init__(
@@ -121,14 +121,14 @@ class MobileNetV3(nn.Module):
     """A MobileNetV3.
 
     Args:
-        width: the width multiplier.
-        classes: the number of classes.
-        options: activation, padding and batch norm epsilon.
+        width: The width multiplier.
+        classes: The number of classes.
+        options: Activation, padding and batch norm epsilon.
         scaling: "tensorflow" (the authors' code, and timm) expands each block by its ratio in the
             table, and keeps the size of the hidden layer, and below width 0.75 that of the stem.
             "torchvision" multiplies the channels of every layer.
-        rows: the blocks.
-        hidden_channels: the outputs of the hidden layer at width 1.
+        rows: The blocks.
+        hidden_channels: The outputs of the hidden layer at width 1.
     """
 
     def __init__(

@@ -109,11 +109,11 @@ class FusedInvertedBottleneck(nn.Module):
     """An inverted bottleneck whose expansion and depthwise are fused into one full convolution.
 
     Args:
-        in_channels: the channels of the input.
-        hidden: the channels of the full convolution.
-        out_channels: the channels of the output.
-        row: the stride, and whether an activation follows the projection.
-        options: activation, padding and batch norm epsilon.
+        in_channels: The channels of the input.
+        hidden: The channels of the full convolution.
+        out_channels: The channels of the output.
+        row: The stride, and whether an activation follows the projection.
+        options: Activation, padding and batch norm epsilon.
     """
 
     def __init__(
@@ -137,11 +137,11 @@ class UniversalInvertedBottleneck(nn.Module):
     the starting one where it is the only one.
 
     Args:
-        in_channels: the channels of the input.
-        hidden: the channels of the expansion.
-        out_channels: the channels of the output.
-        row: the kernel sizes and the stride.
-        options: activation, padding and batch norm epsilon.
+        in_channels: The channels of the input.
+        hidden: The channels of the expansion.
+        out_channels: The channels of the output.
+        row: The kernel sizes and the stride.
+        options: Activation, padding and batch norm epsilon.
     """
 
     def __init__(
@@ -172,13 +172,13 @@ class MobileNetV4(nn.Module):
     """A MobileNetV4.
 
     Args:
-        width: the width multiplier; the paper has width 1 only.
-        classes: the number of classes.
-        options: activation, padding and batch norm epsilon.
-        scaling: not used; the only rule is timm's: the stem is never narrower than the table's,
+        width: The width multiplier; the paper has width 1 only.
+        classes: The number of classes.
+        options: Activation, padding and batch norm epsilon.
+        scaling: Not used; the only rule is timm's: the stem is never narrower than the table's,
             and `hidden` has 1280 channels at every width.
-        rows: the blocks.
-        stem_channels: the channels of the stem at width 1.
+        rows: The blocks.
+        stem_channels: The channels of the stem at width 1.
     """
 
     def __init__(

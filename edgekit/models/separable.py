@@ -19,12 +19,12 @@ class DepthwiseConv(nn.Conv2d):
     bias).
 
     Args:
-        channels: the channels M of the input.
-        kernel_size: the side D_K of the kernel, odd; the padding is `kernel_size // 2`.
-        stride: the stride in both directions.
-        kernels_per_layer: the kernels K for each input channel. Output channel m·K + k is computed
+        channels: The channels M of the input.
+        kernel_size: The side D_K of the kernel, odd; the padding is `kernel_size // 2`.
+        stride: The stride in both directions.
+        kernels_per_layer: The kernels K for each input channel. Output channel m·K + k is computed
             by kernel k of input channel m.
-        bias: whether there is a bias.
+        bias: Whether there is a bias.
 
     Raises:
         SettingsError: `kernel_size` is even, or `kernels_per_layer` is below 1.
@@ -61,9 +61,9 @@ class PointwiseConv(nn.Conv2d):
     bias).
 
     Args:
-        in_channels: the channels M of the input.
-        out_channels: the channels N of the output.
-        bias: whether there is a bias.
+        in_channels: The channels M of the input.
+        out_channels: The channels N of the output.
+        bias: Whether there is a bias.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
@@ -77,12 +77,12 @@ class SeparableConv(nn.Module):
     1/D_K²) of the D_K²·M·N·D_F² of a standard convolution.
 
     Args:
-        in_channels: the channels M of the input.
-        out_channels: the channels N of the output.
-        kernel_size: the side D_K of the depthwise kernel, odd.
-        stride: the stride in both directions.
-        kernels_per_layer: the depthwise kernels K for each input channel.
-        bias: whether both convolutions have a bias.
+        in_channels: The channels M of the input.
+        out_channels: The channels N of the output.
+        kernel_size: The side D_K of the depthwise kernel, odd.
+        stride: The stride in both directions.
+        kernels_per_layer: The depthwise kernels K for each input channel.
+        bias: Whether both convolutions have a bias.
     """
 
     def __init__(

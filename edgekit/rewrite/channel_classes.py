@@ -59,14 +59,14 @@ class ChannelClass:
     """Tensors that store their channels in one order.
 
     Attributes:
-        members: for each member, the label of each of its channels, in network order.
-        order: the labels in the order in which they are stored.
-        per_channel: members whose operators have a weight or constant for each channel.
-        layers: the layers that read or make members.
-        moves: permutations from one member to another, which have to be copied.
-        free_permutations: permutations that only rename channels, and cost nothing.
-        read_in_network_order: for a member, its readers that need network order.
-        made_in_network_order: members whose operators make them in network order.
+        members: For each member, the label of each of its channels, in network order.
+        order: The labels in the order in which they are stored.
+        per_channel: Members whose operators have a weight or constant for each channel.
+        layers: The layers that read or make members.
+        moves: Permutations from one member to another, which have to be copied.
+        free_permutations: Permutations that only rename channels, and cost nothing.
+        read_in_network_order: For a member, its readers that need network order.
+        made_in_network_order: Members whose operators make them in network order.
     """
 
     members: dict[Node, Labels]

@@ -30,9 +30,9 @@ def export_program(
     """Export a network and rewrite its graph.
 
     Args:
-        module: maps a normalized `(N, 3, height, width)` image, float32 or float64, to logits.
-        spec: the height and width of the input.
-        passes: the passes to run, in order.
+        module: Maps a normalized `(N, 3, height, width)` image, float32 or float64, to logits.
+        spec: The height and width of the input.
+        passes: The passes to run, in order.
 
     Returns:
         The program, for any batch size that the network can take.
@@ -89,12 +89,12 @@ def check_rewriting(traced: GraphModule, rewritten: GraphModule, spec: InputSpec
     """Compare a program with the graph that it was rewritten from, on an image of noise.
 
     Args:
-        traced: the graph before the passes.
-        rewritten: the graph after the passes.
-        spec: the height and width of the input.
+        traced: The graph before the passes.
+        rewritten: The graph after the passes.
+        spec: The height and width of the input.
 
     Raises:
-        ConversionError: the outputs differ by more than rounding explains.
+        ConversionError: The outputs differ by more than rounding explains.
     """
     image = torch.randn(1, 3, spec.height, spec.width, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

@@ -49,9 +49,9 @@ def argument(node: Node, index: int, default: object = None) -> object:
     """Read a positional argument of a call.
 
     Args:
-        node: the call.
-        index: the position of the argument.
-        default: the operator's default, for a call that leaves the argument out.
+        node: The call.
+        index: The position of the argument.
+        default: The operator's default, for a call that leaves the argument out.
 
     Returns:
         The argument, or `default`.
@@ -68,10 +68,10 @@ def insert_call(program: GraphModule, target: Any, *args: Any, before: Node) -> 
     """Insert the call of an operator and infer the shape of its value.
 
     Args:
-        program: the graph to insert into.
-        target: the operator.
-        *args: the operator's arguments, nodes or constants.
-        before: the node before which the call is placed. The new node takes over its module path,
+        program: The graph to insert into.
+        target: The operator.
+        *args: The operator's arguments, nodes or constants.
+        before: The node before which the call is placed. The new node takes over its module path,
             which messages name.
 
     Returns:
@@ -130,10 +130,10 @@ def add_constant(program: GraphModule, name: str, value: torch.Tensor, before: N
     """Register a buffer and insert a node that reads it.
 
     Args:
-        program: the graph to insert into.
-        name: the buffer's name; a number is appended to a name that is in use.
-        value: the constant, of any shape `(…,)` and dtype.
-        before: the node before which the new one is placed.
+        program: The graph to insert into.
+        name: The buffer's name; a number is appended to a name that is in use.
+        value: The constant, of any shape `(…,)` and dtype.
+        before: The node before which the new one is placed.
 
     Returns:
         The new `get_attr` node.
@@ -171,8 +171,8 @@ def set_weight(program: GraphModule, node: Node, weight: torch.Tensor) -> None:
     Other readers of the old weight keep it.
 
     Args:
-        program: the graph.
-        node: the layer.
+        program: The graph.
+        node: The layer.
         weight: `(out, in / groups, height, width)` or `(out, in)`; it is cast to the dtype of the
             old weight.
     """
@@ -185,8 +185,8 @@ def set_bias(program: GraphModule, node: Node, bias: torch.Tensor) -> None:
     """Replace the bias of one convolution or linear layer, or add one.
 
     Args:
-        program: the graph.
-        node: the layer.
+        program: The graph.
+        node: The layer.
         bias: `(out,)`; it is cast to the dtype of the layer's output.
     """
     kept = bias.to(node.meta["val"].dtype)

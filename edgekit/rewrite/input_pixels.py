@@ -37,14 +37,14 @@ def take_pixels(
     graph subtracts the mean first, which is exact at the border too.
 
     Args:
-        program: takes a normalized `(N, 3, H, W)` image; afterwards it takes `(N, H, W, 3)` values
+        program: Takes a normalized `(N, 3, H, W)` image; afterwards it takes `(N, H, W, 3)` values
             p − `offset` for RGB pixels p, 0-255, in the same float dtype.
-        normalization: the mean and standard deviation that the network expects.
-        offset: the constant that is subtracted from pixels, 0-255.
-        fold_mean: whether the mean is folded into the bias of the first convolution.
+        normalization: The mean and standard deviation that the network expects.
+        offset: The constant that is subtracted from pixels, 0-255.
+        fold_mean: Whether the mean is folded into the bias of the first convolution.
 
     Raises:
-        ConversionError: something other than one convolution, with or without a padding, reads the
+        ConversionError: Something other than one convolution, with or without a padding, reads the
             input.
     """
     graph = program.graph

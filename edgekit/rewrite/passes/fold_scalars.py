@@ -81,9 +81,9 @@ def scale_layer(program: GraphModule, layer: Node, step: Affine) -> None:
     """Change a layer's weight and bias so that it computes slope·y + shift in place of y.
 
     Args:
-        program: the graph.
-        layer: a convolution or linear layer; all its readers get the new value.
-        step: the slope and shift.
+        program: The graph.
+        layer: A convolution or linear layer; all its readers get the new value.
+        step: The slope and shift.
     """
     bias = read_bias(program, layer) * step.slope + step.shift
     set_weight(program, layer, read_weight(program, layer).double() * step.slope)

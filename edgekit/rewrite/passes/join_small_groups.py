@@ -47,8 +47,8 @@ def expand_groups(weight: torch.Tensor, groups: int, joined: int = 1) -> torch.T
 
     Args:
         weight: `(out, in / groups, height, width)`, or `(out, in)` of a linear layer.
-        groups: the number of groups of `weight`.
-        joined: the new number of groups, a divisor of `groups`.
+        groups: The number of groups of `weight`.
+        joined: The new number of groups, a divisor of `groups`.
 
     Returns:
         `(out, in / joined, …)`: the same weights, and zeros between channels that were in different
