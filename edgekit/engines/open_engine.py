@@ -90,7 +90,7 @@ def open_bundle_engine(
         kernels,
         name,
         bundle.manifest.precision,
-        half=bundle.fp16_model,
+        fp16_model=bundle.fp16_model,
         golden=bundle.golden(),
         progress=progress,
     )
@@ -128,7 +128,7 @@ def _open_onnx(
     name: str,
     precision: Precision | None,
     *,
-    half: bytes | None = None,
+    fp16_model: bytes | None = None,
     golden: Sequence[Golden] = (),
     progress: Progress,
 ) -> Engine:
@@ -138,9 +138,14 @@ def _open_onnx(
     if reason is None:
         from edgekit.engines.tensorrt.engine_provider import open_tensorrt_engine
 
-        known = precision or ("int8" if b"QuantizeLinear" in model else "fp32")
+        precision = precision or ("int8" if b"QuantizeLinear" in model else "fp32")
         return open_tensorrt_engine(
-            model, precision=known, half=half, golden=golden, name=name, progress=progress
+            model,
+            precision=precision,
+            fp16_model=fp16_model,
+            golden=golden,
+            name=name,
+            progress=progress,
         )
     from edgekit.engines.onnx_runtime import OnnxRuntimeEngine
 

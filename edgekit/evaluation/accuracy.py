@@ -50,8 +50,8 @@ def measure_accuracy(
     """
     tally = _Tally()
     for done, (label, pixels) in enumerate(stream(images, spec), start=1):
-        exact = reference(pixels) if reference is not None else None
-        tally.add(label, engine.infer(pixels), exact)
+        expected = reference(pixels) if reference is not None else None
+        tally.add(label, engine.infer(pixels), expected)
         progress.update(done, len(images))
     return tally.result()
 
@@ -98,7 +98,7 @@ class Validation:
     ) -> None:
         self._images, self._spec = images, spec
         self._labels = [image.label for image in images]
-        self._exact = np.stack([reference(pixels) for _, pixels in stream(images, spec)])
+        self._float_logits = np.stack([reference(pixels) for _, pixels in stream(images, spec)])
 
     @property
     def labelled(self) -> bool:
@@ -106,23 +106,23 @@ class Validation:
 
     @property
     def measure(self) -> str:
-        """Of what the drop is measured, in words."""
+        """Name the measure of the drop and the number of images."""
         name = "top-1" if self.labelled else "agreement"
         return f"{name} on {len(self._images)} images"
 
     def compare(self, engine: Engine) -> tuple[Accuracy, float]:
-        """Run every image once: the accuracy, and how much of it the float network loses.
+        """Run every image once: the accuracy, and its drop from the float network's.
 
         The drop is in percentage points of top-1, or of agreement where there are no labels.
         """
         seen = np.stack([engine.infer(pixels) for _, pixels in stream(self._images, self._spec)])
         meter = ParityMeter()
-        meter.add(self._exact, seen)
+        meter.add(self._float_logits, seen)
         parity = meter.result()
         if not self.labelled:
             return parity, round(100 - meter.agreement, 3)
         top1 = self._top1(seen)
-        drop = round(self._top1(self._exact) - top1, 3)
+        drop = round(self._top1(self._float_logits) - top1, 3)
         return replace(parity, top1=top1), drop
 
     def _top1(self, logits: npt.NDArray[np.float32]) -> float:
@@ -136,14 +136,15 @@ class _Tally:
         self._images, self._best, self._among_five, self._compared = 0, 0, 0, False
         self._meter = ParityMeter()
 
-    def add(self, label: int | None, logits: Logits, exact: Logits | None) -> None:
+    def add(self, label: int | None, logits: Logits, expected: Logits | None) -> None:
+        """Count the `(classes,) float32` logits of one image, and those of the float original."""
         order = np.argsort(-logits, kind="stable")[:5]
         self._images += 1
         self._best += int(order[0] == label)
         self._among_five += int(label in order)
-        if exact is not None:
+        if expected is not None:
             self._compared = True
-            self._meter.add(exact[None], logits[None])
+            self._meter.add(expected[None], logits[None])
 
     def result(self) -> Accuracy:
         parity = self._meter.result() if self._compared else None

@@ -78,10 +78,10 @@ def compare_layers(
         )
     sums = [_ChannelSums(shifted=artifact.is_shifted) for _ in artifact.operators]
     for pixels in images:
-        for total, quantized, exact in zip(
+        for total, quantized, reference in zip(
             sums, artifact.read_outputs(pixels), original.read_outputs(pixels), strict=True
         ):
-            total.add(exact, quantized)
+            total.add(reference, quantized)
     return [
         LayerSqnr(layer=index, operator=operator, shape=total.shape, sqnr_db=total.sqnr_db())
         for index, (operator, total) in enumerate(zip(artifact.operators, sums, strict=True), 1)
@@ -113,6 +113,7 @@ class TfliteTap:
         return tensors
 
     def read_outputs(self, pixels: ModelPixels) -> list[Values]:
+        """Run one `(height, width, 3) uint8` RGB image; each layer's output, `(1, …) float64`."""
         codes = (pixels ^ np.uint8(0x80)).view(np.int8)
         self._interpreter.set_tensor(self._input["index"], codes[None])
         self._interpreter.invoke()
@@ -134,32 +135,32 @@ class _ChannelSums:
     def __init__(self, *, shifted: bool = False) -> None:
         self._shifted = shifted
         self._count = 0
-        self._exact_sum: Values | float = 0.0
+        self._reference_sum: Values | float = 0.0
         self._quantized_sum: Values | float = 0.0
         self.shape: tuple[int, ...] = ()
-        self._exact: Values | float = 0.0
+        self._reference: Values | float = 0.0
         self._quantized: Values | float = 0.0
         self._both: Values | float = 0.0
 
-    def add(self, exact: Values, quantized: Values) -> None:
-        self.shape = tuple(int(side) for side in exact.shape[1:])
-        axes = tuple(range(exact.ndim - 1))
-        self._count += exact.size // exact.shape[-1]
-        self._exact_sum = self._exact_sum + exact.sum(axis=axes)
+    def add(self, reference: Values, quantized: Values) -> None:
+        self.shape = tuple(int(side) for side in reference.shape[1:])
+        axes = tuple(range(reference.ndim - 1))
+        self._count += reference.size // reference.shape[-1]
+        self._reference_sum = self._reference_sum + reference.sum(axis=axes)
         self._quantized_sum = self._quantized_sum + quantized.sum(axis=axes)
-        self._exact = self._exact + np.square(exact).sum(axis=axes)
+        self._reference = self._reference + np.square(reference).sum(axis=axes)
         self._quantized = self._quantized + np.square(quantized).sum(axis=axes)
-        self._both = self._both + (exact * quantized).sum(axis=axes)
+        self._both = self._both + (reference * quantized).sum(axis=axes)
 
     def sqnr_db(self) -> float:
         """With the gain g = Σxy / Σy² a channel's error is Σx² − (Σxy)² / Σy²; with an offset the
         same of values less their means."""
-        exact, quantized, both = self._exact, self._quantized, self._both
-        signal = float(np.sum(exact))
+        reference, quantized, both = self._reference, self._quantized, self._both
+        signal = float(np.sum(reference))
         if self._shifted:
-            exact = exact - np.square(self._exact_sum) / self._count
+            reference = reference - np.square(self._reference_sum) / self._count
             quantized = quantized - np.square(self._quantized_sum) / self._count
-            both = both - self._exact_sum * self._quantized_sum / self._count
+            both = both - self._reference_sum * self._quantized_sum / self._count
         explained = np.square(both) / np.maximum(quantized, 1e-300)
-        noise = float(np.sum(np.maximum(exact - explained, 0.0)))
+        noise = float(np.sum(np.maximum(reference - explained, 0.0)))
         return sqnr_db(signal, noise)

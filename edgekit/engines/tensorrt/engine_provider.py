@@ -101,7 +101,7 @@ def open_tensorrt_engine(
     model: bytes,
     *,
     precision: Precision,
-    half: bytes | None = None,
+    fp16_model: bytes | None = None,
     golden: Sequence[Golden] = (),
     name: str = "model",
     progress: Progress = SILENT,
@@ -111,7 +111,7 @@ def open_tensorrt_engine(
     Args:
         model: The content of the ONNX file; of precision `best`, the int8 candidate.
         precision: What it may be computed in.
-        half: Of precision `best`, the float16 candidate.
+        fp16_model: Of precision `best`, the float16 candidate.
         golden: Images with their logits, which both candidates are checked with.
         name: What the model is called in errors.
         progress: Receives the steps of building.
@@ -128,7 +128,7 @@ def open_tensorrt_engine(
     cuda, gpu = machine.runs()
     candidate = Candidate(model, precision)
     if precision == "best":
-        candidate = choose(machine, Candidate(model, "int8"), half, golden, name, progress)
+        candidate = choose(machine, Candidate(model, "int8"), fp16_model, golden, name, progress)
     provided = provide_engine(machine, candidate, progress=progress)
     engine = TensorRTEngine(provided.plan, library=machine.library, cuda=cuda, gpu=gpu, name=name)
     engine.description = replace(engine.description, build_s=provided.stored.build_s)
@@ -254,7 +254,7 @@ def _name_note(kind: str, *parts: object) -> str:
 def choose(
     machine: Machine,
     int8: Candidate,
-    half: bytes | None,
+    fp16_model: bytes | None,
     golden: Sequence[Golden],
     name: str,
     progress: Progress,
@@ -269,7 +269,7 @@ def choose(
     Args:
         machine: The library and the GPU.
         int8: The int8 candidate.
-        half: The float16 candidate's ONNX file; None where the bundle has none.
+        fp16_model: The float16 candidate's ONNX file; None where the bundle has none.
         golden: Images with their logits, which both candidates are checked with.
         name: What the model is called in errors.
         progress: Receives the steps of building.
@@ -283,18 +283,18 @@ def choose(
         EngineError: There is no GPU, or neither candidate gives the golden answers.
     """
     cuda, gpu = machine.runs()
-    if half is None:
+    if fp16_model is None:
         raise EngineError(f"{name} holds no float16 model to compare with: convert it again")
-    candidates = {"fp16": Candidate(half, "fp16")}
+    candidates = {"fp16": Candidate(fp16_model, "fp16")}
     if has_int8(gpu):
         candidates["int8"] = int8
     cache = cache or EngineCache()
     note = (
         f"choice-{sha256(repr([make_key(machine, c) for c in candidates.values()]).encode())[:16]}"
     )
-    known = None if force else cache.read_note(note)
-    if known is not None and known.decode(errors="replace") in candidates:
-        return candidates[known.decode()]
+    cached = None if force else cache.read_note(note)
+    if cached is not None and cached.decode(errors="replace") in candidates:
+        return candidates[cached.decode()]
     with contextlib.ExitStack() as opened:
         engines = {}
         for kind, candidate in candidates.items():
