@@ -146,7 +146,16 @@ def read_number(text: str | None) -> float | None:
 
 
 def ask_tool(path: str, name: str, *arguments: str) -> str:
-    """What the tool `name`, looked for on the search path `path`, prints; "" when it cannot."""
+    """Run a tool of the board and read what it prints.
+
+    Args:
+        path: The search path, as in `PATH`.
+        name: The tool's file name.
+        arguments: What the tool is called with.
+
+    Returns:
+        Its standard output; "" when it is missing, cannot be run, or does not answer in time.
+    """
     tool = shutil.which(name, path=path) if path else None
     if tool is None:
         return ""

@@ -132,7 +132,21 @@ def read_command(
     no_reference: bool,
     **words: Any,
 ) -> ConvertCommand:
-    """The options as one record; without a checkpoint, the demo's values where none was given."""
+    """Make one record of the options.
+
+    Args:
+        flags: What the tensors of the checkpoint do not say.
+        checkpoint: The checkpoint file; None for the demo's, whose values then replace all others
+            that are None.
+        calibration: The images.
+        class_names: The file of class names.
+        output: The bundle to write; None names it after the checkpoint.
+        no_reference: Whether the float original is left out of the bundle.
+        words: The other fields of `ConversionOptions`.
+
+    Returns:
+        What the command line asks for.
+    """
     from edgekit.conversion.conversion_options import ConversionOptions
 
     if checkpoint is None:

@@ -30,6 +30,9 @@ def run_normalized(
         module: Takes `(N, 3, H, W) float32`.
         normalization: How its images are normalized.
         batch: `(N, H, W, 3) uint8` RGB pixels, 0-255.
+
+    Returns:
+        `(N, classes) float32` logits.
     """
     with torch.inference_mode():
         output = module(normalize_pixels(torch.from_numpy(batch), normalization))
@@ -56,6 +59,9 @@ def measure_parity(
         checkpoint: The float network.
         engine: Runs the artifact.
         batches: `(N, H, W, 3) uint8` RGB pixels, 0-255.
+
+    Returns:
+        Agreement and SQNR over all images.
 
     Raises:
         ConversionError: The artifact's logits are not finite.

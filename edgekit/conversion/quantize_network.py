@@ -120,12 +120,15 @@ def trace_network(request: Request) -> GraphModule:
 
 
 def make_float_program(traced: GraphModule, size: InputSpec, offset: int) -> GraphModule:
-    """The lean float program that takes p − `offset` for pixels p, `(1, H, W, 3)`.
+    """Rewrite a network for float execution.
 
     Args:
         traced: The network's graph; it is left as it is.
         size: The network's input.
         offset: The pixel value that becomes 0.
+
+    Returns:
+        The program, which takes p − `offset` for pixels p, `(1, H, W, 3)`.
 
     Raises:
         ConversionError: The rewritten graph computes something else, or its input is read by

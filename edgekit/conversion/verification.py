@@ -55,12 +55,15 @@ def verify(written: Written) -> Verified:
 
 
 def make_golden(engine: Engine, files: Sequence[Path], spec: InputSpec) -> list[Golden]:
-    """Photographs with their pixels and logits, as every runtime must reproduce them.
+    """Make golden images of photographs.
 
     Args:
         engine: Runs the artifact.
         files: The photographs.
         spec: How they become pixels.
+
+    Returns:
+        The photographs with the pixels and logits that every runtime must reproduce.
     """
     examples = []
     for path in files:

@@ -80,6 +80,19 @@ class LiteRTEngine(Engine):
         normalization: Normalization | None = None,
         name: str = "model",
     ) -> None:
+        """Load a model.
+
+        Args:
+            model: The file's content.
+            threads: Inference threads.
+            kernels: `default`, or `reference` for the runtime's plain kernels.
+            normalization: What a float input expects; None for `tf`.
+            name: What errors call the model.
+
+        Raises:
+            SettingsError: `threads` is below 1.
+            ModelFileError: The model is damaged, or not a classifier of images.
+        """
         if threads < 1:
             raise SettingsError(f"--threads is {threads}: expected 1 or more")
         runtime, package = import_runtime()

@@ -33,11 +33,7 @@ def import_onnx_runtime() -> Any:
 
 
 class OnnxRuntimeEngine(Engine):
-    """An ONNX classifier with one `(1, H, W, 3) uint8` input and one `(1, classes)` float output.
-
-    `kernels="reference"` runs the graph node by node, unchanged. `note` is kept in the
-    description: why this runtime and no other.
-    """
+    """An ONNX classifier: one `(1, H, W, 3) uint8` input, one `(1, classes)` float output."""
 
     model_format = "onnx"
     is_stand_in = True
@@ -51,6 +47,19 @@ class OnnxRuntimeEngine(Engine):
         name: str = "model",
         note: str | None = None,
     ) -> None:
+        """Load a model.
+
+        Args:
+            model: The file's content.
+            threads: Inference threads.
+            kernels: `default`, or `reference` to run the graph node by node, unchanged.
+            name: What errors call the model.
+            note: Why this runtime and no other, for the description.
+
+        Raises:
+            SettingsError: `threads` is below 1.
+            ModelFileError: The model is damaged, or not a classifier of images.
+        """
         if threads < 1:
             raise SettingsError(f"--threads is {threads}: expected 1 or more")
         runtime = import_onnx_runtime()

@@ -96,6 +96,16 @@ class Validation:
     def __init__(
         self, images: Sequence[LabelledImage], spec: InputSpec, reference: Reference
     ) -> None:
+        """Run the float network on every image.
+
+        Args:
+            images: The images.
+            spec: How they become pixels.
+            reference: The float network.
+
+        Raises:
+            ImageError: An image cannot be read.
+        """
         self._images, self._spec = images, spec
         self._labels = [image.label for image in images]
         self._float_logits = np.stack([reference(pixels) for _, pixels in stream(images, spec)])

@@ -36,6 +36,13 @@ class Turns:
     def __init__(
         self, process: MeasuredProcess, cold_starts_s: Sequence[float], cold_start: ColdStart
     ) -> None:
+        """Begin with what the cold starts gave.
+
+        Args:
+            process: The process that runs the model.
+            cold_starts_s: Seconds from the start of a process to its first result.
+            cold_start: The parts of that time.
+        """
         self.process = process
         self.cold_starts_s = tuple(cold_starts_s)
         self.cold_start = cold_start

@@ -81,7 +81,7 @@ class TensorStatistics:
 
     @property
     def centers(self) -> npt.NDArray[np.float64]:
-        """The middle of each bin, `(BINS,)`, in the tensor's own unit."""
+        """The middle of each bin, `(BINS,) float64`, in the tensor's own unit."""
         width = 2 * self.limit / BINS
         return -self.limit + width * (np.arange(BINS, dtype=np.float64) + 0.5)
 

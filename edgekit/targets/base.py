@@ -136,6 +136,9 @@ class Target(Protocol):
             pixels: One image to time it on, `(H, W, 3) uint8` RGB.
             progress: Receives long checks.
 
+        Returns:
+            What was found; None for what this machine cannot say.
+
         Raises:
             ConversionError: The board cannot run the artifact.
         """

@@ -78,6 +78,9 @@ def check_with(library: Library, model: bytes, precision: Precision) -> BuilderC
         library: TensorRT or TensorRT-RTX.
         model: An ONNX file.
         precision: What the engine may compute in.
+
+    Returns:
+        How the builder would run each layer.
     """
     quantized = precision in ("int8", "best")
     capability = NEAREST_TO_ORIN if NEAREST_TO_ORIN in library.capabilities else None

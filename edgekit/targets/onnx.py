@@ -57,6 +57,9 @@ def write_onnx(
         fp16: Whether the float parts compute in float16: without Q/DQ still at opset 17, with them
             at 19, which TensorRT 10 and later read.
 
+    Returns:
+        The model, with one `(1, H, W, 3) uint8` input and one `(1, classes) float32` output.
+
     Raises:
         ConversionError: TensorRT 8.6 cannot read the graph.
     """

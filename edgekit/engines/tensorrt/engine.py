@@ -26,17 +26,26 @@ TOLERANCE = 1e-2
 
 
 class TensorRTEngine(Engine):
-    """An engine plan with one `(1, H, W, 3) uint8` input and one `(1, classes) float32` output.
-
-    Raises EngineError when the plan cannot be loaded here, ModelFileError when it has other
-    tensors.
-    """
+    """An engine plan with one `(1, H, W, 3) uint8` input and one `(1, classes) float32` output."""
 
     model_format = "onnx"
 
     def __init__(
         self, plan: bytes, *, library: Library, cuda: Cuda, gpu: Gpu, name: str = "engine"
     ) -> None:
+        """Load a plan.
+
+        Args:
+            plan: The serialized engine.
+            library: TensorRT or TensorRT-RTX.
+            cuda: Access to device memory and streams.
+            gpu: The GPU that runs it.
+            name: What errors call the engine.
+
+        Raises:
+            EngineError: The plan cannot be loaded here.
+            ModelFileError: The plan has other tensors.
+        """
         self._library, self._cuda = library, cuda
         self._releases: list[Callable[[], None]] = []
         self._log = BuildLog()
