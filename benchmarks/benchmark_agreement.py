@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from results import make_parser, save_result
 
-from edgekit.bundle import is_bundle, open_bundle
 from edgekit.profile.worker_process import MeasuredProcess
 from edgekit.profile.worker_protocol import Load, Settle, TimeModel
 from edgekit.resources import resource
+from edgekit.runtime.load_model import read_model_file
 
 LIMIT = 0.03
 BARE_LOOP = """
@@ -140,7 +140,7 @@ def main() -> None:
     path = options.model
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.tflite"
-        model.write_bytes(open_bundle(path).model if is_bundle(path) else path.read_bytes())
+        model.write_bytes(read_model_file(path).model)
         tool = [run_litert_tool(model)] if options.litert_tool else []
         times = measure(path, model, options.rounds, options.seconds)
         tool += [run_litert_tool(model)] if options.litert_tool else []

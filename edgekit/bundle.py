@@ -292,14 +292,3 @@ def _dump_array(array: npt.NDArray[Any]) -> bytes:
 def _load_array(content: bytes) -> npt.NDArray[Any]:
     array: npt.NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
     return array
-
-
-def is_bundle(path: Path) -> bool:
-    """Whether `path` has the suffix of a bundle, or begins like a zip file."""
-    if path.suffix == ".edgekit":
-        return True
-    try:
-        with path.open("rb") as stream:
-            return stream.read(4) == b"PK\x03\x04"
-    except OSError:
-        return False

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from edgekit.bundle import Bundle, is_bundle, open_bundle
 from edgekit.errors import ModelFileError, SettingsError
 from edgekit.images import read_class_names
 from edgekit.progress import SILENT, Progress
-from edgekit.resources import demo_bundle, demo_jetson_bundle
 from edgekit.runtime.classifier import Classifier
 from edgekit.spec import NORMALIZATIONS, Normalization, Resize
+
+if TYPE_CHECKING:
+    from edgekit.bundle import Bundle
 
 GPU_WORKERS = 2
 """One preprocesses while the GPU computes for the other."""
@@ -55,7 +56,9 @@ def read_model_file(path: Path) -> ModelFile:
     Raises BundleError for a bundle that is damaged or of another version, ModelFileError for a file
     that cannot be read.
     """
-    if is_bundle(path):
+    if _is_bundle(path):
+        from edgekit.bundle import open_bundle  # a plain model file does without its libraries
+
         bundle = open_bundle(path)
         return ModelFile(path, bundle.model, bundle)
     try:
@@ -65,6 +68,17 @@ def read_model_file(path: Path) -> ModelFile:
             f"cannot read model {path} ({error.strerror}): expected a bundle or a .tflite file that"
             " exists"
         ) from error
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether `path` has the suffix of a bundle, or begins like a zip file."""
+    if path.suffix == ".edgekit":
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False
 
 
 def load_model(
@@ -146,5 +160,6 @@ def _list_assumptions(choice: ModelChoice, classifier: Classifier) -> list[str]:
 def find_demo_bundle() -> Path:
     """The prebuilt bundle for this machine: the Jetson's where TensorRT can run it."""
     from edgekit.engines.tensorrt.engine_provider import why_unavailable
+    from edgekit.resources import demo_bundle, demo_jetson_bundle
 
     return demo_bundle() if why_unavailable() is not None else demo_jetson_bundle()
