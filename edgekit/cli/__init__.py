@@ -1,6 +1,6 @@
 """The command line: one thin module for each command, imported when the command is called.
 
-`main` is the console script; `run_command_line` is the same without the end of the process. An
+`main` ends the process; `run_command_line` is the same without that. An
 `EdgekitError` becomes one line on standard error and exit code 1; usage errors are 2 (click's own);
 any other exception is a bug of ours and keeps its traceback.
 """
@@ -68,12 +68,7 @@ def cli(ctx: click.Context) -> None:
 
 
 def main() -> NoReturn:
-    """The console script: run the command line, and end the process with its exit code.
-
-    Until a command is loaded, garbage is not collected: imports make none, and searching for it
-    takes 5 % of their time.
-    """
-    gc.disable()
+    """Run the command line, and end the process with its exit code."""
     _open_standard_streams()
     code = run_command_line()
     if "edgekit.background_thread" in sys.modules:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +13,7 @@ from edgekit.cli.checkpoint_options import (
     spell_flags,
 )
 from edgekit.cli.options import FiniteRange, interrupt_on_sigterm, json_option, print_json, say
-from edgekit.spec import TARGETS, CheckpointFlags
+from edgekit.spec import TARGETS, CheckpointFlags, Record
 
 if TYPE_CHECKING:
     from edgekit.conversion.statistics_file import StatisticsOptions
@@ -26,8 +24,7 @@ RECORDING = ("camera", "source", "count", "every", "limit")
 STATISTICS = ("checkpoint", "calibration", "target", "recipe")
 
 
-@dataclass(frozen=True, kw_only=True)
-class CalibrateCommand:
+class CalibrateCommand(Record, frozen=True, kw_only=True):
     """What the command line asks for; None where nothing was said."""
 
     checkpoint: Path | None
@@ -174,6 +171,8 @@ def _read_table_options(given: CalibrateCommand) -> StatisticsOptions:
 
 def _spell_convert(given: CalibrateCommand, options: StatisticsOptions) -> str:
     """The conversion with the table, for what was given on the command line."""
+    from shlex import quote
+
     words = ["edgekit", "convert"]
     if given.checkpoint is not None:
         words.append(str(given.checkpoint))
