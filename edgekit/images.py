@@ -166,7 +166,10 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ImageError(f"cannot read class names {path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ImageError(
+            f"cannot read class names {path} ({reason}): expected a text file with one name a line"
+        ) from error
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:

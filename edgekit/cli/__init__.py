@@ -70,6 +70,7 @@ def cli(ctx: click.Context) -> None:
 def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
     _open_standard_streams()
+    _escape_what_cannot_be_encoded()
     code = run_command_line()
     if "edgekit.background_thread" in sys.modules:
         _leave_hanging_threads(code)
@@ -84,6 +85,13 @@ def _open_standard_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
+def _escape_what_cannot_be_encoded() -> None:
+    """Write a character that the terminal's encoding lacks (Latin-1 has no ✓) as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def run_command_line() -> int:

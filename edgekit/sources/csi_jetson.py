@@ -166,7 +166,7 @@ def _check_jetson(name: str, root: Path) -> None:
     if (root / "etc/nv_tegra_release").exists() or "NVIDIA" in (board := read_board(root)):
         return
     raise SourceError(
-        f"{name} is for the CSI cameras of a Jetson or a Raspberry Pi, and this is {board}:"
+        f"{name} is for the CSI cameras of a Jetson or a Raspberry Pi, and this board is {board}:"
         " expected a camera number or device"
     )
 

@@ -19,6 +19,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "edgekit", "report", *map(str, arguments)],
         capture_output=True,
         text=True,
+        errors="backslashreplace",
         cwd=REPOSITORY,
         timeout=120,
         check=False,
@@ -49,6 +50,17 @@ def test_show_prints_the_form(records: dict[str, Path], form: str, begins: str) 
     assert shown.returncode == 0
     assert shown.stdout.startswith(begins)
     assert shown.stderr == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("form", ["terminal", "md", "html"])
+def test_show_prints_on_a_terminal_without_utf_8(
+    records: dict[str, Path], encoding: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    shown = run("show", records["base"], "--format", form)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "digits on Raspberry Pi 4" in shown.stdout
 
 
 @pytest.mark.parametrize("arguments", [("--format", "json"), ("--json",)])

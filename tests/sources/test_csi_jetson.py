@@ -71,7 +71,7 @@ def test_make_source_knows_it() -> None:
 def test_elsewhere_than_on_a_jetson(tmp_path: Path) -> None:
     (tmp_path / "proc/device-tree").mkdir(parents=True)
     (tmp_path / "proc/device-tree/model").write_text("Raspberry Pi 5 Model B Rev 1.0")
-    message = "for the CSI cameras of a Jetson or a Raspberry Pi, and this is Raspberry Pi 5"
+    message = "for the CSI cameras of a Jetson or a Raspberry Pi, and this board is Raspberry Pi 5"
     with pytest.raises(SourceError, match=message):
         CsiSource("csi://0", root=tmp_path).open()
 
