@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import secrets
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,6 +59,8 @@ MOST_CLASSES = 20
 RECENT = 12
 """The page lists this many changes of the answer."""
 START_S = 5.0
+END_S = 0.4
+"""The server and its viewers get this long to end by themselves, then to be cut off."""
 UNSENT_BYTES = 16_384
 """The kernel keeps at most so many bytes that it has not sent yet, so that a viewer on a slow
 connection sees fewer frames, not old ones."""
@@ -222,15 +226,32 @@ class Served:
         thread: the server's thread.
     """
 
-    def __init__(self, url: str, server: Any, thread: Background) -> None:
+    def __init__(self, url: str, server: Any, thread: Background, ending: threading.Event) -> None:
         self.url = url
         self._server = server
         self._thread = thread
+        self._ending = ending
 
     def close(self) -> None:
         """Stop the server and disconnect its viewers."""
-        self._server.should_exit = self._server.force_exit = True
-        self._thread.join(0.3)
+        self._ending.set()
+        self._server.should_exit = True
+        self._thread.join(END_S)
+        if self._thread.is_alive():
+            with _silence_uvicorn():
+                self._server.force_exit = True
+                self._thread.join(END_S)
+
+
+@contextmanager
+def _silence_uvicorn() -> Iterator[None]:
+    """Drop its messages: it logs viewers that are cut off because they read nothing as errors."""
+    logger = logging.getLogger("uvicorn.error")
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = False
 
 
 def serve_page(page: PageSink, metrics: Metrics | None, address: str, port: int) -> Served:
@@ -252,8 +273,9 @@ def serve_page(page: PageSink, metrics: Metrics | None, address: str, port: int)
     uvicorn = _import_uvicorn()
     token = None if address in LOOPBACK else secrets.token_urlsafe(16)
     listener = _listen(address, port)
+    ending = threading.Event()
     config = uvicorn.Config(
-        _make_application(page, metrics, token),
+        _make_application(page, metrics, token, ending),
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -268,7 +290,8 @@ def serve_page(page: PageSink, metrics: Metrics | None, address: str, port: int)
         pass
     shown = socket.gethostname() if address in ("0.0.0.0", "::") else address
     host = f"[{shown}]" if ":" in shown else shown
-    return Served(f"http://{host}:{port}/" + (f"?token={token}" if token else ""), server, thread)
+    url = f"http://{host}:{port}/" + (f"?token={token}" if token else "")
+    return Served(url, server, thread, ending)
 
 
 def _listen(address: str, port: int) -> socket.socket:
@@ -285,7 +308,9 @@ def _listen(address: str, port: int) -> socket.socket:
     return listener
 
 
-def _make_application(page: PageSink, metrics: Metrics | None, token: str | None) -> Any:
+def _make_application(
+    page: PageSink, metrics: Metrics | None, token: str | None, ending: threading.Event
+) -> Any:
     from starlette.applications import Starlette
     from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
     from starlette.routing import Route
@@ -310,10 +335,14 @@ def _make_application(page: PageSink, metrics: Metrics | None, token: str | None
         return answer
 
     def send_numbers(request: Request) -> Response:
-        return StreamingResponse(_stream_numbers(page, request), media_type="text/event-stream")
+        return StreamingResponse(
+            _stream_numbers(page, request, ending), media_type="text/event-stream"
+        )
 
     def send_frames(request: Request) -> Response:
-        return StreamingResponse(_stream_frames(page, request), media_type="text/event-stream")
+        return StreamingResponse(
+            _stream_frames(page, request, ending), media_type="text/event-stream"
+        )
 
     def send_metrics(_request: Request) -> Response:
         if metrics is None:
@@ -341,24 +370,35 @@ def _is_allowed(request: Request, token: str | None) -> bool:
     return secrets.compare_digest(given.encode(), token.encode())
 
 
-async def _stream_numbers(page: PageSink, request: Request) -> AsyncIterator[bytes]:
-    while not await request.is_disconnected():
+async def _stream_numbers(
+    page: PageSink, request: Request, ending: threading.Event
+) -> AsyncIterator[bytes]:
+    while not (ending.is_set() or await request.is_disconnected()):
         yield _make_event(page.numbers())
-        await asyncio.sleep(UPDATE_S)
+        await _pause(UPDATE_S, ending)
 
 
-async def _stream_frames(page: PageSink, request: Request) -> AsyncIterator[bytes]:
+async def _stream_frames(
+    page: PageSink, request: Request, ending: threading.Event
+) -> AsyncIterator[bytes]:
     page.add_viewer(1)
     try:
         sent = -1
-        while not await request.is_disconnected():
+        while not (ending.is_set() or await request.is_disconnected()):
             event = await asyncio.to_thread(page.frame_event)
             if event is not None and event.number != sent:
                 sent = event.number
                 yield event.encoded
-            await asyncio.sleep(FRAME_S)
+            await _pause(FRAME_S, ending)
     finally:
         page.add_viewer(-1)
+
+
+async def _pause(seconds: float, ending: threading.Event) -> None:
+    """Sleep, and return early when `ending` is set."""
+    until_s = time.monotonic() + seconds
+    while not ending.is_set() and (left_s := until_s - time.monotonic()) > 0:
+        await asyncio.sleep(min(FRAME_S, left_s))
 
 
 def _import_uvicorn() -> Any:

@@ -225,6 +225,32 @@ def test_a_page_shows_twenty_classes_of_a_thousand() -> None:
         assert [place["label"] for place in line["top"]] == [str(i) for i in range(20)]
 
 
+@pytest.mark.parametrize("reads", [True, False])
+def test_the_end_is_quiet_with_viewers(
+    reads: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    monkeypatch.setattr("tests.outputs.test_web_page.numbered_frame", lambda number: noise)
+    board = Board()
+    with running(board), socket.create_connection(("127.0.0.1", board.port)) as viewer:
+        viewer.sendall(b"GET /frames HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        reader = threading.Thread(target=read_all, args=(viewer,))
+        if reads:
+            reader.start()
+        time.sleep(1.5)  # the connection of one that reads nothing is full
+        began = time.monotonic()
+        board.close()
+        assert time.monotonic() - began < 1.5
+        assert not caplog.records
+        if reads:
+            reader.join(5)
+
+
+def read_all(connection: socket.socket) -> None:
+    while connection.recv(1 << 20):
+        pass
+
+
 def test_large_pictures_are_made_smaller() -> None:
     jpeg = encode_picture(BgrFrame(np.zeros((1080, 1920, 3), np.uint8)))
     assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1).shape == (360, 640, 3)
