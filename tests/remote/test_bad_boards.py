@@ -51,7 +51,7 @@ ACTORS = {
         "echo 'edgekit: no camera 0' >&2; echo '  ✓ m: warm-up 1.0 s' >&2; exit 1",
         "edgekit benchmark failed there: no camera 0",
     ),
-    "silent": (HEALTHY, "exit 7", "edgekit benchmark failed there: exit code 7, without a word"),
+    "silent": (HEALTHY, "exit 7", "edgekit benchmark failed there: exit code 7, no output"),
     "no-record": (HEALTHY, "true", "No such file or directory there:"),
     "cut-record": (
         HEALTHY,
