@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from edgekit.errors import SettingsError
 from edgekit.toml import read_toml
 
-_PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parent
+"""The folder of the package `edgekit`."""
 
 
 def resource(name: str) -> Path:
@@ -20,7 +21,7 @@ def resource(name: str) -> Path:
 
     Raises SettingsError when this installation lacks it.
     """
-    for root in (_PACKAGE / "_data", _PACKAGE.parent):
+    for root in (PACKAGE / "_data", PACKAGE.parent):
         if (root / name).exists():
             return root / name
     raise SettingsError(f"{name} is missing from this edgekit installation: install edgekit again")

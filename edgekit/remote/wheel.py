@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-import edgekit
 from edgekit._version import __version__
 from edgekit.errors import MissingPackageError
-from edgekit.resources import resource
+from edgekit.resources import PACKAGE, resource
 
 NAME = f"edgekit-{__version__}-py3-none-any.whl"
 _DIST_INFO = f"edgekit-{__version__}.dist-info"
@@ -51,7 +50,7 @@ def pack_wheel() -> bytes:
 
 
 def _package_files() -> Iterator[tuple[str, bytes]]:
-    package = Path(edgekit.__file__).parent
+    package = PACKAGE
     for path in _list_files(package):
         name = path.relative_to(package)
         if name.parts[0] != "_data":
