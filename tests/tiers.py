@@ -12,9 +12,11 @@ ENVIRONMENTS = {
     "bare_installation",
     "system_installation",
     "emulated_pi",
+    "sshd",
     "tensorrt_api",
 }
-"""Fixtures that build an installation: minutes and a network the first time, seconds after it."""
+"""Fixtures that build an installation, minutes and a network the first time, or start a server that
+others log in to."""
 CONVERSIONS = "tests.conversion.conversions"
 
 

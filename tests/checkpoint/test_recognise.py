@@ -40,6 +40,7 @@ def test_every_layout_is_recognised(layout: Layout) -> None:
     assert (checkpoint.spec.width, checkpoint.spec.classes) == (width, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [0.25, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4, 0.42])
 @pytest.mark.parametrize(
     "name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v4_conv_small"]

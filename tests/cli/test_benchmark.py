@@ -21,6 +21,8 @@ from edgekit.spec import InputSpec, ModelSpec, Normalization
 from tests.environments import REPOSITORY
 from tests.sources.video_files import DEMO, demo_model
 
+pytestmark = pytest.mark.slow
+
 STAGES = ["capture", "preprocess", "inference", "postprocess", "output"]
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.environments import REPOSITORY
 
 KEYS = ["name", "status", "found", "fix"]
@@ -24,6 +26,7 @@ def doctor(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_json_is_one_valid_document(tmp_path: Path) -> None:
     result = doctor("--json", folder=tmp_path)
     checks = json.loads(result.stdout)["checks"]
@@ -38,6 +41,7 @@ def test_json_is_one_valid_document(tmp_path: Path) -> None:
     assert found["LiteRT"]["status"] == found["delegate"]["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_broken_package_is_told_and_fails(tmp_path: Path) -> None:
     """Its fix is on the line below it, and neither line is broken in a log."""
     (tmp_path / "cv2.py").write_text("import os\nos.abort()\n")

@@ -23,6 +23,7 @@ def run_json(*arguments: str) -> Any:
     return json.loads(run(*arguments, "--json"))
 
 
+@pytest.mark.slow
 def test_every_family_is_listed_with_its_figures() -> None:
     families = {family["name"]: family for family in run_json()["families"]}
     assert list(families) == list(FAMILIES)
@@ -47,6 +48,7 @@ def test_table_shows_whole_numbers() -> None:
     assert "569 M" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), *((name, "--layers") for name in FAMILIES)])
 def test_tables_cut_nothing_and_fit_130_columns(arguments: tuple[str, ...]) -> None:
     text = run(*arguments)

@@ -72,6 +72,7 @@ def rtsp_server(port: int, *account: str) -> Iterator[str]:
         server.communicate()
 
 
+@pytest.mark.slow
 def test_an_rtsp_server_that_restarts(model: Path) -> None:
     port = find_port()
     with rtsp_server(port, "viewer", "hunter2") as url:
@@ -131,6 +132,7 @@ def test_waiting_for_a_camera(model: Path) -> None:
     assert told.count("opened after ") == 1
 
 
+@pytest.mark.slow
 def test_a_frozen_camera_is_told(model: Path) -> None:
     with serve_mjpeg(frames=10_000, interval_s=0.02, changing=5) as url:
         process = start_and_wait_for_a_line("run", model, "--source", url, "--json")
@@ -143,6 +145,7 @@ def test_a_frozen_camera_is_told(model: Path) -> None:
     assert " repeated" in told.partition("frames/s")[2]
 
 
+@pytest.mark.slow
 def test_policies_on_a_file(model: Path) -> None:
     arguments = ("run", model, "--source", VIDEO, "--json")
     skipped = read_lines(edgekit(*arguments, "--policy", "skip 9").stdout)
@@ -162,6 +165,7 @@ def test_a_video_played_in_time(model: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_smoothing_and_least_scores(model: Path) -> None:
     arguments = ("run", model, "--source", VIDEO, "--json")
     plain = read_lines(edgekit(*arguments).stdout)

@@ -132,6 +132,7 @@ def test_unknown_keys_and_odd_values_are_refused(folder: Path, line: str, words:
         cli.main(["convert", "a.pth"], standalone_mode=False)
 
 
+@pytest.mark.conversion
 def test_json_and_lists_may_be_set(folder: Path) -> None:
     write(folder, '[models]\njson = true\n[benchmark]\nbundle = ["a.edgekit", "b.edgekit"]\n')
     assert invoke("models").startswith("{")

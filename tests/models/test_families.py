@@ -10,6 +10,8 @@ from edgekit.models import FAMILIES, Family, PublishedAccuracy, find_family
 from edgekit.models.cost import count_family
 from edgekit.spec import Padding
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("padding", ["symmetric", "same"])
 @pytest.mark.parametrize("name", FAMILIES)

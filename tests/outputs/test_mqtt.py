@@ -179,6 +179,7 @@ def test_the_last_will_tells_of_a_board_that_died(server: Server, tmp_path: Path
     output._spool.close()
 
 
+@pytest.mark.slow
 def test_twenty_broker_losses_under_load(server: Server, tmp_path: Path) -> None:
     """Every result arrives, in order."""
     output = make_output(server.port, tmp_path)
@@ -238,6 +239,7 @@ def count_rows(path: Path) -> int:
         return int(database.execute("SELECT COUNT(*) FROM waiting").fetchone()[0])
 
 
+@pytest.mark.slow
 def test_beyond_the_bound_the_oldest_are_dropped_and_counted(
     tmp_path: Path, server: Server
 ) -> None:

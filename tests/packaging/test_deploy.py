@@ -15,6 +15,8 @@ import pytest
 
 from tests.environments import REPOSITORY
 
+pytestmark = pytest.mark.environment
+
 SCRIPT = REPOSITORY / "deploy" / "jetson" / "install.sh"
 PI_SCRIPT = REPOSITORY / "deploy" / "raspberry-pi" / "install.sh"
 CONTAINERFILE = SCRIPT.with_name("Containerfile")

@@ -12,6 +12,8 @@ from tests.environments import REPOSITORY
 from tests.packaging.site_links import find_faults
 from tests.report.chromium import CHROMIUM, MISSING, Page
 
+pytestmark = pytest.mark.slow
+
 SPHINX = ["-q", "-n", "-W", "--keep-going", "-c", "docs"]
 """As `make docs` gives them."""
 

@@ -45,6 +45,7 @@ def test_ratio_of_a_slower_run_excludes_one() -> None:
     assert ratio.value == pytest.approx(1.2, rel=0.05)
 
 
+@pytest.mark.slow
 def test_interval_covers_the_true_ratio_about_as_often_as_it_says() -> None:
     covered = 0
     for seed in range(60):

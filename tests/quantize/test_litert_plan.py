@@ -72,6 +72,7 @@ def test_activations_in_integer_form_are_quantized(layer: nn.Module) -> None:
     assert plan_for_litert(program).left_float == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FAMILIES if FAMILIES[name].fixed_width])
 def test_no_micronet_operator_is_left_float(name: str) -> None:
     program = export_program(FAMILIES[name].build(classes=10), small_spec(64))

@@ -11,6 +11,8 @@ from edgekit.rewrite.pipeline import FLOAT_PASSES, INTEGER_PASSES, Pass
 from tests.quantize.nets import calls
 from tests.rewrite.compare import CAT, find_moving, rewrite, widths
 
+pytestmark = pytest.mark.slow
+
 SIZE = (64, 64)
 PASSES = pytest.mark.parametrize("passes", [FLOAT_PASSES, INTEGER_PASSES], ids=["float", "integer"])
 MICRONETS = ["micronet_m0", "micronet_m1", "micronet_m2", "micronet_m3", "micronet_m0_preprint"]

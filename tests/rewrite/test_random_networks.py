@@ -8,6 +8,8 @@ from edgekit.rewrite.pipeline import FLOAT_PASSES, INTEGER_PASSES
 from tests.rewrite.compare import find_moving, rewrite
 from tests.rewrite.random_nets import SIZE, Builder
 
+pytestmark = pytest.mark.slow
+
 PASSES = {"float": FLOAT_PASSES, "integer": INTEGER_PASSES}
 
 

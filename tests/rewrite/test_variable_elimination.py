@@ -90,6 +90,7 @@ def test_the_first_of_equal_settings_is_taken() -> None:
     assert minimize([Cost((0,), np.array([2.0, 1.0, 1.0]))]) == {0: 1}
 
 
+@pytest.mark.slow
 def test_a_long_chain_is_quick() -> None:
     """2000 choices of 8 settings: trying all would be 8 to the 2000th."""
     shared: list[tuple[int, ...]] = [(index, index + 1) for index in range(1999)]
