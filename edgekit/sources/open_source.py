@@ -71,7 +71,7 @@ def _make_stream(url: str, requested: RequestedFormat) -> Source:
     if scheme == "csi":
         return _make_csi(url, requested)
     if scheme == "test":
-        from edgekit.sources.test_pattern import PatternSource
+        from edgekit.sources.pattern_source import PatternSource
 
         return PatternSource(url)
     if scheme not in STREAM_SCHEMES:
