@@ -145,7 +145,8 @@ def test_every_placeholder_of_the_template_gets_its_value() -> None:
 
 
 def test_there_is_one_template() -> None:
-    units = [path for path in REPOSITORY.rglob("deploy/**/*.service*") if path.is_file()]
+    folders = (REPOSITORY / "deploy", REPOSITORY / "edgekit", REPOSITORY / "docs")
+    units = [path for folder in folders for path in folder.rglob("*.service*")]
     assert units == [TEMPLATE]
 
 

@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -82,6 +83,7 @@ def machine_for(*, alone: bool) -> Iterator[None]:
 
 
 def put_slow_files_first(items: list[pytest.Item]) -> None:
-    """So that no worker begins with a long file when the others are about to end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Those with most slow tests come first, so that no worker begins with a long file when the
+    others are about to end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])

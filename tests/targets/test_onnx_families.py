@@ -174,6 +174,7 @@ def _shake(program: GraphModule) -> GraphModule:
     return shaken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "half"), PRECISIONS, ids=IDS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_small(family: str, precision: Precision, half: bool) -> None:

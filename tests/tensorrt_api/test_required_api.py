@@ -42,7 +42,7 @@ def test_rows_name_known_releases_and_no_member_twice() -> None:
     assert len({str(required) for required in REQUIRED}) == len(REQUIRED)
 
 
-RUNTIME = REPOSITORY / "edgekit" / "runtime" / "tensorrt"
+RUNTIME = REPOSITORY / "edgekit" / "engines" / "tensorrt"
 OBJECTS = (
     *("trt", "module", "builder", "network", "parser", "config", "error", "remembered", "flags"),
     *("engine", "context", "severity", "_engine", "_context", "_runtime"),
