@@ -11,6 +11,8 @@ import pytest
 from tests.environments import REPOSITORY
 from tests.workers import RUN_VARIABLE
 
+pytestmark = pytest.mark.slow
+
 TESTS_OF_SIGNALS = (
     "tests/runtime/test_stop_signals.py",
     "tests/sources/test_frame_recorder.py::test_ctrl_c_keeps_what_there_is",

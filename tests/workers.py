@@ -19,6 +19,7 @@ import pytest
 
 RUN_VARIABLE = "EDGEKIT_TEST_RUN"
 """The folder that all processes of this run share; the first sets it, the others inherit it."""
+SLOW = ("slow", "conversion", "environment")
 WORKER_BYTES = 3 << 30
 """What a worker that converts networks takes at most."""
 
@@ -83,7 +84,7 @@ def machine_for(*, alone: bool) -> Iterator[None]:
 
 
 def put_slow_files_first(items: list[pytest.Item]) -> None:
-    """Those with most slow tests come first, so that no worker begins with a long file when the
-    others are about to end."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    """Those with most tests that `make check` leaves out come first, so that no worker begins with a
+    long file when the others are about to end."""
+    slow = Counter(item.path for item in items if any(map(item.get_closest_marker, SLOW)))
     items.sort(key=lambda item: -slow[item.path])

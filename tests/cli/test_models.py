@@ -65,6 +65,7 @@ def test_point_without_a_published_accuracy() -> None:
     assert "not published" in run("mobilenet_v1", "--width", "0.25", "--input-size", "128")
 
 
+@pytest.mark.slow
 def test_width_leaves_out_families_of_one_width() -> None:
     names = [family["name"] for family in run_json("--width", "0.5")["families"]]
     assert names == [name for name, family in FAMILIES.items() if not family.fixed_width]

@@ -436,6 +436,7 @@ def test_a_model_that_fails_while_the_video_opens(tmp_path: Path) -> None:
     assert process.returncode == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_nobody_reads(model: Path, number: signal.Signals) -> None:
     """The pipe is full; the stream ends all the same, and says what is lost."""

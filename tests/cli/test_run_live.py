@@ -100,6 +100,7 @@ def test_an_rtsp_server_that_restarts(model: Path) -> None:
     assert frames == sorted(set(frames))
 
 
+@pytest.mark.slow
 def test_a_camera_that_is_lost_and_comes_back_over_http(model: Path) -> None:
     with serve_mjpeg(frames=20, interval_s=0.02) as url:
         result = edgekit("run", model, "--source", url, "--json", "--frames", 45)
@@ -110,6 +111,7 @@ def test_a_camera_that_is_lost_and_comes_back_over_http(model: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_waiting_for_a_camera(model: Path) -> None:
     port = find_port()
     process = subprocess.Popen(

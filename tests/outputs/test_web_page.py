@@ -189,6 +189,7 @@ class Viewer(threading.Thread):
         self.frames.append((read_number(pixels), label, score, ahead))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval_s", [0.001, 0.3], ids=["fast", "slow"])
 def test_a_picture_comes_with_the_answer_for_its_own_frame(interval_s: float) -> None:
     with running(Board(interval_s=interval_s)) as board:
@@ -200,6 +201,7 @@ def test_a_picture_comes_with_the_answer_for_its_own_frame(interval_s: float) ->
             assert all(seen == label == score for seen, label, score, _ in viewer.frames)
 
 
+@pytest.mark.slow
 def test_a_slow_viewer_sees_fewer_frames_not_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = BgrFrame(np.random.default_rng(0).integers(100, 150, (480, 640, 3), np.uint8))
     event_bytes = len(base64.b64encode(encode_picture(noise)))
@@ -225,6 +227,7 @@ def test_a_page_shows_twenty_classes_of_a_thousand() -> None:
         assert [place["label"] for place in line["top"]] == [str(i) for i in range(20)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", [True, False])
 def test_the_end_is_quiet_with_viewers(
     reads: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -279,6 +282,7 @@ def test_a_port_in_use(board: Board) -> None:
         serve_page(board.sink, None, "127.0.0.1", board.port)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 def test_the_page_in_a_browser(board: Board) -> None:
     page = Page(board.served.url)
@@ -306,6 +310,7 @@ def test_the_page_in_a_browser(board: Board) -> None:
         page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 def test_the_page_says_why_nothing_new_comes(board: Board) -> None:
     page = Page(board.served.url)
@@ -338,6 +343,7 @@ def read_shown_numbers(png: bytes, boxes: list[list[float]]) -> tuple[int, int]:
     return picture, round(64 * filled / bar_width)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 @pytest.mark.parametrize(
     ("interval_s", "bytes_per_s"),

@@ -44,6 +44,7 @@ QUICK = {
 """Options, and a figure that the result must have."""
 
 
+@pytest.mark.slow
 def test_every_script_answers_help() -> None:
     """All in one process: the heavy libraries load once."""
     asked = [script for script in SCRIPTS if script not in WITHOUT_HELP]

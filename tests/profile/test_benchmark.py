@@ -16,6 +16,7 @@ from tests.environments import REPOSITORY
 DEMO = REPOSITORY / "calibration" / "demo"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit_s", "rounds"), [(0.0, 3), (None, 5)])
 def test_what_the_medians_do_not_need_is_left_out(
     monkeypatch: pytest.MonkeyPatch, limit_s: float | None, rounds: int
@@ -37,6 +38,7 @@ def test_what_the_medians_do_not_need_is_left_out(
     assert text.count(told) == (0 if limit_s is None else 2)
 
 
+@pytest.mark.slow
 def test_a_benchmark_from_python() -> None:
     steps: list[str] = []
     report = edgekit.benchmark(

@@ -115,6 +115,7 @@ def refusal(action: Callable[[], object]) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_the_table_replaces_calibrating_again(table: Path) -> None:
     """Nothing is gathered again, and every encoding is the same, whatever ranges are chosen."""
     for ranges in ("min-max", "mse", "moving-average"):

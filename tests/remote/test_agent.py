@@ -145,12 +145,14 @@ def test_a_cut_in_the_middle_of_a_file(wire: Wire) -> None:
     wait_for(lambda: is_left(wire, 0))
 
 
+@pytest.mark.slow
 def test_silence_clears_up(wire: Wire) -> None:
     open_folder(wire)
     pid = start_program(wire)
     wait_for(lambda: is_left(wire, pid))
 
 
+@pytest.mark.slow
 def test_silence_is_noticed_beside_a_full_pipe(wire: Wire) -> None:
     """The program writes, and nobody takes it: the agent's own threads hang in their writes."""
     open_folder(wire)
@@ -167,6 +169,7 @@ def test_signals_clear_up(wire: Wire, number: signal.Signals) -> None:
     wait_for(lambda: is_left(wire, pid))
 
 
+@pytest.mark.slow
 def test_its_own_work_is_no_silence(wire: Wire) -> None:
     """A Python that takes longer to start than the desk may be silent."""
     python = wire.home / "edgekit" / "bin" / "python"

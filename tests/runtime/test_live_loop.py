@@ -211,6 +211,7 @@ def test_a_driver_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "gave nothing for 0.4 s and its driver does not return" in states[0].reason
 
 
+@pytest.mark.slow
 def test_not_too_many_threads_may_hang() -> None:
     with pytest.raises(SourceError, match=r"3 threads hang in it\): unplug the camera"):
         run([Camera([n, 2.5]) for n in range(5)])
@@ -306,6 +307,7 @@ def made_again(count: int) -> tuple[Callable[[], Camera], list[Camera]]:
     return again, made
 
 
+@pytest.mark.slow
 def test_a_hundred_losses_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_state, "DELAYS_S", (0.0,))
     again, made = made_again(100)

@@ -11,6 +11,7 @@ import pytest
 from tests.environments import REPOSITORY
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_many_losses_leave_memory_threads_and_files_as_they_were(test_data: Path) -> None:
     script = REPOSITORY / "benchmarks/soak.py"

@@ -23,6 +23,7 @@ def test_leaving_ends_the_worker_at_once() -> None:
     assert time.monotonic() - began < 3
 
 
+@pytest.mark.slow
 def test_a_failure_quotes_the_workers_last_words() -> None:
     with TFLiteWriter() as writer:
         assert writer._process.stdin is not None
@@ -42,6 +43,7 @@ def test_a_worker_that_is_gone_is_told() -> None:
             writer.start(program, 16, 16)
 
 
+@pytest.mark.slow
 def test_two_writers_work_side_by_side() -> None:
     """A float program with int8 pixels `(1, H, W, 3)` as its input."""
     with TFLiteWriter() as first, TFLiteWriter() as second:

@@ -243,6 +243,7 @@ def test_a_waiting_build_says_so(cache: EngineCache) -> None:
     assert said[0] == "another process builds the same engine: waiting for it"
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_the_next_start_whole(tmp_path: Path) -> None:
     builder()
     for delay in (0.3, 0.6, 0.9, 1.2):

@@ -16,6 +16,8 @@ from tests.quantize.nets import calls
 from tests.rewrite.compare import ADD, CAT, CONV, Net, rewrite_fully, widths
 from tests.rewrite.passes.test_arrange_channels import pointwise
 
+pytestmark = pytest.mark.slow
+
 
 def around(function: Callable[[Net, Tensor], Tensor], **layers: nn.Module | nn.Parameter) -> Net:
     """Stem and shuffle before `function`, shuffle and grouped convolution after it."""

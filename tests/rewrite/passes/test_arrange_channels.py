@@ -127,6 +127,7 @@ def test_a_roll_is_few_slices(channels: int, groups: int, layer_groups: int) -> 
     assert all(width <= MOST_RUNS for width in widths(rewrite_fully(net)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full", [True, False])
 @pytest.mark.parametrize("groups", [2, 4, 8])
 def test_dynamic_shift_max_between_shuffles_and_groups(full: bool, groups: int) -> None:
