@@ -84,7 +84,7 @@ def machine_for(*, alone: bool) -> Iterator[None]:
 
 
 def put_slow_files_first(items: list[pytest.Item]) -> None:
-    """Those with most tests that `make check` leaves out come first, so that no worker begins with a
-    long file when the others are about to end."""
+    """Those with most tests that `make check` leaves out come first, so that no worker begins with
+    a long file when the others are about to end."""
     slow = Counter(item.path for item in items if any(map(item.get_closest_marker, SLOW)))
     items.sort(key=lambda item: -slow[item.path])
