@@ -24,8 +24,9 @@ FLAGS = shlex.split("--normalize half --padding same --activation relu6 --input-
 PLAIN = """
 import sys, torch, litert_torch
 from edgekit.checkpoint import load_checkpoint
-module = load_checkpoint(sys.argv[1], normalize="half", padding="same", activation="relu6",
-                         input_size=224).module
+from edgekit.spec import CheckpointFlags
+flags = CheckpointFlags(normalize="half", padding="same", activation="relu6", input_size=224)
+module = load_checkpoint(sys.argv[1], flags).module
 litert_torch.convert(module, (torch.zeros(1, 3, 224, 224),)).export(sys.argv[2])
 """
 IMAGES = 200

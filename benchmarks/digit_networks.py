@@ -38,7 +38,7 @@ from edgekit.quantize.calibration_images import find_calibration_images
 from edgekit.quantize.pipeline import calibrate
 from edgekit.quantize.recipe import load_recipe
 from edgekit.rewrite.export import export_program
-from edgekit.spec import Accuracy
+from edgekit.spec import Accuracy, CheckpointFlags
 
 DEMO = REPOSITORY / "calibration" / "demo"
 INPUT_SIZE = 64
@@ -62,7 +62,7 @@ def main() -> None:
 
 def measure_checkpoint(path: Path, recipe: str) -> dict[str, Any]:
     """The figures of one network."""
-    checkpoint = load_checkpoint(path, input_size=INPUT_SIZE)
+    checkpoint = load_checkpoint(path, CheckpointFlags(input_size=INPUT_SIZE))
     spec = checkpoint.spec.input
     names = read_class_names(DEMO / "class_names.txt")
     images = find_labelled_images(DEMO / "test", None, names)

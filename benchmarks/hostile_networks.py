@@ -51,7 +51,7 @@ from edgekit.quantize.calibration_images import BATCH, find_calibration_images
 from edgekit.quantize.pipeline import Calibrated, calibrate
 from edgekit.quantize.recipe import Recipe, load_recipe
 from edgekit.rewrite.export import export_program
-from edgekit.spec import TARGETS
+from edgekit.spec import TARGETS, CheckpointFlags
 from edgekit.targets import find_target
 
 LARGEST_FACTOR = 1000.0
@@ -128,7 +128,7 @@ def find_networks(options: argparse.Namespace) -> Iterator[Network]:
             calibration = options.data / "images" / "calibration"
             images = find_calibration_images(calibration, checkpoint.spec.input).held_out
         else:
-            checkpoint = load_checkpoint(file, input_size=DIGITS_SIZE)
+            checkpoint = load_checkpoint(file, CheckpointFlags(input_size=DIGITS_SIZE))
             calibration, images = DEMO / "images", tuple(list_images(DEMO / "test"))
         if name == SCALED:
             scale_channels(checkpoint.module)

@@ -59,7 +59,7 @@ from edgekit.preprocess import preprocess
 from edgekit.progress import SILENT
 from edgekit.quantize.ranges import ActivationScheme
 from edgekit.quantize.recipe import load_recipe
-from edgekit.spec import TARGETS, InputSpec
+from edgekit.spec import TARGETS, CheckpointFlags, InputSpec
 from edgekit.targets import find_target
 from edgekit.targets.builder_check import check_with_builder
 
@@ -87,7 +87,7 @@ class Case:
             flag[2:].replace("-", "_"): int(value) if value.isdecimal() else value
             for flag, value in zip(self.flags[::2], self.flags[1::2], strict=True)
         }
-        self.checkpoint: Checkpoint = load_checkpoint(self.path, **settings)
+        self.checkpoint: Checkpoint = load_checkpoint(self.path, CheckpointFlags(**settings))
         self.spec: InputSpec = self.checkpoint.spec.input
         folder = options.data / "images" / "val"
         images = read_labels(folder / "labels.csv", folder)

@@ -17,7 +17,7 @@ from edgekit.arrays import ModelPixels, RgbImage
 from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.images import find_labelled_images, read_class_names, read_image
 from edgekit.preprocess import preprocess
-from edgekit.spec import InputSpec
+from edgekit.spec import CheckpointFlags, InputSpec
 from edgekit.toml import read_toml
 
 HERE = Path(__file__).parent
@@ -38,7 +38,7 @@ def main() -> None:
 def load() -> Checkpoint:
     """The committed checkpoint, as `edgekit convert` opens it."""
     settings = read_toml(HERE / "demo.toml")
-    return load_checkpoint(HERE / "digits.pt", **settings["checkpoint"])
+    return load_checkpoint(HERE / "digits.pt", CheckpointFlags(**settings["checkpoint"]))
 
 
 def measure(checkpoint: Checkpoint, frames: Labelled) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from train import SEED, SPEC, read_weights, train
 
 from edgekit.checkpoint import load_checkpoint
 from edgekit.models import FAMILIES
+from edgekit.spec import CheckpointFlags
 
 EPOCHS = {
     "micronet_m0": 100,
@@ -56,7 +57,9 @@ def train_network(name: str, epochs: int, file: Path, *, half: bool) -> None:
             for key, tensor in weights.items()
         }
     torch.save(weights, file)
-    right, count = measure(load_checkpoint(file, input_size=SPEC.height), read_test())
+    right, count = measure(
+        load_checkpoint(file, CheckpointFlags(input_size=SPEC.height)), read_test()
+    )
     print(
         f"{file}: {file.stat().st_size / 1000:.0f} kB, {100 * right / count:.2f} % right on test/"
         f" ({right} of {count}), {epochs} epochs,"

@@ -6,6 +6,6 @@ the float network as a PyTorch module, and the `ModelSpec` that describes it. Th
 """
 
 from edgekit import models as _models  # noqa: F401  (raises a one-line error without PyTorch)
-from edgekit.checkpoint.load import Checkpoint, load_checkpoint, load_with_flags
+from edgekit.checkpoint.load import Checkpoint, load_checkpoint
 
-__all__ = ["Checkpoint", "load_checkpoint", "load_with_flags"]
+__all__ = ["Checkpoint", "load_checkpoint"]

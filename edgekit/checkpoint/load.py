@@ -68,58 +68,34 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Flags:
-    """The values that the user has set; None for the others."""
-
-    input_size: int | None
-    normalize: str | Normalization | None
-    activation: Activation | None
-    padding: Padding | None
-    resize: Resize | None
-
-
 def load_checkpoint(
     path_or_state_dict: str | Path | Mapping[str, Any],
-    arch: str | None = None,
-    input_size: int | None = None,
-    normalize: str | Normalization | None = None,
-    activation: Activation | None = None,
-    padding: Padding | None = None,
-    width: float | None = None,
-    resize: Resize | None = None,
+    flags: CheckpointFlags | None = None,
 ) -> Checkpoint:
     """Open, recognise and build a checkpoint: weights, or a program that `torch.export.save` wrote.
 
     Args:
         path_or_state_dict: The file, or weights by key.
-        arch: The name of a family, or `package.module:factory` for a network of the user's own
-            code, which takes the weights under its own names. None recognises the family.
-        input_size: The side of the input, in pixels.
-        normalize: The normalization, or its text as `Normalization.parse` reads it.
-        activation: The activation.
-        padding: The padding of the convolutions.
-        width: The width multiplier that the tensors must have. None recognises it.
-        resize: How frames are fitted to the input.
+        flags: What the user says of the checkpoint. A value that is None in it comes from the
+            checkpoint or from the layout's defaults.
 
     Returns:
-        The network and its description. A value that is None here comes from the checkpoint or
-        from the layout's defaults.
+        The network and its description.
 
     Raises:
         CheckpointError: The file is not safe, not a checkpoint, or not a known network.
         SettingsError: A value is wrong, or cannot be set for this checkpoint.
     """
-    flags = Flags(input_size, normalize, activation, padding, resize)
+    flags = flags or CheckpointFlags()
     _check_flags(flags)
     opened = open_checkpoint(path_or_state_dict)
     notes: tuple[str, ...] = ()
     if isinstance(opened.content, ProgramArchive):
-        network = _build_exported(opened.content, flags, arch, width)
+        network = _build_exported(opened.content, flags)
         container = "program"
     else:
         weights = find_state_dict(opened.content, opened.name)
-        network = _build(weights, opened.name, flags, arch, width)
+        network = _build(weights, opened.name, flags)
         container, notes = weights.container, weights.notes
     return Checkpoint(
         module=network.module,
@@ -134,21 +110,7 @@ def load_checkpoint(
     )
 
 
-def load_with_flags(path: str | Path, flags: CheckpointFlags) -> Checkpoint:
-    """Load a checkpoint with its flags as one record. Raises what `load_checkpoint` raises."""
-    return load_checkpoint(
-        path,
-        arch=flags.arch,
-        width=flags.width,
-        input_size=flags.input_size,
-        activation=flags.activation,
-        padding=flags.padding,
-        normalize=flags.normalize,
-        resize=flags.resize,
-    )
-
-
-def _check_flags(flags: Flags) -> None:
+def _check_flags(flags: CheckpointFlags) -> None:
     """Refuse values that no network has, before a file is opened."""
     size = flags.input_size
     if size is not None and not SMALLEST_INPUT <= size <= LARGEST_INPUT:
@@ -184,15 +146,13 @@ class _Network:
     determined: frozenset[str] = frozenset()
 
 
-def _build(
-    weights: StateDict, name: str, flags: Flags, arch: str | None, width: float | None
-) -> _Network:
-    if arch is not None and ":" in arch:
-        return _build_from_factory(arch, weights, name, flags, width)
-    return _build_family(recognise(weights.tensors, name, arch, width), flags)
+def _build(weights: StateDict, name: str, flags: CheckpointFlags) -> _Network:
+    if flags.arch is not None and ":" in flags.arch:
+        return _build_from_factory(flags.arch, weights, name, flags)
+    return _build_family(recognise(weights.tensors, name, flags.arch, flags.width), flags)
 
 
-def _build_family(found: Recognition, flags: Flags) -> _Network:
+def _build_family(found: Recognition, flags: CheckpointFlags) -> _Network:
     family = found.family.name
     defaults = find_defaults(found.family, found.layout, flags.padding, found.width)
     module = found.family.build(
@@ -208,12 +168,12 @@ def _build_family(found: Recognition, flags: Flags) -> _Network:
 
 
 def _build_from_factory(
-    arch: str, weights: StateDict, name: str, flags: Flags, width: float | None
+    arch: str, weights: StateDict, name: str, flags: CheckpointFlags
 ) -> _Network:
     """Build a network of the user's own code, which determines width, activation and padding."""
     _refuse_flags(
         f"--arch {arch}: leave it out, the network's code determines it",
-        width=width,
+        width=flags.width,
         activation=flags.activation,
         padding=flags.padding,
     )
@@ -221,14 +181,12 @@ def _build_from_factory(
     return _Network(_freeze(module), arch, 1.0, layout=arch, defaults=defaults, subject=arch)
 
 
-def _build_exported(
-    archive: ProgramArchive, flags: Flags, arch: str | None, width: float | None
-) -> _Network:
+def _build_exported(archive: ProgramArchive, flags: CheckpointFlags) -> _Network:
     """Build the network of an exported program, which determines nearly all values."""
     _refuse_flags(
         f"{archive.name}: leave it out, the exported program determines it",
-        arch=arch,
-        width=width,
+        arch=flags.arch,
+        width=flags.width,
         activation=flags.activation,
         padding=flags.padding,
     )
@@ -262,7 +220,7 @@ def _freeze(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def _describe(network: _Network, flags: Flags) -> ModelSpec:
+def _describe(network: _Network, flags: CheckpointFlags) -> ModelSpec:
     """Make the spec. Parameters, multiply-adds and classes are counted at the chosen input size."""
     defaults = network.defaults
     size = flags.input_size or defaults.input_size
@@ -308,7 +266,7 @@ def _count_classifier(network: _Network, input_size: int) -> Cost:
     return cost
 
 
-def _find_origins(flags: Flags, determined: frozenset[str]) -> Mapping[str, Origin]:
+def _find_origins(flags: CheckpointFlags, determined: frozenset[str]) -> Mapping[str, Origin]:
     """Find where each value came from.
 
     The batch norm epsilon is a default, as it follows from layout and padding.

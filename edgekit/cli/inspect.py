@@ -42,9 +42,9 @@ def command(file: Path, as_json: bool, flags: CheckpointFlags) -> None:
         facts: dict[str, Any] = inspect_model_file(file)
         defaults: list[str] = []
     else:
-        from edgekit.checkpoint import load_with_flags
+        from edgekit.checkpoint import load_checkpoint
 
-        facts = describe_checkpoint(load_with_flags(file, flags))
+        facts = describe_checkpoint(load_checkpoint(file, flags))
         defaults = facts["defaults"]
     if as_json:
         print_json(facts)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.bundle import Bundle
-from edgekit.checkpoint import Checkpoint, load_with_flags
+from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.convert import limit_threads
 from edgekit.conversion.float_reference import make_float_reference
 from edgekit.conversion.stages import make_stages
@@ -60,7 +60,7 @@ def open_original(
 
 
 def _load(bundle: Bundle, path: Path, flags: CheckpointFlags) -> Checkpoint:
-    checkpoint = load_with_flags(path, flags.fill(_describe_flags(bundle)))
+    checkpoint = load_checkpoint(path, flags.fill(_describe_flags(bundle)))
     classes = bundle.manifest.model.classes
     if checkpoint.spec.classes != classes:
         raise SettingsError(

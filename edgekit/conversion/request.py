@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgekit.checkpoint import Checkpoint, load_with_flags
+from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.conversion_options import ConversionOptions, Inputs
 from edgekit.errors import ConversionError
 from edgekit.images import LabelledImage, find_labelled_images, read_class_names
@@ -63,7 +63,7 @@ def open_job(inputs: Inputs) -> Job:
     """Open the checkpoint, the images, the recipe and the names."""
     options, checkpoint = inputs.options, inputs.checkpoint
     if not isinstance(checkpoint, Checkpoint):
-        checkpoint = load_with_flags(checkpoint, options.checkpoint)
+        checkpoint = load_checkpoint(checkpoint, options.checkpoint)
     began = time.monotonic()
     class_names = read_names(options, checkpoint.spec)
     recipe = options.recipe if isinstance(options.recipe, Recipe) else load_recipe(options.recipe)

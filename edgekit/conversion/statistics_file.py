@@ -54,7 +54,7 @@ def write_statistics(options: StatisticsOptions, progress: Progress) -> Statisti
     """
     check_destination(options.output)
     progress.step("loading PyTorch and the checkpoint")
-    from edgekit.checkpoint import load_with_flags
+    from edgekit.checkpoint import load_checkpoint
     from edgekit.conversion.quantize_network import gather_table
     from edgekit.conversion.request import Request
     from edgekit.quantize.calibration_images import find_calibration_images
@@ -62,7 +62,7 @@ def write_statistics(options: StatisticsOptions, progress: Progress) -> Statisti
     from edgekit.quantize.statistics_table import Calibration, write_table
 
     with limited_threads():
-        checkpoint = load_with_flags(options.checkpoint, options.flags)
+        checkpoint = load_checkpoint(options.checkpoint, options.flags)
         images = find_calibration_images(options.calibration, checkpoint.spec.input)
         request = Request(
             checkpoint,

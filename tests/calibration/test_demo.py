@@ -17,6 +17,7 @@ from edgekit.evaluation.accuracy import measure_accuracy
 from edgekit.images import find_labelled_images, list_images, read_class_names, read_image
 from edgekit.preprocess import preprocess
 from edgekit.resources import resource
+from edgekit.spec import CheckpointFlags
 from edgekit.toml import read_toml
 
 MEGABYTE = 1_000_000
@@ -95,7 +96,7 @@ def test_float_network_is_right_on_held_out_digits(demo: Path) -> None:
 
     names = read_class_names(demo / "class_names.txt")
     settings = read_toml(demo / "demo.toml")["checkpoint"]
-    checkpoint = load_checkpoint(demo / "digits.pt", **settings)
+    checkpoint = load_checkpoint(demo / "digits.pt", CheckpointFlags(**settings))
     assert (checkpoint.spec.family, checkpoint.spec.width) == ("mobilenet_v1", 0.25)
     assert checkpoint.spec.classes == len(names) == 10
     images = find_labelled_images(demo / "test", None, names)
@@ -114,8 +115,8 @@ def test_only_the_input_size_differs_from_the_defaults(demo: Path) -> None:
     from edgekit.checkpoint import load_checkpoint
 
     settings = read_toml(demo / "demo.toml")["checkpoint"]
-    told = load_checkpoint(demo / "digits.pt", **settings).spec
-    assert load_checkpoint(demo / "digits.pt", input_size=64).spec == told
+    told = load_checkpoint(demo / "digits.pt", CheckpointFlags(**settings)).spec
+    assert load_checkpoint(demo / "digits.pt", CheckpointFlags(input_size=64)).spec == told
 
 
 def test_the_prebuilt_bundle_is_the_demo_checkpoint_converted(demo: Path) -> None:

@@ -11,6 +11,7 @@ from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.float_reference import make_float_reference
 from edgekit.images import read_image, read_labels
 from edgekit.preprocess import preprocess
+from edgekit.spec import CheckpointFlags
 
 V1_SAME: dict[str, Any] = {
     "normalize": "half",
@@ -41,7 +42,7 @@ def measure_top1(checkpoint: Checkpoint, folder: Path) -> float:
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_top1(test_data: Path, name: str) -> None:
     flags, top1, tolerance = CHECKPOINTS[name]
-    checkpoint = load_checkpoint(test_data / "checkpoints" / name, **flags)
+    checkpoint = load_checkpoint(test_data / "checkpoints" / name, CheckpointFlags(**flags))
     measured = measure_top1(checkpoint, test_data / "images" / "val")
     assert measured == pytest.approx(top1, abs=tolerance)
 
@@ -49,7 +50,7 @@ def test_top1(test_data: Path, name: str) -> None:
 def test_recovered_weights_are_on_their_grid_with_the_default_eps(test_data: Path) -> None:
     """The weights came from one 8-bit tensor: folding batch norm with the right eps shows it."""
     path = test_data / "checkpoints" / "mobilenet_v1_0.5_160_tfsame.pth"
-    checkpoint = load_checkpoint(path, **V1_SAME)
+    checkpoint = load_checkpoint(path, CheckpointFlags(**V1_SAME))
     block = checkpoint.module.blocks[4].pointwise
     gain = block.bn.weight.double() / (block.bn.running_var.double() + block.bn.eps).sqrt()
     folded = block.conv.weight.double() * gain[:, None, None, None]

@@ -19,6 +19,7 @@ from edgekit.checkpoint import load_checkpoint
 from edgekit.checkpoint.operators import ATEN, CHECKS, find_operator
 from edgekit.errors import CheckpointError, SettingsError
 from edgekit.rewrite.export import export_program
+from edgekit.spec import CheckpointFlags
 from tests.checkpoint.exported_files import (
     ANY_BATCH,
     ONE_IMAGE,
@@ -78,7 +79,7 @@ def test_the_network_is_the_one_that_was_exported(exported: Path, network: nn.Mo
 
 
 def test_where_each_value_came_from(exported: Path) -> None:
-    assert dict(load_checkpoint(exported, normalize="tf").origins) == {
+    assert dict(load_checkpoint(exported, CheckpointFlags(normalize="tf")).origins) == {
         "family": "tensors",
         "width": "tensors",
         "classes": "tensors",
@@ -101,7 +102,7 @@ def test_any_size(tmp_path: Path, network: nn.Module) -> None:
     path = export(network, tmp_path / "net.pt2", dynamic_shapes=shapes)
     checkpoint = load_checkpoint(path)
     assert (checkpoint.spec.input_size, checkpoint.origins["input_size"]) == (SIZE, "default")
-    checkpoint = load_checkpoint(path, input_size=64)
+    checkpoint = load_checkpoint(path, CheckpointFlags(input_size=64))
     assert (checkpoint.spec.input_size, checkpoint.origins["input_size"]) == (64, "flag")
     images = random_images(2, 64)
     torch.testing.assert_close(checkpoint.module(images), network(images))
@@ -225,11 +226,11 @@ def test_flags_that_the_program_settles(
     exported: Path, flags: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SettingsError, match=message):
-        load_checkpoint(exported, **flags)
+        load_checkpoint(exported, CheckpointFlags(**flags))
 
 
 def test_the_programs_own_size_may_be_said(exported: Path) -> None:
-    assert load_checkpoint(exported, input_size=SIZE).spec.input_size == SIZE
+    assert load_checkpoint(exported, CheckpointFlags(input_size=SIZE)).spec.input_size == SIZE
 
 
 # --- Nothing in the file is run ------------------------------------------------------------------

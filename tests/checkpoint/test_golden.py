@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgekit.checkpoint import load_checkpoint
-from edgekit.spec import Padding
+from edgekit.spec import CheckpointFlags, Padding
 from tests.checkpoint.golden_models import load_rule, load_specification
 
 TOLERANCE = 1e-4
@@ -36,7 +36,9 @@ def test_logits_and_cost_match(golden: Path, tag: str) -> None:
     rule, expected = load_rule(golden), load_specification(golden, tag)
     # Tensors do not show timm's TensorFlow ports.
     padding: Padding | None = "same" if "-tf_" in tag else None
-    checkpoint = load_checkpoint(rule.state_dict(expected["state_dict"]), padding=padding)
+    checkpoint = load_checkpoint(
+        rule.state_dict(expected["state_dict"]), CheckpointFlags(padding=padding)
+    )
     spec = checkpoint.spec
     assert (spec.family, spec.width) == MODELS[tag]
     assert checkpoint.layout == tag.partition("-")[0].replace("micronet", "released")

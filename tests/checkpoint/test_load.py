@@ -13,6 +13,7 @@ from edgekit.checkpoint import load_checkpoint
 from edgekit.checkpoint.layouts import LAYOUTS
 from edgekit.errors import CheckpointError, SettingsError
 from edgekit.models import FAMILIES
+from edgekit.spec import CheckpointFlags
 from tests.checkpoint.test_recognise import save_as
 
 
@@ -40,7 +41,7 @@ def weights_of(family: str, layout: str) -> dict[str, torch.Tensor]:
 def test_defaults_by_layout(
     family: str, layout: str, padding: Any, activation: str, eps: float, normalization: str
 ) -> None:
-    spec = load_checkpoint(weights_of(family, layout), padding=padding).spec
+    spec = load_checkpoint(weights_of(family, layout), CheckpointFlags(padding=padding)).spec
     assert (spec.activation, spec.padding) == (activation, padding or "symmetric")
     assert (spec.batch_norm_eps, spec.input.normalization.name) == (eps, normalization)
 
@@ -48,11 +49,13 @@ def test_defaults_by_layout(
 def test_flags_replace_defaults_and_are_named() -> None:
     checkpoint = load_checkpoint(
         weights_of("mobilenet_v2", "timm"),
-        input_size=96,
-        normalize="127,127.5",
-        activation="relu",
-        padding="same",
-        resize="stretch",
+        CheckpointFlags(
+            input_size=96,
+            normalize="127,127.5",
+            activation="relu",
+            padding="same",
+            resize="stretch",
+        ),
     )
     spec = checkpoint.spec
     assert (spec.input.height, spec.input.width, spec.input.resize) == (96, 96, "stretch")
@@ -92,7 +95,7 @@ def test_the_module_is_ready_to_run() -> None:
 )
 def test_wrong_flags(flags: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        load_checkpoint(weights_of("mobilenet_v1", "model"), **flags)
+        load_checkpoint(weights_of("mobilenet_v1", "model"), CheckpointFlags(**flags))
 
 
 @pytest.fixture
@@ -142,7 +145,9 @@ def own_weights(factory: str) -> dict[str, torch.Tensor]:
 
 
 def test_factory_of_the_users_own(own_code: Path) -> None:
-    checkpoint = load_checkpoint(own_weights("build"), arch="own_network:build", input_size=32)
+    checkpoint = load_checkpoint(
+        own_weights("build"), CheckpointFlags(arch="own_network:build", input_size=32)
+    )
     spec = checkpoint.spec
     assert (spec.family, spec.width, spec.classes) == ("own_network:build", 1.0, 6)
     assert (spec.activation, spec.batch_norm_eps) == ("relu6", 1e-4)
@@ -153,7 +158,9 @@ def test_a_prefix_of_the_modules_own(own_code: Path) -> None:
     """`model.net.` before every key is the class's, not a training script's."""
     weights = own_weights("Wrapper")
     assert all(key.startswith("model.net.") for key in weights)
-    module = load_checkpoint(weights, arch="own_network:Wrapper", input_size=32).module
+    module = load_checkpoint(
+        weights, CheckpointFlags(arch="own_network:Wrapper", input_size=32)
+    ).module
     for key, value in weights.items():
         torch.testing.assert_close(module.state_dict()[key], value)
 
@@ -179,14 +186,16 @@ def test_a_prefix_of_the_modules_own(own_code: Path) -> None:
 )
 def test_factory_failures(own_code: Path, factory: str, arch: str, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
-        load_checkpoint(own_weights(factory), arch=arch)
+        load_checkpoint(own_weights(factory), CheckpointFlags(arch=arch))
 
 
 def test_factory_fixes_its_own_padding(own_code: Path) -> None:
     with pytest.raises(
         SettingsError, match="--padding same does not go with --arch own_network:build"
     ):
-        load_checkpoint(own_weights("build"), arch="own_network:build", padding="same")
+        load_checkpoint(
+            own_weights("build"), CheckpointFlags(arch="own_network:build", padding="same")
+        )
 
 
 def test_defaults_of_own_names_are_the_familys() -> None:

@@ -15,6 +15,7 @@ from edgekit.checkpoint.layouts import LAYOUTS, Layout
 from edgekit.checkpoint.recognise import own_layout
 from edgekit.errors import CheckpointError
 from edgekit.models import FAMILIES
+from edgekit.spec import CheckpointFlags
 
 LAYOUT_IDS = [f"{layout.family}-{layout.name}" for layout in LAYOUTS]
 
@@ -170,24 +171,27 @@ def test_pruned_channels_are_refused() -> None:
 
 
 def test_width_must_agree_with_the_tensors() -> None:
-    assert load_checkpoint(torchvision_v2(), width=0.5).spec.width == 0.5
+    assert load_checkpoint(torchvision_v2(), CheckpointFlags(width=0.5)).spec.width == 0.5
     with pytest.raises(CheckpointError, match=r"at width 0\.25, stem.*leave --width out"):
-        load_checkpoint(torchvision_v2(), width=0.25)
+        load_checkpoint(torchvision_v2(), CheckpointFlags(width=0.25))
 
 
 def test_arch_must_agree_with_the_tensors() -> None:
-    assert load_checkpoint(torchvision_v2(), arch="mobilenet_v2").spec.family == "mobilenet_v2"
+    assert (
+        load_checkpoint(torchvision_v2(), CheckpointFlags(arch="mobilenet_v2")).spec.family
+        == "mobilenet_v2"
+    )
     with pytest.raises(
         CheckpointError, match=r"holds mobilenet_v2 \(torchvision names\), not --arch mobilenet_v1"
     ):
-        load_checkpoint(torchvision_v2(), arch="mobilenet_v1")
+        load_checkpoint(torchvision_v2(), CheckpointFlags(arch="mobilenet_v1"))
 
 
 def test_unknown_arch() -> None:
     with pytest.raises(
         CheckpointError, match=r"--arch 'resnet' is not a family.*package\.module:factory"
     ):
-        load_checkpoint(torchvision_v2(), arch="resnet")
+        load_checkpoint(torchvision_v2(), CheckpointFlags(arch="resnet"))
 
 
 def test_scalar_in_place_of_the_classifier() -> None:

@@ -18,7 +18,7 @@ from edgekit.conversion.convert import convert
 from edgekit.conversion.outcome import Outcome
 from edgekit.images import list_images, read_class_names
 from edgekit.models import FAMILIES
-from edgekit.spec import Precision
+from edgekit.spec import CheckpointFlags, Precision
 from tests.quantize.nets import settle_batch_norms, write_checkpoint, write_images
 from tests.workers import make_once, run_folder
 
@@ -65,7 +65,7 @@ def small_images() -> Path:
 @cache
 def convert_small(precision: Precision) -> Converted:
     """The small checkpoint for the Pi; the float original is bundled with int8."""
-    checkpoint = load_checkpoint(small_checkpoint(), input_size=64)
+    checkpoint = load_checkpoint(small_checkpoint(), CheckpointFlags(input_size=64))
     return _convert(
         checkpoint, small_images(), f"small-{precision}", precision, reference=precision == "int8"
     )
@@ -77,7 +77,7 @@ def convert_real(test_data: Path, name: str, *, every: int = 1) -> Converted:
 
     The float original is bundled when all are used.
     """
-    checkpoint = load_checkpoint(test_data / "checkpoints" / name, **FLAGS[name])
+    checkpoint = load_checkpoint(test_data / "checkpoints" / name, CheckpointFlags(**FLAGS[name]))
     source = test_data / "images" / "calibration"
     if every > 1:
         files = list_images(source)[::every]
@@ -89,7 +89,7 @@ def convert_real(test_data: Path, name: str, *, every: int = 1) -> Converted:
 @cache
 def convert_digits(path: Path) -> Converted:
     """A network trained on the demo's digits, at 64 px."""
-    checkpoint = load_checkpoint(path, input_size=64)
+    checkpoint = load_checkpoint(path, CheckpointFlags(input_size=64))
     names = read_class_names(DEMO / "class_names.txt")
     return _convert(
         checkpoint, DEMO / "images", path.stem, "int8", reference=True, class_names=names
@@ -102,14 +102,14 @@ def convert_untrained(family: str) -> Converted:
     torch.manual_seed(0)
     module = FAMILIES[family].build(classes=10).eval()
     settle_batch_norms(module, small_images())
-    checkpoint = load_checkpoint(module.state_dict(), input_size=64)
+    checkpoint = load_checkpoint(module.state_dict(), CheckpointFlags(input_size=64))
     return _convert(checkpoint, small_images(), family, "int8", reference=True)
 
 
 @cache
 def convert_small_for_jetson(precision: Precision, jetpack: str | None = None) -> Converted:
     """The small checkpoint for the Jetson, with its float original."""
-    checkpoint = load_checkpoint(small_checkpoint(), input_size=64)
+    checkpoint = load_checkpoint(small_checkpoint(), CheckpointFlags(input_size=64))
     return _convert(
         checkpoint,
         small_images(),
@@ -124,7 +124,7 @@ def convert_small_for_jetson(precision: Precision, jetpack: str | None = None) -
 @cache
 def convert_real_for_jetson(test_data: Path, name: str) -> Converted:
     """A real checkpoint in int8 for the Jetson, calibrated on all photographs of the folder."""
-    checkpoint = load_checkpoint(test_data / "checkpoints" / name, **FLAGS[name])
+    checkpoint = load_checkpoint(test_data / "checkpoints" / name, CheckpointFlags(**FLAGS[name]))
     source = test_data / "images" / "calibration"
     return _convert(checkpoint, source, f"jetson-{name}", "int8", reference=True, target="jetson")
 

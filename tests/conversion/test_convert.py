@@ -25,7 +25,7 @@ from edgekit.metrics import ParityMeter
 from edgekit.preprocess import preprocess
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.golden_check import check_golden
-from edgekit.spec import Accuracy, Precision
+from edgekit.spec import Accuracy, CheckpointFlags, Precision
 from edgekit.targets import tflite
 from tests.conversion.conversions import (
     V1,
@@ -241,7 +241,7 @@ def test_what_engines_and_classifiers_refuse() -> None:
 
 def test_writing_fails_early_and_leaves_nothing(tmp_path: Path) -> None:
     """Before any work: the images are never looked at."""
-    checkpoint = load_checkpoint(small_checkpoint(), input_size=64)
+    checkpoint = load_checkpoint(small_checkpoint(), CheckpointFlags(input_size=64))
     few = ConversionOptions(recipe="fast", class_names=["a"] * 9)
     with pytest.raises(ConversionError, match="9 class names do not fit the 10 classes"):
         convert(checkpoint, tmp_path / "x", small_images(), few)

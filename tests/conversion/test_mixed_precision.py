@@ -18,6 +18,7 @@ from edgekit.engines.tflite_graph import list_operators, open_interpreter, read_
 from edgekit.errors import ConversionError
 from edgekit.images import list_images
 from edgekit.quantize.recipe import Recipe
+from edgekit.spec import CheckpointFlags
 from tests.conversion.conversions import small_checkpoint, small_images
 
 pytestmark = pytest.mark.slow
@@ -41,7 +42,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     tensors[following][0] /= 300
     path = tmp_path_factory.mktemp("hostile") / "hostile.pth"
     torch.save(tensors, path)
-    return load_checkpoint(path, input_size=64)
+    return load_checkpoint(path, CheckpointFlags(input_size=64))
 
 
 def convert_within(

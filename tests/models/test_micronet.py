@@ -26,6 +26,7 @@ from edgekit.models import (
 from edgekit.models.cost import count_cost
 from edgekit.models.layers import ConvBN
 from edgekit.models.micro_layers import roll_channels, shuffle_channels
+from edgekit.spec import CheckpointFlags
 
 Channels = npt.NDArray[np.float64]
 
@@ -305,7 +306,7 @@ def test_weights_of_the_preprint_are_recognised(tmp_path: Path, half: bool) -> N
     if half:
         module.half()
     torch.save(module.state_dict(), tmp_path / "weights.pt")
-    checkpoint = load_checkpoint(tmp_path / "weights.pt", input_size=64)
+    checkpoint = load_checkpoint(tmp_path / "weights.pt", CheckpointFlags(input_size=64))
     assert (checkpoint.spec.family, checkpoint.layout) == ("micronet_m0_preprint", "edgekit")
     assert (checkpoint.spec.classes, checkpoint.spec.activation) == (10, "relu6")
     image = torch.randn(1, 3, 64, 64)

@@ -28,7 +28,7 @@ from edgekit.quantize.image_checks import (
     check_normalization,
     compare_classes,
 )
-from edgekit.spec import NORMALIZATIONS, InputSpec, Normalization
+from edgekit.spec import NORMALIZATIONS, CheckpointFlags, InputSpec, Normalization
 
 Images = npt.NDArray[np.uint8]
 """`(N, H, W, 3)` RGB."""
@@ -142,7 +142,9 @@ def read(files: Sequence[Path], spec: InputSpec, count: int = 32) -> Images:
 
 @pytest.mark.parametrize("given", NAMES)
 def test_the_demo_network(given: str) -> None:
-    checkpoint = load_checkpoint(DEMO / "digits.pt", input_size=64, normalize=given)
+    checkpoint = load_checkpoint(
+        DEMO / "digits.pt", CheckpointFlags(input_size=64, normalize=given)
+    )
     images = read(list_images(DEMO / "images"), checkpoint.spec.input)
     normalization = checkpoint.spec.input.normalization
     warnings = check_normalization(checkpoint.module, normalization, batches(images))
@@ -180,7 +182,9 @@ def test_a_network_trained_on_photographs(test_data: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mobilenet_v1_0.5_160_tfsame", "mobilenet_v2_1.0_224_tfsame"])
 def test_batch_norms_that_were_not_trained_give_no_warning(test_data: Path, name: str) -> None:
-    checkpoint = load_checkpoint(test_data / "checkpoints" / f"{name}.pth", input_size=160)
+    checkpoint = load_checkpoint(
+        test_data / "checkpoints" / f"{name}.pth", CheckpointFlags(input_size=160)
+    )
     images = read(list_images(test_data / "images" / "calibration"), checkpoint.spec.input)
     for given in NORMALIZATIONS.values():
         assert check_normalization(checkpoint.module, given, batches(images)) == ()

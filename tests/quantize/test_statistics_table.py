@@ -30,6 +30,7 @@ from edgekit.quantize.statistics_table import (
     reuse_statistics,
     write_table,
 )
+from edgekit.spec import CheckpointFlags
 from edgekit.targets import find_target
 from tests.conversion.conversions import small_checkpoint, small_images, workspace
 from tests.quantize.nets import Lines
@@ -39,7 +40,7 @@ RECIPE = Recipe(name="test", ranges="min-max")
 
 @cache
 def load_small(normalize: str = "imagenet") -> Checkpoint:
-    return load_checkpoint(small_checkpoint(), input_size=64, normalize=normalize)
+    return load_checkpoint(small_checkpoint(), CheckpointFlags(input_size=64, normalize=normalize))
 
 
 @cache
@@ -49,7 +50,7 @@ def other_checkpoint() -> Checkpoint:
     next(iter(weights.values())).view(-1)[0] += 1
     path = workspace() / "other.pth"
     torch.save(weights, path)
-    return load_checkpoint(path, input_size=64)
+    return load_checkpoint(path, CheckpointFlags(input_size=64))
 
 
 @cache
