@@ -64,8 +64,8 @@ class CheckpointFlags(Record, frozen=True, kw_only=True):
     """What a user says of a checkpoint, as `load_checkpoint` takes it; None where nothing was said.
 
     `arch` names a family, or `package.module:factory`. `width` is the width multiplier,
-    `input_size` the side of the input in pixels. `normalize` is a name, `MEAN,STD` in pixel units,
-    or the normalization itself.
+    `input_size` the side of the input in pixels, `batch_norm_eps` the epsilon of every batch norm.
+    `normalize` is a name, `MEAN,STD` in pixel units, or the normalization itself.
     """
 
     arch: str | None = None
@@ -73,6 +73,7 @@ class CheckpointFlags(Record, frozen=True, kw_only=True):
     input_size: int | None = None
     activation: Activation | None = None
     padding: Padding | None = None
+    batch_norm_eps: float | None = None
     normalize: str | Normalization | None = None
     resize: Resize | None = None
 

@@ -10,7 +10,7 @@ from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -37,6 +37,16 @@ from edgekit.spec import (
 )
 
 Origin = Literal["flag", "tensors", "program", "default"]
+SETTABLE = (
+    "input_size",
+    "normalization",
+    "activation",
+    "padding",
+    "batch_norm_eps",
+    "resize",
+)
+"""The values of the spec that a flag can set."""
+LARGEST_EPS = 0.1
 SMALLEST_INPUT, LARGEST_INPUT = 32, 1024
 
 
@@ -118,6 +128,11 @@ def _check_flags(flags: CheckpointFlags) -> None:
             f"input size {size} is out of range:"
             f" expected {SMALLEST_INPUT} to {LARGEST_INPUT} pixels"
         )
+    eps = flags.batch_norm_eps
+    if eps is not None and not 0 < eps <= LARGEST_EPS:
+        raise SettingsError(
+            f"batch norm epsilon {eps:g} is out of range: expected above 0, at most {LARGEST_EPS:g}"
+        )
     for name, value, choices in (
         ("activation", flags.activation, get_args(Activation)),
         ("padding", flags.padding, get_args(Padding)),
@@ -155,6 +170,8 @@ def _build(weights: StateDict, name: str, flags: CheckpointFlags) -> _Network:
 def _build_family(found: Recognition, flags: CheckpointFlags) -> _Network:
     family = found.family.name
     defaults = find_defaults(found.family, found.layout, flags.padding, found.width)
+    if flags.batch_norm_eps is not None:
+        defaults = replace(defaults, batch_norm_eps=flags.batch_norm_eps)
     module = found.family.build(
         width=found.width,
         classes=found.classes,
@@ -176,6 +193,7 @@ def _build_from_factory(
         width=flags.width,
         activation=flags.activation,
         padding=flags.padding,
+        batch_norm_eps=flags.batch_norm_eps,
     )
     module, defaults = build_from_factory(arch, weights.tensors, name)
     return _Network(_freeze(module), arch, 1.0, layout=arch, defaults=defaults, subject=arch)
@@ -189,6 +207,7 @@ def _build_exported(archive: ProgramArchive, flags: CheckpointFlags) -> _Network
         width=flags.width,
         activation=flags.activation,
         padding=flags.padding,
+        batch_norm_eps=flags.batch_norm_eps,
     )
     exported = build_exported(archive)
     size = exported.defaults.input_size
@@ -213,7 +232,7 @@ def _build_exported(archive: ProgramArchive, flags: CheckpointFlags) -> _Network
 def _refuse_flags(reason: str, **flags: str | float | None) -> None:
     for flag, value in flags.items():
         if value is not None:
-            raise SettingsError(f"--{flag} {value} does not go with {reason}")
+            raise SettingsError(f"--{flag.replace('_', '-')} {value} does not go with {reason}")
 
 
 def _freeze(module: nn.Module) -> nn.Module:
@@ -267,14 +286,10 @@ def _count_classifier(network: _Network, input_size: int) -> Cost:
 
 
 def _find_origins(flags: CheckpointFlags, determined: frozenset[str]) -> Mapping[str, Origin]:
-    """Find where each value came from.
-
-    The batch norm epsilon is a default, as it follows from layout and padding.
-    """
+    """Find where each value came from."""
     origins: dict[str, Origin] = dict.fromkeys(("family", "width", "classes"), "tensors")
-    for name in ("input_size", "normalization", "activation", "padding", "resize"):
+    for name in SETTABLE:
         value = getattr(flags, "normalize" if name == "normalization" else name)
         origins[name] = "default" if value is None else "flag"
-    origins["batch_norm_eps"] = "default"
     origins |= {name: "program" for name in determined if origins[name] == "default"}
     return MappingProxyType(origins)

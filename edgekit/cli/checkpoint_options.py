@@ -41,6 +41,11 @@ _OPTIONS: tuple[Decorator, ...] = (
         help="same: TensorFlow's padding, right and bottom only at stride 2.",
     ),
     click.option(
+        "--batch-norm-eps",
+        type=FiniteRange(min=0, min_open=True, max=0.1),
+        help="The epsilon of the batch norms in training: 1e-3 in TensorFlow, 1e-5 in PyTorch.",
+    ),
+    click.option(
         "--normalize",
         metavar="imagenet|half|tf|none|MEAN,STD",
         help="How pixels were normalized in training; MEAN,STD in pixel units, as 127,127.5.",

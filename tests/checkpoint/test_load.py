@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import BatchNorm2d
 
 from edgekit.checkpoint import load_checkpoint
 from edgekit.checkpoint.layouts import LAYOUTS
@@ -54,10 +55,15 @@ def test_flags_replace_defaults_and_are_named() -> None:
             normalize="127,127.5",
             activation="relu",
             padding="same",
+            batch_norm_eps=1e-4,
             resize="stretch",
         ),
     )
     spec = checkpoint.spec
+    assert spec.batch_norm_eps == 1e-4
+    assert {
+        layer.eps for layer in checkpoint.module.modules() if isinstance(layer, BatchNorm2d)
+    } == {1e-4}
     assert (spec.input.height, spec.input.width, spec.input.resize) == (96, 96, "stretch")
     assert spec.input.normalization.mean == (127.0, 127.0, 127.0)
     assert (spec.activation, spec.padding) == ("relu", "same")
@@ -70,7 +76,7 @@ def test_flags_replace_defaults_and_are_named() -> None:
         "activation": "flag",
         "padding": "flag",
         "resize": "flag",
-        "batch_norm_eps": "default",
+        "batch_norm_eps": "flag",
     }
 
 
@@ -90,6 +96,7 @@ def test_the_module_is_ready_to_run() -> None:
         ({"padding": "valid"}, "padding 'valid' is not known: expected one of symmetric, same"),
         ({"resize": "fit"}, "resize 'fit' is not known: expected one of crop, stretch"),
         ({"normalize": "bananas"}, "normalization 'bananas' is not known"),
+        ({"batch_norm_eps": 1.0}, "batch norm epsilon 1 is out of range: expected above 0, at mo"),
         ({"width": 0.0}, "width 0.0 is not a width multiplier"),
     ],
 )
@@ -189,13 +196,13 @@ def test_factory_failures(own_code: Path, factory: str, arch: str, message: str)
         load_checkpoint(own_weights(factory), CheckpointFlags(arch=arch))
 
 
-def test_factory_fixes_its_own_padding(own_code: Path) -> None:
-    with pytest.raises(
-        SettingsError, match="--padding same does not go with --arch own_network:build"
-    ):
-        load_checkpoint(
-            own_weights("build"), CheckpointFlags(arch="own_network:build", padding="same")
-        )
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [({"padding": "same"}, "--padding same"), ({"batch_norm_eps": 1e-3}, "--batch-norm-eps 0.001")],
+)
+def test_factory_fixes_its_own_values(own_code: Path, flags: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError, match=f"{named} does not go with --arch own_network:build"):
+        load_checkpoint(own_weights("build"), CheckpointFlags(arch="own_network:build", **flags))
 
 
 def test_defaults_of_own_names_are_the_familys() -> None:

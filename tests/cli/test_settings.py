@@ -119,7 +119,7 @@ def test_values_of_a_wrong_type_are_usage_errors(folder: Path, line: str, words:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("calibratoin = 3", r"'calibratoin' in \[convert\]: expected one of activation, arch, cal"),
+        ("calibratoin = 3", r"'calibratoin' in \[convert\]: expected one of activation, arch, ba"),
         ("arch = [[1]]", r"has a list for 'arch' in \[convert\]: expected text or a number$"),
         ("input_size = [224]", r"has a list for 'input_size' in \[convert\]: expected text or"),
         ("input_size = true", r"has true for 'input_size' in \[convert\]: expected text or a"),
