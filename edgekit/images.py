@@ -18,6 +18,9 @@ from edgekit.errors import ImageError
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
+LABELS = "labels.csv"
+"""What the labels of a folder of images are called."""
+
 
 class LabelledImage(NamedTuple):
     """An image file and the index of its class; `label` is None when the class is unknown."""
@@ -156,6 +159,24 @@ def find_labelled_images(
     if not images:
         raise ImageError(f"{folder} holds no images: expected {', '.join(sorted(IMAGE_SUFFIXES))}")
     return images
+
+
+def find_labelled_source(source: Path, class_names: Sequence[str]) -> list[LabelledImage]:
+    """Find labelled images by one path.
+
+    Args:
+        source: A CSV file `file,label`, or a folder of images with such a file, `labels.csv`, or
+            with one subfolder a class.
+        class_names: The name of each class, in class order.
+
+    Returns:
+        One record an image, as `find_labelled_images` gives them.
+
+    Raises:
+        ImageError: An image has no label, or there are no images.
+    """
+    folder, table = (source.parent, source) if source.is_file() else (source, source / LABELS)
+    return find_labelled_images(folder, table if table.is_file() else None, class_names)
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:

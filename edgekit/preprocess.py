@@ -20,7 +20,7 @@ Box = tuple[float, float, float, float]
 """The left, top, right and bottom edge in pixels. Pixel i covers the interval from i to i + 1."""
 
 
-def preprocess(image: RgbImage, spec: InputSpec, out: ModelPixels | None = None) -> ModelPixels:
+def preprocess(image: RgbImage, spec: InputSpec) -> ModelPixels:
     """Crop and scale an RGB image to the model's input.
 
     With `spec.antialias` the image is halved (2x2 means) while it is at least twice as large as
@@ -31,7 +31,6 @@ def preprocess(image: RgbImage, spec: InputSpec, out: ModelPixels | None = None)
     Args:
         image: `(H, W, 3) uint8`, 0-255, RGB.
         spec: The input's height and width, and how the image is fitted to them.
-        out: `(spec.height, spec.width, 3) uint8` to write into, else a new array.
 
     Returns:
         `(spec.height, spec.width, 3) uint8` RGB, 0-255, contiguous.
@@ -39,20 +38,15 @@ def preprocess(image: RgbImage, spec: InputSpec, out: ModelPixels | None = None)
     Raises:
         ImageError: The image has another shape or dtype, or is empty.
     """
-    resized = _fit(image, spec)
-    if out is None:
-        return ModelPixels(resized)
-    np.copyto(out, resized)
-    return out
+    return ModelPixels(_fit(image, spec))
 
 
-def preprocess_bgr(frame: BgrFrame, spec: InputSpec, out: ModelPixels | None = None) -> ModelPixels:
+def preprocess_bgr(frame: BgrFrame, spec: InputSpec) -> ModelPixels:
     """Crop and scale a BGR frame to the model's input, as `preprocess` does an RGB image.
 
     Args:
         frame: `(H, W, 3) uint8`, 0-255, BGR.
         spec: The input's height and width, and how the frame is fitted to them.
-        out: `(spec.height, spec.width, 3) uint8` to write into, else a new array.
 
     Returns:
         `(spec.height, spec.width, 3) uint8` RGB, 0-255, contiguous.
@@ -63,7 +57,7 @@ def preprocess_bgr(frame: BgrFrame, spec: InputSpec, out: ModelPixels | None = N
     resized = _fit(frame, spec)
     import cv2
 
-    rgb: ModelPixels = cv2.cvtColor(resized, cv2.COLOR_BGR2RGB, dst=out)
+    rgb: ModelPixels = cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)
     return rgb
 
 

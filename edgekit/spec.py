@@ -58,6 +58,16 @@ TARGETS: Mapping[str, TargetFacts] = {
 }
 """Every target by its name, the default first. What the workbench needs to know of the target NAME
 is in `edgekit.targets.NAME`. JetPack 4 and 5 have Pythons that edgekit does not support."""
+DEFAULT_TARGET = next(iter(TARGETS))
+DEFAULT_RECIPE = "balanced"
+"""The shipped recipe that quantizes where no other is named."""
+
+
+def find_facts(target: str) -> TargetFacts:
+    """The facts of the target called `target`. Raises SettingsError for an unknown one."""
+    if target not in TARGETS:
+        raise SettingsError(f"target {target!r} is not known: expected one of {', '.join(TARGETS)}")
+    return TARGETS[target]
 
 
 class CheckpointFlags(Record, frozen=True, kw_only=True):

@@ -13,12 +13,10 @@ from edgekit.cli.checkpoint_options import (
     spell_flags,
 )
 from edgekit.cli.options import FiniteRange, interrupt_on_sigterm, json_option, print_json, say
-from edgekit.spec import TARGETS, CheckpointFlags, Record
+from edgekit.spec import DEFAULT_RECIPE, DEFAULT_TARGET, TARGETS, CheckpointFlags, Record
 
 if TYPE_CHECKING:
     from edgekit.conversion.statistics_file import StatisticsOptions
-
-DEFAULT_RECIPE = "balanced"
 
 RECORDING = ("camera", "source", "count", "every", "limit")
 STATISTICS = ("checkpoint", "calibration", "target", "recipe")
@@ -75,8 +73,12 @@ class CalibrateCommand(Record, frozen=True, kw_only=True):
     type=click.Path(path_type=Path),
     help="The images to gather statistics from.",
 )
-@click.option("--target", type=click.Choice(list(TARGETS)), help="The board.  [default: pi]")
-@click.option("--recipe", metavar="NAME|FILE", help="How to quantize.  [default: balanced]")
+@click.option(
+    "--target", type=click.Choice(list(TARGETS)), help=f"The board.  [default: {DEFAULT_TARGET}]"
+)
+@click.option(
+    "--recipe", metavar="NAME|FILE", help=f"How to quantize.  [default: {DEFAULT_RECIPE}]"
+)
 @click.option(
     "-o",
     "--output",
@@ -142,7 +144,6 @@ def _write_statistics(given: CalibrateCommand) -> None:
 def _read_table_options(given: CalibrateCommand) -> StatisticsOptions:
     """What statistics are gathered of; without a checkpoint, the demo's."""
     from edgekit.conversion.statistics_file import StatisticsOptions
-    from edgekit.errors import CalibrationError, CheckpointError
 
     checkpoint, calibration, flags = given.checkpoint, given.calibration, given.flags
     if checkpoint is None:
@@ -151,14 +152,7 @@ def _read_table_options(given: CalibrateCommand) -> StatisticsOptions:
         demo = demo_checkpoint()
         checkpoint, flags = demo.path, flags.fill(demo.flags)
         calibration = calibration or demo.calibration
-    if not checkpoint.exists():
-        raise CheckpointError(f"{checkpoint} does not exist: expected a checkpoint file")
-    if calibration is None:
-        raise CalibrationError(
-            f"there are no images to gather the statistics of {checkpoint} from: add --calibration"
-            " DIR with 200 or so photographs of what the camera will see"
-        )
-    target = given.target or next(iter(TARGETS))
+    target = given.target or DEFAULT_TARGET
     return StatisticsOptions(
         checkpoint=checkpoint,
         calibration=calibration,

@@ -16,7 +16,7 @@ from edgekit.cli.options import (
     print_json,
     say,
 )
-from edgekit.spec import TARGETS, CheckpointFlags
+from edgekit.spec import DEFAULT_RECIPE, DEFAULT_TARGET, TARGETS, CheckpointFlags
 from edgekit.text import spell_path
 
 JETPACKS = [release for facts in TARGETS.values() for release in facts.jetpacks]
@@ -39,7 +39,7 @@ class ConvertCommand(NamedTuple):
 @click.option(
     "--target",
     type=click.Choice(list(TARGETS)),
-    default=next(iter(TARGETS)),
+    default=DEFAULT_TARGET,
     help="The board: TFLite for a Raspberry Pi, ONNX for TensorRT on a Jetson.",
     show_default=True,
 )
@@ -67,7 +67,7 @@ class ConvertCommand(NamedTuple):
 @click.option(
     "--recipe",
     metavar="NAME|FILE",
-    default="balanced",
+    default=DEFAULT_RECIPE,
     show_default=True,
     help="How to quantize: balanced, fast, accurate (slower), or a TOML file.",
 )

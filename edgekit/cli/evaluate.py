@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,9 @@ def _evaluate(options: EvaluateOptions) -> Evaluation:
             bundle,
             options.images,
             labels=options.labels,
-            original=_open_original(bundle, options, progress),
+            original=partial(_open_original, bundle, options, progress)
+            if options.checkpoint is not None
+            else None,
             steps=options.steps,
             layers=options.layers,
             open_tap=find_target(bundle.manifest.target).open_tap if options.layers else None,
@@ -146,10 +149,9 @@ def _check_calibration(options: EvaluateOptions) -> None:
 
 def _open_original(
     bundle: Bundle, options: EvaluateOptions, progress: Progress
-) -> Mapping[str, Reference] | None:
-    """The checkpoint that was named; None for the bundle's own float original."""
-    if options.checkpoint is None:
-        return None
+) -> Mapping[str, Reference]:
+    """The checkpoint that was named, and the stages after it where they are wanted."""
+    assert options.checkpoint is not None
     from edgekit.conversion.bundle_original import open_original
 
     return open_original(

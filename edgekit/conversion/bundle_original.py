@@ -11,7 +11,7 @@ from typing import Any
 
 from edgekit.bundle import Bundle
 from edgekit.checkpoint import Checkpoint, load_checkpoint
-from edgekit.conversion.convert import limit_threads
+from edgekit.conversion.convert import limited_threads
 from edgekit.conversion.float_reference import make_float_reference
 from edgekit.conversion.stages import make_stages
 from edgekit.errors import SettingsError
@@ -53,10 +53,10 @@ def open_original(
     checkpoint = _load(bundle, path, flags)
     if not stages:
         return {"checkpoint": make_float_reference(checkpoint)}
-    limit_threads()
     spec = bundle.manifest.model.input
     images = None if calibration is None else open_calibration(calibration, spec)
-    return make_stages(checkpoint, bundle, images, progress)
+    with limited_threads():
+        return make_stages(checkpoint, bundle, images, progress)
 
 
 def _load(bundle: Bundle, path: Path, flags: CheckpointFlags) -> Checkpoint:

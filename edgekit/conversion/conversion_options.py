@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgekit.errors import CalibrationError, CheckpointError, SettingsError
-from edgekit.spec import TARGETS, CheckpointFlags, Precision
+from edgekit.spec import (
+    DEFAULT_RECIPE,
+    DEFAULT_TARGET,
+    TARGETS,
+    CheckpointFlags,
+    Precision,
+    find_facts,
+)
 from edgekit.targets.base import WriterOptions
 
 if TYPE_CHECKING:
@@ -37,9 +44,9 @@ class ConversionOptions:
             a loaded checkpoint.
     """
 
-    target: str = next(iter(TARGETS))
+    target: str = DEFAULT_TARGET
     precision: Precision = "int8"
-    recipe: str | Recipe = "balanced"
+    recipe: str | Recipe = DEFAULT_RECIPE
     class_names: Path | str | Sequence[str] | None = None
     keep_reference: bool = True
     max_drop: float | None = None
@@ -87,11 +94,7 @@ def check_options(options: ConversionOptions) -> None:
             f"--validation {options.validation} is for --max-drop: add --max-drop P with the"
             " percentage points of top-1 that may be lost"
         )
-    if options.target not in TARGETS:
-        raise SettingsError(
-            f"--target {options.target} is not known: expected one of {', '.join(TARGETS)}"
-        )
-    facts = TARGETS[options.target]
+    facts = find_facts(options.target)
     if options.precision not in facts.precisions:
         others = [name for name, other in TARGETS.items() if options.precision in other.precisions]
         raise SettingsError(
@@ -106,23 +109,23 @@ def check_options(options: ConversionOptions) -> None:
         )
 
 
-def check_inputs(options: ConversionOptions, checkpoint: object, calibration: object) -> None:
+def check_inputs(checkpoint: object, calibration: object, needs_images: str | None) -> None:
     """Check that what a conversion reads was named and is there.
 
     Args:
-        options: The settings.
         checkpoint: A path, or a loaded checkpoint.
         calibration: None where no images were named.
+        needs_images: What cannot do without images, in words; None where nothing needs them.
 
     Raises:
         CheckpointError: The path of the checkpoint does not exist.
-        CalibrationError: The artifact is int8 and there are no images.
+        CalibrationError: There are no images where they are needed.
     """
     if isinstance(checkpoint, (str, Path)) and not Path(checkpoint).exists():
         raise CheckpointError(f"{checkpoint} does not exist: expected a checkpoint file")
-    if options.is_quantized and calibration is None:
+    if needs_images is not None and calibration is None:
         name = checkpoint if isinstance(checkpoint, (str, Path)) else "the checkpoint"
         raise CalibrationError(
-            f"{options.precision} needs images to calibrate on, and none were given for {name}: add"
+            f"{needs_images} needs images to calibrate on, and none were given for {name}: add"
             " --calibration DIR with 200 or so photographs of what the camera will see"
         )

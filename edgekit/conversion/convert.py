@@ -6,12 +6,12 @@ starts its processes first, and they load what they need while PyTorch is import
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgekit.board.machine import usable_cores
 from edgekit.conversion.conversion_options import (
     ConversionOptions,
     Inputs,
@@ -55,15 +55,19 @@ def convert(
         SettingsError: Settings do not go together.
         CheckpointError: The checkpoint is not one that edgekit knows.
         CalibrationError: The images cannot be used.
+        RecipeError: The recipe does not exist, or is wrong.
+        ImageError: Class names or a validation image cannot be read, or have no label.
         ConversionError: A step is not possible for this network.
+        ModelFileError: The artifact cannot be loaded here.
+        MissingPackageError: A package that the target needs is not installed.
         OutputError: `output` cannot be written.
     """
     options, path = options or ConversionOptions(), Path(output)
     check_options(options)
-    check_inputs(options, checkpoint, calibration)
+    check_inputs(checkpoint, calibration, options.precision if options.is_quantized else None)
     check_destination(path)
     target = find_target(options.target)
-    with target.open_writer(options.writer_options, progress) as writer:
+    with target.open_writer(options.writer_options) as writer:
         return _run(Inputs(checkpoint, path, calibration, options, target, writer, progress))
 
 
@@ -97,4 +101,4 @@ def limit_threads() -> None:
     """Leave one core to the workers: more threads than cores make PyTorch many times slower."""
     import torch
 
-    torch.set_num_threads(max(1, min(4, len(os.sched_getaffinity(0)) - 1)))
+    torch.set_num_threads(max(1, min(4, usable_cores() - 1)))

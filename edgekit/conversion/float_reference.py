@@ -12,6 +12,7 @@ from edgekit.checkpoint import Checkpoint
 from edgekit.engines.base import Engine
 from edgekit.errors import ConversionError
 from edgekit.metrics import ParityMeter
+from edgekit.rewrite.graph import first_output
 from edgekit.rewrite.input_pixels import normalize_pixels
 from edgekit.spec import Accuracy, Normalization
 
@@ -36,8 +37,7 @@ def run_normalized(
     """
     with torch.inference_mode():
         output = module(normalize_pixels(torch.from_numpy(batch), normalization))
-    logits: Logits = (output[0] if isinstance(output, (tuple, list)) else output).numpy()
-    return logits
+    return Logits(first_output(output).numpy())
 
 
 def make_float_reference(checkpoint: Checkpoint) -> Callable[[ModelPixels], Logits]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch.fx import GraphModule
 
-from edgekit.conversion.mixed_precision import Budget, MixedPrecision, fit_budget
+from edgekit.conversion.mixed_precision import MixedPrecision, fit_budget
 from edgekit.conversion.request import Job, Request, check_images
 from edgekit.quantize.image_checks import Warnings
 from edgekit.quantize.pipeline import Calibrated, Quantized
@@ -56,6 +56,7 @@ def calibrate(job: Job) -> Network:
     traced = trace_network(request)
     float_program = make_float_program(traced, request.size, request.target.pixel_offset)
     if options.writes_float:
+        request.progress.step(f"writing the float original as {request.target.format}")
         job.writer.begin_float(float_program, request.size)
     if not options.is_quantized:
         return Network(job, float_program, None)
@@ -69,13 +70,10 @@ def quantize(network: Network) -> Network:
     job, calibrated = network.job, network.calibrated
     if calibrated is None:
         return network
-    if job.options.max_drop is None:
+    if job.budget is None:
         return network._replace(quantized=calibrated.quantize())
-    budget = Budget(
-        job.options.max_drop, job.request.checkpoint, job.request.target, job.validation
-    )
     write = partial(job.writer.write_int8, size=job.request.size)
-    quantized, model, mixed = fit_budget(calibrated, budget, write)
+    quantized, model, mixed = fit_budget(calibrated, job.budget, write)
     return network._replace(quantized=quantized, model=model, mixed=mixed)
 
 

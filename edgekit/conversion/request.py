@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from edgekit.arrays import ModelPixels
 from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.conversion_options import ConversionOptions, Inputs
+from edgekit.conversion.mixed_precision import Budget
 from edgekit.errors import ConversionError
-from edgekit.images import LabelledImage, find_labelled_images, read_class_names
+from edgekit.images import LabelledImage, find_labelled_source, read_class_names
 from edgekit.progress import SILENT, Progress
 from edgekit.quantize.image_checks import (
     NORMALIZATION_IMAGES,
@@ -23,9 +25,6 @@ from edgekit.quantize.statistics_table import Calibration, open_calibration
 from edgekit.resources import demo_images
 from edgekit.spec import InputSpec, ModelSpec
 from edgekit.targets.base import Target, Writer
-
-LABELS = "labels.csv"
-"""What the labels of a validation folder are called."""
 
 
 class Request(NamedTuple):
@@ -46,7 +45,9 @@ class Job(NamedTuple):
     """A whole conversion: what is quantized, and the bundle that `writer` writes the files of.
 
     `validation` is what a budget is held on, without labels where there are none. `began` is when,
-    by the monotonic clock, the checkpoint was loaded. `warnings` are about the images.
+    by the monotonic clock, the checkpoint was loaded. `check` fills in the rest: `warnings` about
+    the images, `held_out`, batches `(N, H, W, 3) uint8` RGB of those to compare on, and the
+    `budget` where there is one.
     """
 
     request: Request
@@ -57,6 +58,8 @@ class Job(NamedTuple):
     writer: Writer
     began: float
     warnings: Warnings = ()
+    held_out: Sequence[ModelPixels] = ()
+    budget: Budget | None = None
 
 
 def open_job(inputs: Inputs) -> Job:
@@ -84,9 +87,20 @@ def open_job(inputs: Inputs) -> Job:
 
 
 def check(job: Job) -> Job:
-    """Hold the names and the images against the network; its warnings go into the result.
+    """Hold the names and the images against the network, and read those to compare on.
 
-    Raises ConversionError when the class names do not fit.
+    What is wrong with them is found here, before the work that takes minutes.
+
+    Args:
+        job: The job as it was opened.
+
+    Returns:
+        The job with all its fields.
+
+    Raises:
+        ConversionError: The class names do not fit.
+        CalibrationError: An image cannot be read.
+        ImageError: A validation image cannot be read.
     """
     classes = job.request.checkpoint.spec.classes
     if len(job.class_names) != classes:
@@ -94,7 +108,20 @@ def check(job: Job) -> Job:
             f"{len(job.class_names)} class names do not fit the {classes} classes of the"
             " checkpoint: expected one name a line for each class"
         )
-    return job._replace(warnings=check_images(job.request, job.class_names))
+    images = job.request.calibration.images
+    return job._replace(
+        warnings=check_images(job.request, job.class_names),
+        held_out=list(images.held_out_batches()),
+        budget=_open_budget(job),
+    )
+
+
+def _open_budget(job: Job) -> Budget | None:
+    request, max_drop = job.request, job.options.max_drop
+    if max_drop is None:
+        return None
+    request.progress.step(f"running the float network on {len(job.validation)} images")
+    return Budget(max_drop, request.checkpoint, request.target, job.validation)
 
 
 def check_images(request: Request, class_names: Sequence[str] = ()) -> Warnings:
@@ -121,6 +148,4 @@ def _read_validation(
     held-out images, without labels, where none were named."""
     if options.validation is None:
         return [LabelledImage(path, None) for path in calibration.images.held_out]
-    source = Path(options.validation)
-    folder, labels = (source.parent, source) if source.is_file() else (source, source / LABELS)
-    return find_labelled_images(folder, labels if labels.is_file() else None, class_names)
+    return find_labelled_source(Path(options.validation), class_names)

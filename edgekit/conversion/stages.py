@@ -22,6 +22,7 @@ from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.statistics_table import Calibration
 from edgekit.rewrite.export import trace
+from edgekit.rewrite.graph import first_output
 from edgekit.rewrite.pipeline import INTEGER_PASSES, run_passes
 from edgekit.targets import find_target
 
@@ -48,6 +49,8 @@ def make_stages(
     Raises:
         CalibrationError: The images are not those that the bundle was calibrated on.
     """
+    if calibration is not None:
+        _check_images(bundle, calibration.images)
     normalization = checkpoint.spec.input.normalization
     progress.step("rewriting the network")
     traced = trace(checkpoint.module, checkpoint.spec.input)
@@ -59,7 +62,6 @@ def make_stages(
         ),
     }
     if calibration is not None:
-        _check_images(bundle, calibration.images)
         recipe = msgspec.convert(bundle.manifest.recipe, Recipe)
         target = find_target(bundle.manifest.target)
         request = Request(checkpoint, calibration, target, recipe, progress)
@@ -91,9 +93,7 @@ def _run_pixels(program: GraphModule, offset: int) -> Reference:
 
     def infer(pixels: ModelPixels) -> Logits:
         with torch.inference_mode():
-            output = program(torch.from_numpy(pixels[None]).float() - offset)
-        logits = output[0] if isinstance(output, (tuple, list)) else output
-        result: Logits = logits.reshape(-1).numpy()
-        return result
+            logits = first_output(program(torch.from_numpy(pixels[None]).float() - offset))
+        return Logits(logits.reshape(-1).numpy())
 
     return infer

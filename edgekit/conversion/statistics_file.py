@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from edgekit.conversion.conversion_options import check_inputs
 from edgekit.conversion.convert import limited_threads
 from edgekit.files import check_destination
 from edgekit.progress import Progress
-from edgekit.spec import TARGETS, CheckpointFlags
+from edgekit.spec import DEFAULT_RECIPE, DEFAULT_TARGET, CheckpointFlags
 from edgekit.targets import find_target
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ class StatisticsOptions:
     """Whose statistics are gathered, on which images, and the file that they go to."""
 
     checkpoint: Path
-    calibration: Path
+    calibration: Path | None
     output: Path
-    target: str = next(iter(TARGETS))
-    recipe: str = "balanced"
+    target: str = DEFAULT_TARGET
+    recipe: str = DEFAULT_RECIPE
     flags: CheckpointFlags
 
 
@@ -52,6 +53,9 @@ def write_statistics(options: StatisticsOptions, progress: Progress) -> Statisti
 
     Raises what `convert` raises, and OutputError when the file cannot be written.
     """
+    target = find_target(options.target)
+    check_inputs(options.checkpoint, options.calibration, "a table of statistics")
+    assert options.calibration is not None
     check_destination(options.output)
     progress.step("loading PyTorch and the checkpoint")
     from edgekit.checkpoint import load_checkpoint
@@ -67,7 +71,7 @@ def write_statistics(options: StatisticsOptions, progress: Progress) -> Statisti
         request = Request(
             checkpoint,
             Calibration(images),
-            find_target(options.target),
+            target,
             load_recipe(options.recipe),
             progress,
         )

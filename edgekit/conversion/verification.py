@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 
-from edgekit.arrays import RgbImage
+from edgekit.arrays import ModelPixels, RgbImage
 from edgekit.bundle import Golden
 from edgekit.conversion.float_reference import measure_parity
 from edgekit.conversion.mixed_precision import MixedPrecision
@@ -42,15 +43,13 @@ def verify(written: Written) -> Verified:
     Raises ConversionError when the board cannot run it.
     """
     job, artifact = written.job, written.artifact
-    request, images = job.request, job.request.calibration.images
-    request.progress.step(
-        f"comparing with the float original on {len(images.held_out)} other images"
-    )
-    engine = open_reference_engine(artifact.model, name=str(job.output))
-    batches = list(images.held_out_batches())
-    parity = measure_parity(request.checkpoint, engine, batches)
-    verification = request.target.verify(artifact, engine, batches[0][0], request.progress)
-    golden = make_golden(engine, images.held_out[:GOLDEN_IMAGES], request.size)
+    request, files = job.request, job.request.calibration.images.held_out
+    request.progress.step(f"comparing with the float original on {len(files)} other images")
+    with closing(open_reference_engine(artifact.model, name=str(job.output))) as engine:
+        parity = measure_parity(request.checkpoint, engine, job.held_out)
+        example = ModelPixels(job.held_out[0][0])
+        verification = request.target.verify(artifact, engine, example, request.progress)
+        golden = make_golden(engine, files[:GOLDEN_IMAGES], request.size)
     return Verified(job, artifact, written.mixed, engine.description, parity, verification, golden)
 
 

@@ -5,7 +5,7 @@ In: a bundle, and a folder of images with their labels. Out: an `Evaluation`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def evaluate(
     images: Path | str,
     *,
     labels: Path | str | None = None,
-    original: Mapping[str, Reference] | None = None,
+    original: Mapping[str, Reference] | Callable[[], Mapping[str, Reference]] | None = None,
     steps: bool = False,
     layers: bool = False,
     open_tap: OpenTap | None = None,
@@ -82,7 +82,8 @@ def evaluate(
         labels: A CSV file with a header `file,label`; without it, the folders that the images are
             in are named after their classes.
         original: The float original and the stages after it, by name, each as pixels → logits; the
-            first is what all others are compared with. Without it, the bundle's own.
+            first is what all others are compared with; or a function that makes them, which is
+            called once the images are found and the engine is open. Without it, the bundle's own.
         steps: Also measure every stage.
         layers: Also compare each layer with the bundle's own float original, on 16 images at most.
         open_tap: Opens a model whose layers can be read, for `layers` of an ONNX bundle:
@@ -112,7 +113,7 @@ def evaluate(
         )
         if engine.description.note:
             progress.note(f"on {_spell_runtime(engine.description)}: {engine.description.note}")
-        stages = original
+        stages = original() if callable(original) else original
         if stages is None:
             stages = _open_original(opened, stack, progress)
         if steps:

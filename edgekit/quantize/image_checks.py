@@ -20,7 +20,7 @@ from torch import nn
 
 from edgekit.arrays import ModelPixels
 from edgekit.errors import CalibrationError, ImageError
-from edgekit.images import find_labelled_images
+from edgekit.images import find_labelled_source
 from edgekit.quantize.activation_statistics import TensorStatistics
 from edgekit.rewrite.input_pixels import normalize_pixels
 from edgekit.spec import NORMALIZATIONS, Normalization
@@ -361,13 +361,11 @@ def _fraction_outside(seen: TensorStatistics, other: TensorStatistics) -> float:
 def check_classes(source: Path, class_names: Sequence[str]) -> Warnings:
     """Warn when the images of `source` cover few classes or are mostly of one.
 
-    `source` is a CSV file with the columns `file,label`, or a folder with such a `labels.csv` or
-    with one subfolder a class, as `find_labelled_images` reads them. Images without labels are not
-    checked, as calibration does not need labels.
+    `source` is a CSV file or a folder, as `find_labelled_source` reads them. Images without labels
+    are not checked, as calibration does not need labels.
     """
-    folder, table = (source.parent, source) if source.is_file() else (source, source / "labels.csv")
     try:
-        images = find_labelled_images(folder, table if table.is_file() else None, class_names)
+        images = find_labelled_source(source, class_names)
     except ImageError:  # not labelled, or not by these classes
         return ()
     labels = [image.label for image in images if image.label is not None]

@@ -10,9 +10,8 @@ import msgspec
 from edgekit.errors import RecipeError
 from edgekit.quantize.ranges import RangeMethod, WeightRanges
 from edgekit.resources import resource
+from edgekit.spec import DEFAULT_RECIPE
 from edgekit.toml import TOMLDecodeError, read_toml
-
-DEFAULT_RECIPE = "balanced"
 
 Equalization = Literal["none", "weights", "activations"]
 Rounding = Literal["nearest", "gptq"]

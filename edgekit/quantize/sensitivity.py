@@ -24,7 +24,7 @@ from edgekit.progress import Progress
 from edgekit.quantize.litert_plan import Plan, fused_activation
 from edgekit.quantize.pt2e import LARGEST_CODE, LOWEST_CODE
 from edgekit.quantize.ranges import Encoding
-from edgekit.rewrite.graph import WEIGHTED, describe, is_call, shape
+from edgekit.rewrite.graph import WEIGHTED, describe, first_output, is_call, shape
 from edgekit.spec import Record
 
 
@@ -170,8 +170,7 @@ class _Rounding(Interpreter):
     def logits(self, rounded: Rounding | None, batches: Sequence[torch.Tensor]) -> torch.Tensor:
         """Compute the `(N, classes)` logits of all batches, with only `rounded` in int8."""
         self._rounded = rounded
-        values = [self.run(batch) for batch in batches]
-        return torch.cat([v[0] if isinstance(v, (tuple, list)) else v for v in values])
+        return torch.cat([first_output(self.run(batch)) for batch in batches])
 
     def run_node(self, n: Node) -> Any:
         if self._rounded is None or n.name != self._rounded.name:

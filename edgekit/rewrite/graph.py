@@ -206,6 +206,10 @@ def clean_up(program: GraphModule) -> GraphModule:
 def output_tensor(program: GraphModule) -> Node:
     """Find the node whose value the program returns."""
     (output,) = (node for node in program.graph.nodes if node.op == "output")
-    value = output.args[0]
-    node: Node = value[0] if isinstance(value, (tuple, list)) else value
+    node: Node = first_output(output.args[0])
     return node
+
+
+def first_output(value: Any) -> Any:
+    """The first of the values that a program returns, which may be one alone: the logits."""
+    return value[0] if isinstance(value, (tuple, list)) else value

@@ -10,8 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from edgekit.errors import SettingsError
-from edgekit.spec import TARGETS
+from edgekit.spec import find_facts
 
 if TYPE_CHECKING:
     from edgekit.targets.base import Target
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 def find_target(name: str) -> Target:
     """The target called `name`. Raises SettingsError for an unknown one."""
-    if name not in TARGETS:
-        raise SettingsError(f"target {name!r} is not known: expected one of {', '.join(TARGETS)}")
+    find_facts(name)
     target: Target = import_module(f"edgekit.targets.{name}").TARGET
     return target

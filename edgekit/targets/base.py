@@ -114,9 +114,7 @@ class Target(Protocol):
     def backend(self) -> Int8Backend:
         """How the board's runtime computes in int8."""
 
-    def open_writer(
-        self, options: WriterOptions, progress: Progress
-    ) -> AbstractContextManager[Writer]:
+    def open_writer(self, options: WriterOptions) -> AbstractContextManager[Writer]:
         """A writer; worker processes that it needs start now and end with it."""
 
     def open_tap(self, model: bytes) -> LayerTap:

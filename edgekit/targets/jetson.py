@@ -45,7 +45,7 @@ class Jetson:
         return TENSORRT
 
     @contextlib.contextmanager
-    def open_writer(self, options: WriterOptions, progress: Progress) -> Iterator[Writer]:
+    def open_writer(self, options: WriterOptions) -> Iterator[Writer]:
         yield _JetsonWriter(fp16_activations=options.jetpack in FP16_ACTIVATIONS)
 
     def open_tap(self, model: bytes) -> LayerTap:

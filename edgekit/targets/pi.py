@@ -39,7 +39,7 @@ class Pi:
         return LITERT
 
     @contextlib.contextmanager
-    def open_writer(self, options: WriterOptions, progress: Progress) -> Iterator[Writer]:
+    def open_writer(self, options: WriterOptions) -> Iterator[Writer]:
         """Starts a process for the artifact and one for the float original, as far as needed; of
         precision fp32 the two are one."""
         with contextlib.ExitStack() as stack:

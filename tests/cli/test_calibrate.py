@@ -80,7 +80,11 @@ def test_wrong_input(
 
 def test_a_checkpoint_needs_images(edgekit: Callable[..., Outcome], tmp_path: Path) -> None:
     (tmp_path / "my.pth").write_bytes(b"weights")
-    assert_refused(edgekit("calibrate", "my.pth"), "no images", "add --calibration DIR")
+    assert_refused(
+        edgekit("calibrate", "my.pth"),
+        "a table of statistics needs images",
+        "add --calibration DIR",
+    )
 
 
 def test_usage_errors_exit_2(edgekit: Callable[..., Outcome]) -> None:

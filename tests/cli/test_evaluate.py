@@ -143,6 +143,9 @@ def test_wrong_input(
     labels.write_text("file,label\n000.png,10\n")
     assert_refused(edgekit(*words, labels), "line 2 has label '10': expected 0 to 9")
     assert_refused(edgekit(*words, tmp_path / "no.csv"), "cannot read labels", "No such file")
+    labels.write_text("file,label\n000.png,10\n")
+    late = [*words, labels, "--checkpoint", tmp_path / "no.pth", "--steps"]
+    assert_refused(edgekit(*late), "line 2 has label '10'")  # the checkpoint is opened after it
     folder = tmp_path / "photos" / "3"
     folder.mkdir(parents=True)
     (folder / "bad.jpg").write_bytes(b"no image")

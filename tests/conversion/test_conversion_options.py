@@ -23,7 +23,7 @@ from edgekit.errors import CalibrationError, CheckpointError, SettingsError
             "--jetpack 7.2 is not for --target pi: leave it out, or add --target jetson",
         ),
         ({"target": "jetson", "jetpack": "4.6"}, "--jetpack 4.6 is not for --target jetson: leave"),
-        ({"target": "tpu"}, "--target tpu is not known: expected one of pi, jetson"),
+        ({"target": "tpu"}, "target 'tpu' is not known: expected one of pi, jetson"),
         ({"precision": "fp16", "max_drop": 1.0}, "--max-drop 1 chooses which layers of int8 stay"),
         ({"validation": "photos"}, "--validation photos is for --max-drop: add --max-drop P"),
     ],
@@ -42,7 +42,7 @@ def test_settings_that_go_together() -> None:
 
 def test_what_is_read_has_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nope\.pth does not exist: expected a checkpoint"):
-        check_inputs(ConversionOptions(), tmp_path / "nope.pth", "photos")
+        check_inputs(tmp_path / "nope.pth", "photos", "int8")
     with pytest.raises(CalibrationError, match=r"int8 needs images to calibrate on, .*the checkp"):
-        check_inputs(ConversionOptions(), object(), None)
-    check_inputs(ConversionOptions(precision="fp32"), object(), None)
+        check_inputs(object(), None, "int8")
+    check_inputs(object(), None, None)

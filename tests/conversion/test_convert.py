@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,14 @@ from edgekit.conversion.convert import convert
 from edgekit.conversion.float_reference import make_float_reference, run_float
 from edgekit.conversion.verification import shrink
 from edgekit.engines.open_engine import open_engine
-from edgekit.errors import ConversionError, ImageError, ModelFileError, OutputError, SettingsError
+from edgekit.errors import (
+    CalibrationError,
+    ConversionError,
+    ImageError,
+    ModelFileError,
+    OutputError,
+    SettingsError,
+)
 from edgekit.evaluation.accuracy import measure_accuracy
 from edgekit.images import LabelledImage, read_image, read_labels
 from edgekit.metrics import ParityMeter
@@ -37,7 +45,7 @@ from tests.conversion.conversions import (
     small_checkpoint,
     small_images,
 )
-from tests.quantize.nets import small_spec
+from tests.quantize.nets import Lines, small_spec
 
 SMALL_PRECISIONS: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 
@@ -248,6 +256,38 @@ def test_writing_fails_early_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"the folder .*no does not exist: create it first"):
         convert(checkpoint, tmp_path / "no" / "x", small_images())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_validation", [False, True], ids=["held out", "validation"])
+def test_an_image_to_compare_on_that_cannot_be_read_ends_it_early(
+    tmp_path: Path, is_validation: bool
+) -> None:
+    """Before the network is exported, not after minutes of calibration."""
+    checkpoint = load_checkpoint(small_checkpoint(), CheckpointFlags(input_size=64))
+    photos = shutil.copytree(small_images(), tmp_path / "photos")
+    bad = tmp_path / "labelled" / "3" / "bad.png" if is_validation else photos / "004.png"
+    bad.parent.mkdir(parents=True, exist_ok=True)
+    bad.write_bytes(b"no image")
+    options = ConversionOptions(
+        target="jetson",
+        max_drop=1.0 if is_validation else None,
+        validation=tmp_path / "labelled" if is_validation else None,
+    )
+    progress = Lines()
+    calibration = small_images() if is_validation else photos
+    with pytest.raises((CalibrationError, ImageError), match=r"\(8 bytes\) cannot be decoded"):
+        convert(checkpoint, tmp_path / "x", calibration, options, progress)
+    assert not any(step.startswith("exporting") for step in progress.lines)
+    assert not (tmp_path / "x").exists()
+
+
+def test_writing_the_float_original_is_a_step(tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(small_checkpoint(), CheckpointFlags(input_size=64))
+    progress, options = Lines(), ConversionOptions(target="jetson", precision="fp32")
+    convert(checkpoint, tmp_path / "x", small_images(), options, progress)
+    exporting = progress.lines.index(f"exporting {checkpoint.spec.family}")
+    assert progress.lines[exporting + 1] == "writing the float original as ONNX"
+    assert progress.lines[exporting + 2].startswith("comparing with the float original")
 
 
 def test_a_photograph_of_a_camera_is_shrunk_for_the_bundle() -> None:

@@ -12,6 +12,7 @@ from edgekit.arrays import Logits, ModelPixels
 from edgekit.bundle import open_bundle
 from edgekit.engines.open_engine import open_engine
 from edgekit.errors import ImageError, SettingsError
+from edgekit.evaluation.accuracy import Reference
 from edgekit.evaluation.evaluate_bundle import WORST_LAYERS
 from edgekit.progress import Progress
 from edgekit.resources import resource
@@ -68,6 +69,23 @@ def test_an_original_of_the_callers_own() -> None:
     )
     assert [*both.steps] == ["float", "shifted", "artifact"]
     assert both.steps["shifted"].agreement == apart.accuracy.agreement
+
+
+def test_an_original_is_made_once_the_images_are_found(tmp_path: Path) -> None:
+    """A function that takes minutes is not called for a folder that is not there."""
+    made: list[str] = []
+
+    def make() -> dict[str, Reference]:
+        made.append("original")
+        return {"ones": lambda pixels: Logits(np.ones(10, np.float32))}
+
+    with pytest.raises(ImageError, match="nowhere is not a folder of images"):
+        edgekit.evaluate(BUNDLE, tmp_path / "nowhere", original=make)
+    with pytest.raises(ImageError, match="cannot read labels"):
+        edgekit.evaluate(BUNDLE, IMAGES, labels=tmp_path / "no.csv", original=make)
+    assert made == []
+    evaluation = edgekit.evaluate(BUNDLE, IMAGES, original=make, steps=True)
+    assert (made, [*evaluation.steps]) == (["original"], ["ones", "artifact"])
 
 
 def test_what_needs_a_float_original(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from edgekit.errors import RecipeError
-from edgekit.quantize.recipe import DEFAULT_RECIPE, Recipe, load_recipe
+from edgekit.quantize.recipe import Recipe, load_recipe
+from edgekit.spec import DEFAULT_RECIPE
 
 
 def test_shipped_recipes() -> None:
