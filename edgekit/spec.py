@@ -1,8 +1,8 @@
 """Immutable records that describe a model, its input, and its predictions.
 
 The records are stored as JSON in bundles and measurement records, and boards read them, so this
-module depends on msgspec alone. Pixels are RGB, 0-255; sizes are in pixels;
-images are `(N, H, W, 3)`.
+module depends on msgspec alone. Pixels are 0-255, RGB or gray; sizes are in
+pixels; images are `(N, H, W, C)`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ Precision = Literal["int8", "fp16", "fp32", "best"]
 """`best` is int8 or fp16: the faster one on the board among those that are accurate enough."""
 Resize = Literal["crop", "stretch"]
 
+Channels = Literal[1, 3]
+"""The values of a pixel: 3 for red, green and blue, 1 for its gray level."""
+
 CROP_FRACTION = 0.875
 """Fraction of the image's short side that the centre crop keeps: 224 of 256, as is customary for
 ImageNet."""
@@ -29,6 +32,32 @@ ImageNet."""
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the JSON records: they are immutable and keyword-only, and ignore unknown keys."""
+
+
+class Size(NamedTuple):
+    """The width and height of an image in pixels, in this order; written as `320x64`."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+    @classmethod
+    def of(cls, size: int | tuple[int, int]) -> Size:
+        """Take the side of a square, or a width and a height."""
+        return cls(size, size) if isinstance(size, int) else cls(*size)
+
+    @classmethod
+    def parse(cls, text: str) -> Size:
+        """Read `WxH`, or one number for a square. Raises SettingsError for anything else."""
+        sides = text.lower().split("x")
+        if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
+            raise SettingsError(
+                f"size {text!r} is not known: expected WxH in pixels, as in 320x64,"
+                " or one number for a square"
+            )
+        return cls(int(sides[0]), int(sides[-1]))
 
 
 class TargetFacts(NamedTuple):
@@ -74,13 +103,14 @@ class CheckpointFlags(Record, frozen=True, kw_only=True):
     """What a user says of a checkpoint, as `load_checkpoint` takes it; None where nothing was said.
 
     `arch` names a family, or `package.module:factory`. `width` is the width multiplier,
-    `input_size` the side of the input in pixels, `batch_norm_eps` the epsilon of every batch norm.
-    `normalize` is a name, `MEAN,STD` in pixel units, or the normalization itself.
+    `input_size` is the side of a square input in pixels, or its width and height, `batch_norm_eps`
+    the epsilon of every batch norm. `normalize` is a name, `MEAN,STD` in pixel units, or the
+    normalization itself.
     """
 
     arch: str | None = None
     width: float | None = None
-    input_size: int | None = None
+    input_size: int | tuple[int, int] | None = None
     activation: Activation | None = None
     padding: Padding | None = None
     batch_norm_eps: float | None = None
@@ -93,12 +123,19 @@ class CheckpointFlags(Record, frozen=True, kw_only=True):
         return CheckpointFlags(**{**defaults, **given})
 
 
+ChannelValues = Annotated[tuple[float, ...], msgspec.Meta(min_length=1, max_length=3)]
+"""A value for each channel of an image: three for RGB, or one for gray."""
+
+
 class Normalization(Record, frozen=True, kw_only=True):
-    """x = (p - mean) / std for a pixel value p in 0-255, per RGB channel, in pixel units."""
+    """x = (p - mean) / std for a pixel value p in 0-255, in pixel units.
+
+    `mean` and `std` have a value for each channel: three for RGB, or one for gray.
+    """
 
     name: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: ChannelValues
+    std: ChannelValues
 
     @classmethod
     def parse(cls, text: str) -> Normalization:
@@ -120,8 +157,31 @@ class Normalization(Record, frozen=True, kw_only=True):
                 f"normalization {text!r} is not known: expected one of {', '.join(NORMALIZATIONS)},"
                 " or MEAN,STD in pixel units with STD > 0, as in --normalize 127,127.5"
             )
-        red, green, blue, *std = numbers
-        return cls(name=text, mean=(red, green, blue), std=(std[0], std[1], std[2]))
+        return cls(name=text, mean=tuple(numbers[:3]), std=tuple(numbers[3:]))
+
+    def for_channels(self, channels: int) -> Normalization:
+        """Take this normalization for images of 1 or 3 channels.
+
+        For gray the three values of a name such as `imagenet` are averaged: mean 0.449 and std
+        0.226 in units of 255. Raises SettingsError for six different numbers of the user's own.
+        """
+        if len(self.mean) == channels:
+            return self
+        if channels == 3:
+            return msgspec.structs.replace(self, mean=self.mean * 3, std=self.std * 3)
+        is_uniform = len(set(self.mean)) == len(set(self.std)) == 1
+        if not is_uniform and self.name not in NORMALIZATIONS:
+            raise SettingsError(
+                f"normalization {self.name!r} has a mean and a std for each of R, G, B, but the"
+                " network reads grayscale images: expected one of each, as in --normalize 127,127.5"
+            )
+        mean, std = _average(self.mean), _average(self.std)
+        return msgspec.structs.replace(self, mean=(mean,), std=(std,))
+
+
+def _average(values: tuple[float, ...]) -> float:
+    """The mean; of equal values exactly that value."""
+    return values[0] if len(set(values)) == 1 else math.fsum(values) / len(values)
 
 
 NORMALIZATIONS = {
@@ -137,7 +197,10 @@ NORMALIZATIONS = {
 
 
 class InputSpec(Record, frozen=True, kw_only=True):
-    """How a camera frame becomes the model's input.
+    """How a camera frame becomes the model's input: `(height, width, channels)` pixels.
+
+    With one channel the resized frame is made gray by the luma weights of ITU-R BT.601, 0.299 R +
+    0.587 G + 0.114 B, which Pillow's mode L and OpenCV use too.
 
     `crop` takes the centre that keeps `crop_fraction` of the short side and scales it to the input;
     `stretch` scales the whole frame, whatever its aspect ratio. With `antialias` the frame is
@@ -147,10 +210,21 @@ class InputSpec(Record, frozen=True, kw_only=True):
 
     height: int
     width: int
+    channels: Channels = 3
     resize: Resize = "crop"
     crop_fraction: float = CROP_FRACTION
     antialias: bool = True
     normalization: Normalization = NORMALIZATIONS["imagenet"]
+
+    @property
+    def size(self) -> Size:
+        """Width and height, in pixels."""
+        return Size(self.width, self.height)
+
+    @property
+    def color(self) -> str:
+        """`RGB` or `grayscale`."""
+        return "grayscale" if self.channels == 1 else "RGB"
 
 
 class ModelSpec(Record, frozen=True, kw_only=True):
@@ -169,11 +243,6 @@ class ModelSpec(Record, frozen=True, kw_only=True):
     batch_norm_eps: float
     parameters: int
     multiply_adds: int
-
-    @property
-    def input_size(self) -> int:
-        """The side of the (square) input in pixels."""
-        return self.input.height
 
 
 class ClassScore(Record, frozen=True, kw_only=True):

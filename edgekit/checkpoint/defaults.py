@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from edgekit.models import Family
-from edgekit.spec import Activation, Padding, Resize
+from edgekit.spec import Activation, Padding, Resize, Size
 
 TENSORFLOW_EPS = 1e-3
 """The default epsilon of BatchNormalization in tf.keras; networks ported from it were trained with
@@ -18,13 +18,14 @@ it."""
 
 @dataclass(frozen=True)
 class Defaults:
-    """The values of a checkpoint for flags that are not set. `input_size` is in pixels."""
+    """The values of a checkpoint for flags that are not set. `input_size` is the side of a
+    square input in pixels, or its width and height."""
 
     activation: Activation
     padding: Padding
     batch_norm_eps: float
     normalize: str
-    input_size: int
+    input_size: int | Size
     resize: Resize = "crop"
 
 

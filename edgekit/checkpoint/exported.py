@@ -23,7 +23,7 @@ from edgekit.checkpoint.composed import compose_layers
 from edgekit.checkpoint.defaults import Defaults
 from edgekit.checkpoint.operators import CHECKS, Operator, find_operator
 from edgekit.errors import CheckpointError
-from edgekit.spec import Activation, Padding
+from edgekit.spec import Activation, Channels, Padding, Size
 
 FAMILY = "exported"
 """The name of such a network in the place of a family's."""
@@ -44,11 +44,12 @@ SYMBOLIC = ("as_sym_int", "as_sym_float", "as_sym_bool")
 class Exported(NamedTuple):
     """The network, and the settings that were read from its program.
 
-    With `fixed_size` it takes images of `defaults.input_size` only.
+    It takes images of `channels` channels, and with `fixed_size` of `defaults.input_size` only.
     """
 
     module: nn.Module
     defaults: Defaults
+    channels: Channels
     fixed_size: bool
 
 
@@ -65,7 +66,7 @@ class ExportedNetwork(nn.Module):
         self._program = fx.Graph()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalized RGB images `(N, 3, H, W) float32` to the output, `(N, classes)` logits."""
+        """Map normalized images `(N, C, H, W) float32` to the output, `(N, classes)` logits."""
         if self._one_image and len(images) != 1:
             return torch.cat([self._run(image) for image in images.split(1)])
         return self._run(images)
@@ -80,8 +81,8 @@ class ExportedNetwork(nn.Module):
 def build_exported(archive: ProgramArchive) -> Exported:
     """Build the network of `archive`.
 
-    Raises CheckpointError for a program that is not a classifier of square RGB images, that was
-    exported in training mode or quantized, or that calls an operator that `operators` does not
+    Raises CheckpointError for a program that is not a classifier of RGB or grayscale images, that
+    was exported in training mode or quantized, or that calls an operator that `operators` does not
     list.
     """
     try:
@@ -112,7 +113,7 @@ class _Builder:
     def build(self) -> Exported:
         signature = self._archive.program["signature"]
         image = self._find_image(signature["input_specs"])
-        size, fixed_size, one_image = self._check_image(image)
+        size, channels, fixed_size, one_image = self._check_image(image)
         self._network = ExportedNetwork(one_image=one_image)
         self._program = self._network._program
         self._values[image] = self._image = self._program.placeholder("images")
@@ -122,7 +123,7 @@ class _Builder:
             self._add_node(node)
         self._program.output(self._values[self._find_output(signature["output_specs"])])
         compose_layers(self._program)
-        return Exported(self._network, self._describe(size), fixed_size)
+        return Exported(self._network, self._describe(size), channels, fixed_size)
 
     def _refuse(self, found: str, expected: str) -> NoReturn:
         raise CheckpointError(f"{self._name} {found}: expected {expected}")
@@ -133,30 +134,36 @@ class _Builder:
         inputs = [spec["user_input"]["arg"] for spec in specs if "user_input" in spec]
         if len(inputs) != 1 or "as_tensor" not in inputs[0]:
             self._refuse(
-                f"takes {len(inputs)} inputs", "a classifier that takes one (N, 3, H, W) image"
+                f"takes {len(inputs)} inputs", "a classifier that takes one (N, C, H, W) image"
             )
         name: str = inputs[0]["as_tensor"]["name"]
         return name
 
-    def _check_image(self, image: str) -> tuple[int, bool, bool]:
-        """Read the side of the input, whether it is fixed, and whether the batch size is fixed."""
+    def _check_image(self, image: str) -> tuple[Size, Channels, bool, bool]:
+        """Read the size of the input and its channels, whether the size is fixed, and whether the
+        batch size is."""
         meta = self._graph["tensor_values"][image]
         sizes = meta["sizes"]
         shown = [_example(size) for size in sizes]
-        if len(sizes) != 4 or shown[1] != 3 or meta["dtype"] != FLOAT32:
+        if len(sizes) != 4 or shown[1] not in (1, 3) or meta["dtype"] != FLOAT32:
             self._refuse(
                 f"takes an input of shape {shown}, {DTYPES.get(meta['dtype'], 'unknown numbers')}",
-                "a classifier of (N, 3, H, W) torch.float32 images",
+                "a classifier of torch.float32 images, RGB (N, 3, H, W) or grayscale (N, 1, H, W)",
             )
-        if shown[2] is None or shown[2] != shown[3]:
-            self._refuse(f"takes images of {shown[2]}x{shown[3]} pixels", "square ones")
+        _, channels, height, width = shown
+        if height is None or width is None:
+            self._refuse(
+                "takes images of any size, and does not say which it was exported with",
+                "the example's size; export it again",
+            )
         one_image = "as_int" in sizes[0]
         if one_image and shown[0] != 1:
             self._refuse(
                 f"was exported for batches of {shown[0]} images",
-                "one image, torch.zeros(1, 3, H, W), or a dynamic batch; export it again",
+                f"one image, torch.zeros(1, {channels}, H, W), or a dynamic batch; export it again",
             )
-        return shown[2], "as_int" in sizes[2] or "as_int" in sizes[3], one_image
+        fixed_size = "as_int" in sizes[2] or "as_int" in sizes[3]
+        return Size(width, height), 1 if channels == 1 else 3, fixed_size, one_image
 
     def _find_output(self, specs: list[dict[str, Any]]) -> str:
         others = [next(iter(spec)) for spec in specs if "user_output" not in spec]
@@ -276,7 +283,7 @@ class _Builder:
 
     # --- Settings ---------------------------------------------------------------------------------
 
-    def _describe(self, size: int) -> Defaults:
+    def _describe(self, size: Size) -> Defaults:
         return Defaults(
             activation=_find_activation(self._program),
             padding=_find_padding(self._program),

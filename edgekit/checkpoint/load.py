@@ -10,10 +10,11 @@ from.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from torch import nn
 
@@ -28,12 +29,14 @@ from edgekit.errors import CheckpointError, SettingsError
 from edgekit.models.cost import Cost, count_cost
 from edgekit.spec import (
     Activation,
+    Channels,
     CheckpointFlags,
     InputSpec,
     ModelSpec,
     Normalization,
     Padding,
     Resize,
+    Size,
 )
 
 Origin = Literal["flag", "tensors", "program", "default"]
@@ -47,7 +50,7 @@ SETTABLE = (
 )
 """The values of the spec that a flag can set."""
 LARGEST_EPS = 0.1
-SMALLEST_INPUT, LARGEST_INPUT = 32, 1024
+SMALLEST_INPUT, LARGEST_INPUT = 8, 1024
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class Checkpoint:
     """A float classifier, ready to run, and its provenance.
 
     Attributes:
-        module: The network in eval mode. It maps normalized RGB images `(N, 3, H, W) float32` to
-            `(N, classes)` logits.
+        module: The network in eval mode. It maps normalized images `(N, C, H, W) float32` to
+            `(N, classes)` logits; C is 3 (RGB) or 1 (grayscale), as `spec.input` says.
         spec: The description of the network.
         origins: For each value of the spec that a user may set, where it came from.
         layout: The names of the layers that were recognised.
@@ -122,11 +125,11 @@ def load_checkpoint(
 
 def _check_flags(flags: CheckpointFlags) -> None:
     """Refuse values that no network has, before a file is opened."""
-    size = flags.input_size
-    if size is not None and not SMALLEST_INPUT <= size <= LARGEST_INPUT:
+    size = Size.of(flags.input_size or LARGEST_INPUT)
+    if not SMALLEST_INPUT <= min(size) <= max(size) <= LARGEST_INPUT:
         raise SettingsError(
             f"input size {size} is out of range:"
-            f" expected {SMALLEST_INPUT} to {LARGEST_INPUT} pixels"
+            f" expected {SMALLEST_INPUT} to {LARGEST_INPUT} pixels a side"
         )
     eps = flags.batch_norm_eps
     if eps is not None and not 0 < eps <= LARGEST_EPS:
@@ -148,7 +151,8 @@ def _check_flags(flags: CheckpointFlags) -> None:
 class _Network:
     """The float module with its weights, and the values for flags that are not set.
 
-    `subject` is its name in messages. `determined` names the values of the spec that were read from
+    `subject` is its name in messages. `channels` are those of its images, None where only running
+    it shows them. `determined` names the values of the spec that were read from
     the program, and are not defaults.
     """
 
@@ -158,6 +162,7 @@ class _Network:
     layout: str
     defaults: Defaults
     subject: str
+    channels: Channels | None = None
     determined: frozenset[str] = frozenset()
 
 
@@ -179,9 +184,18 @@ def _build_family(found: Recognition, flags: CheckpointFlags) -> _Network:
         padding=defaults.padding,
         batch_norm_eps=defaults.batch_norm_eps,
         scaling=found.scaling,
+        image_channels=found.image_channels,
     )
     module.load_state_dict(dict(found.tensors), strict=False)  # recognise checked every key
-    return _Network(_freeze(module), family, found.width, found.layout, defaults, subject=family)
+    return _Network(
+        _freeze(module),
+        family,
+        found.width,
+        found.layout,
+        defaults,
+        subject=family,
+        channels=found.image_channels,
+    )
 
 
 def _build_from_factory(
@@ -210,12 +224,12 @@ def _build_exported(archive: ProgramArchive, flags: CheckpointFlags) -> _Network
         batch_norm_eps=flags.batch_norm_eps,
     )
     exported = build_exported(archive)
-    size = exported.defaults.input_size
-    if exported.fixed_size and flags.input_size not in (None, size):
+    size = Size.of(exported.defaults.input_size)
+    wanted = Size.of(flags.input_size or size)
+    if exported.fixed_size and wanted != size:
         raise SettingsError(
-            f"--input-size {flags.input_size} does not go with {archive.name}, which was exported"
-            f" for {size}x{size} pixels: leave it out, or export the network at"
-            f" {flags.input_size}x{flags.input_size}"
+            f"--input-size {wanted} does not go with {archive.name}, which was exported for {size}"
+            f" pixels: leave it out, or export the network at {wanted}"
         )
     determined = {"activation", "padding", "batch_norm_eps"}
     return _Network(
@@ -225,6 +239,7 @@ def _build_exported(archive: ProgramArchive, flags: CheckpointFlags) -> _Network
         layout="torch.export",
         defaults=exported.defaults,
         subject=archive.name,
+        channels=exported.channels,
         determined=frozenset(determined | {"input_size"} if exported.fixed_size else determined),
     )
 
@@ -242,20 +257,21 @@ def _freeze(module: nn.Module) -> nn.Module:
 def _describe(network: _Network, flags: CheckpointFlags) -> ModelSpec:
     """Make the spec. Parameters, multiply-adds and classes are counted at the chosen input size."""
     defaults = network.defaults
-    size = flags.input_size or defaults.input_size
+    size = Size.of(flags.input_size or defaults.input_size)
     normalization = flags.normalize or defaults.normalize
     if isinstance(normalization, str):
         normalization = Normalization.parse(normalization)
-    cost = _count_classifier(network, size)
+    cost, channels = _count_classifier(network, size)
     return ModelSpec(
         family=network.family,
         width=network.width,
         classes=cost.output_shape[1],
         input=InputSpec(
-            height=size,
-            width=size,
+            height=size.height,
+            width=size.width,
+            channels=channels,
             resize=flags.resize or defaults.resize,
-            normalization=normalization,
+            normalization=normalization.for_channels(channels),
         ),
         activation=flags.activation or defaults.activation,
         padding=flags.padding or defaults.padding,
@@ -265,16 +281,17 @@ def _describe(network: _Network, flags: CheckpointFlags) -> ModelSpec:
     )
 
 
-def _count_classifier(network: _Network, input_size: int) -> Cost:
-    """Count the cost, which runs the network.
+def _count_classifier(network: _Network, size: Size) -> tuple[Cost, Channels]:
+    """Count the cost, which runs the network, on an image of as many channels as it reads.
 
     A network of the user's own code may fail, or turn out not to be a classifier.
     """
+    channels = network.channels or _find_channels(network.module, size)
     try:
-        cost = count_cost(network.module, input_size)
+        cost = count_cost(network.module, size, channels)
     except Exception as error:  # whatever the user's own code raises
         raise CheckpointError(
-            f"{network.subject} does not run on a (1, 3, {input_size}, {input_size}) image:"
+            f"{network.subject} does not run on a {(1, channels, size.height, size.width)} image:"
             f" {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from error
     if len(cost.output_shape) != 2:
@@ -282,7 +299,20 @@ def _count_classifier(network: _Network, input_size: int) -> Cost:
             f"{network.subject} returns an output of shape {list(cost.output_shape)}:"
             " expected the logits of a classifier, (N, classes)"
         )
-    return cost
+    return cost, channels
+
+
+def _find_channels(module: nn.Module, size: Size) -> Channels:
+    """Find what a network reads: RGB if it runs on it, else grayscale.
+
+    Where it runs on neither, which may be the size's fault, its first convolution shows it.
+    """
+    for channels in get_args(Channels)[::-1]:
+        with suppress(Exception):  # whatever the user's own code raises
+            count_cost(module, size, channels)
+            return cast(Channels, channels)
+    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
+    return 1 if first is not None and first.in_channels == 1 else 3
 
 
 def _find_origins(flags: CheckpointFlags, determined: frozenset[str]) -> Mapping[str, Origin]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from edgekit.checkpoint.layouts import LAYOUTS, Layout
 from edgekit.errors import CheckpointError
 from edgekit.models import FAMILIES, Family
+from edgekit.spec import Channels
 
 COMMON_WIDTHS = (1.0, 0.75, 0.5, 0.25, 1.4, 1.3, 0.35, 0.125, 1.1, 1.2, 1.25, 1.5, 2.0, 0.6, 0.8)
 """Widths that are commonly trained. They are tried first, because rounding gives the same channels
@@ -31,7 +32,8 @@ ALIKE = 0.5
 class Recognition:
     """The network that the tensors belong to, and the tensors under edgekit's names.
 
-    `scaling` is the family's rule from width to channels that fits.
+    `scaling` is the family's rule from width to channels that fits, `image_channels` what the stem
+    reads: 3 (RGB) or 1 (grayscale).
     """
 
     family: Family
@@ -39,6 +41,7 @@ class Recognition:
     width: float
     scaling: str
     classes: int
+    image_channels: Channels
     tensors: Mapping[str, Tensor]
 
 
@@ -99,11 +102,15 @@ def _rename(key: str, ours: Mapping[str, str]) -> str:
 
 
 def _expected_shapes(
-    family: Family, width: float, classes: int, scaling: str | None = None
+    family: Family,
+    width: float,
+    classes: int,
+    scaling: str | None = None,
+    image_channels: Channels = 3,
 ) -> dict[str, tuple[int, ...]]:
     """Read the shapes of a family's network by key. It is built on the meta device."""
     with torch.device("meta"):
-        module = family.build(width, classes, scaling=scaling)
+        module = family.build(width, classes, scaling=scaling, image_channels=image_channels)
     return {
         key: tuple(tensor.shape)
         for key, tensor in module.state_dict().items()
@@ -203,20 +210,37 @@ def _fit_width(
 ) -> Recognition:
     """Try the likely widths until every shape fits."""
     classes = _channels(renamed["classifier.weight"]) or 1
+    image_channels = _read_image_channels(family, renamed, label)
     complaints: list[str] = []
     for candidate in [width] if width is not None else _likely_widths(family, renamed):
         for scaling in family.scalings:
-            expected = _expected_shapes(family, candidate, classes, scaling)
+            expected = _expected_shapes(family, candidate, classes, scaling, image_channels)
             mismatch = _find_mismatch(expected, renamed)
             if mismatch is None:
                 fitted = {key: renamed[key].reshape(shape) for key, shape in expected.items()}
-                return Recognition(family, layout, candidate, scaling, classes, fitted)
+                return Recognition(
+                    family, layout, candidate, scaling, classes, image_channels, fitted
+                )
             complaints.append(f"at width {candidate:g}, {mismatch}")
     advice = "a pruned network? give its own code with --arch package.module:factory"
     raise CheckpointError(
         f"{label} but not its shapes: {complaints[0] if complaints else 'no width fits'}"
         f" ({advice if width is None else 'leave --width out: it is read from the tensors'})"
     )
+
+
+def _read_image_channels(family: Family, renamed: Mapping[str, Tensor], label: str) -> Channels:
+    """Read how many channels the first convolution reads: its weight is a family's first tensor."""
+    stem = next(iter(_expected_shapes(family, 1.0, 1000)))
+    shape = tuple(renamed[stem].shape)
+    if len(shape) == 4 and shape[1] == 1:
+        return 1
+    if len(shape) == 4 and shape[1] != 3:
+        raise CheckpointError(
+            f"{label}, but its first convolution reads images of {shape[1]} channels"
+            f" ({stem} has shape {list(shape)}): expected 3, RGB, or 1, grayscale"
+        )
+    return 3
 
 
 def _channels(tensor: Tensor) -> int:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import click
 from msgspec.structs import asdict
 
-from edgekit.cli.options import Decorator, FiniteRange
+from edgekit.cli.options import Decorator, FiniteRange, input_size_type
 from edgekit.spec import Activation, CheckpointFlags, Padding, Resize
 
 _NAMES = CheckpointFlags.__struct_fields__
@@ -28,7 +28,10 @@ _OPTIONS: tuple[Decorator, ...] = (
         help="The width multiplier that the tensors must have; it is read from them.",
     ),
     click.option(
-        "--input-size", type=click.IntRange(32, 1024), help="Side of the input in pixels."
+        "--input-size",
+        type=input_size_type,
+        metavar="WxH",
+        help="Width and height of the input in pixels, as 320x64; one number for a square.",
     ),
     click.option(
         "--activation",

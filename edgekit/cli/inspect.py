@@ -16,7 +16,6 @@ from edgekit.spec import CheckpointFlags
 if TYPE_CHECKING:
     from edgekit.checkpoint import Checkpoint
 
-UNITS = {"input_size": "px"}
 MODEL_SUFFIXES = (".edgekit", ".onnx", ".tflite")
 WIDTH = 120
 """Columns of the table: a digest or a sentence is not cut on a narrow or absent terminal."""
@@ -76,7 +75,8 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "kind": "checkpoint",
         "family": spec.family,
         "width": spec.width,
-        "input_size": spec.input_size,
+        "input_size": str(spec.input.size),
+        "color": spec.input.color,
         "classes": spec.classes,
         "parameters": spec.parameters,
         "multiply_adds": spec.multiply_adds,
@@ -104,12 +104,12 @@ def print_facts(facts: dict[str, Any], defaults: list[str]) -> None:
         if name == "defaults" or value is None or value == []:
             continue
         suffix = " (default)" if name in defaults else ""
-        table.add_row(name.replace("_", " "), format_fact(name, value) + suffix)
+        table.add_row(name.replace("_", " "), format_fact(value) + suffix)
     Console(highlight=False, markup=False, width=WIDTH).print(table)
 
 
-def format_fact(name: str, value: Any) -> str:
-    """A fact as people read it: thousands separated, units named, lists joined."""
+def format_fact(value: Any) -> str:
+    """A fact as people read it: thousands separated, lists joined."""
     if isinstance(value, bool):
         text = "yes" if value else "no"
     elif isinstance(value, int):
@@ -117,9 +117,9 @@ def format_fact(name: str, value: Any) -> str:
     elif isinstance(value, float):
         text = f"{value:g}"
     elif isinstance(value, dict):
-        text = ", ".join(f"{key} {format_fact(key, entry)}" for key, entry in value.items())
+        text = ", ".join(f"{key} {format_fact(entry)}" for key, entry in value.items())
     elif isinstance(value, list):
-        text = "; ".join(format_fact("", entry) for entry in value)
+        text = "; ".join(format_fact(entry) for entry in value)
     else:
         text = str(value)
-    return f"{text} {UNITS[name]}" if name in UNITS else text
+    return text

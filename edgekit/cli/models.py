@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgekit.cli.options import FiniteRange, json_option, print_json
+from edgekit.cli.options import FiniteRange, input_size_type, json_option, print_json
 
 if TYPE_CHECKING:
     from edgekit.models import Family
+    from edgekit.spec import Size
 
 
 @click.command()
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 @click.option("--layers", is_flag=True, help="The layers of family NAME, one a line.")
 @click.option("--width", type=FiniteRange(min=0, min_open=True), help="This width multiplier only.")
 @click.option(
-    "--input-size", type=click.IntRange(32, 1024), help="Side of the input in pixels, this only."
+    "--input-size",
+    type=input_size_type,
+    metavar="WxH",
+    help="This input size in pixels only, as 320x64; one number for a square.",
 )
 @json_option
 def command(
-    name: str | None, layers: bool, width: float | None, input_size: int | None, as_json: bool
+    name: str | None, layers: bool, width: float | None, input_size: Size | None, as_json: bool
 ) -> None:
     """List the network families, or the one called NAME.
 

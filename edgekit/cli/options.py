@@ -14,7 +14,8 @@ import click
 from click.core import ParameterSource
 
 from edgekit.cli.settings import SETTINGS_FILE
-from edgekit.errors import OutputError
+from edgekit.errors import OutputError, SettingsError
+from edgekit.spec import Size
 
 
 class FiniteRange(click.FloatRange):
@@ -28,6 +29,33 @@ class FiniteRange(click.FloatRange):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
         return number
 
+
+class SizeType(click.ParamType["Size"]):
+    """A size in pixels, `WxH`, or one number for a square, with sides in a range."""
+
+    name = "size"
+
+    def __init__(self, smallest: int, largest: int) -> None:
+        self._smallest, self._largest = smallest, largest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Size:
+        if isinstance(value, tuple):
+            return Size.of(value)
+        try:
+            size = Size.parse(str(value))
+        except SettingsError as error:
+            self.fail(f"{error}.", param, ctx)
+        if not self._smallest <= min(size) <= max(size) <= self._largest:
+            self.fail(
+                f"{value} is out of range: expected sides of {self._smallest} to {self._largest}"
+                " pixels.",
+                param,
+                ctx,
+            )
+        return size
+
+
+input_size_type = SizeType(8, 1024)
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document on standard output."

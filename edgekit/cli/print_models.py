@@ -39,7 +39,7 @@ def make_family_table(families: Sequence[FamilyDescription]) -> Table:
             table.add_row(
                 family.name if index == 0 else "",
                 f"{figure.width:g}",
-                f"{figure.input_size} px",
+                f"{figure.input_size}",
                 f"{figure.parameters:,}",
                 _write_millions(figure.published_parameters_m),
                 f"{figure.multiply_adds:,}",

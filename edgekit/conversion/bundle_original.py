@@ -77,7 +77,7 @@ def _describe_flags(bundle: Bundle) -> dict[str, Any]:
     """
     model = bundle.manifest.model
     known: dict[str, Any] = {
-        "input_size": model.input_size,
+        "input_size": model.input.size,
         "normalize": model.input.normalization,
     }
     if model.family in FAMILIES:

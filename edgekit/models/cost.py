@@ -1,6 +1,6 @@
 """Counts the parameters and multiply-adds of any module, layer by layer.
 
-In: a PyTorch module and the side of its input. Out: a `Cost`. The module runs on the meta device,
+In: a PyTorch module and the size of its input. Out: a `Cost`. The module runs on the meta device,
 which computes shapes only: no arithmetic is done and no weight is read.
 """
 
@@ -18,6 +18,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgekit.models.family import Family
+from edgekit.spec import Size
 
 Kind = Literal["conv", "depthwise", "pointwise", "grouped", "linear"]
 
@@ -53,31 +54,40 @@ class Cost:
     layers: tuple[LayerCost, ...]
 
 
-def count_family(family: Family, width: float, input_size: int) -> Cost:
+def count_family(family: Family, width: float, input_size: int | Size) -> Cost:
     """Count a family's network of one width, which is built on the meta device.
 
     Args:
         family: The family.
         width: The width multiplier.
-        input_size: The side of the square input, in pixels.
+        input_size: The side of the square input in pixels, or its width and height.
 
     Returns:
-        The cost for one image.
+        The cost for one image of three channels.
     """
     with torch.device("meta"):
         module = family.build(width)
     return count_cost(module, input_size)
 
 
-def count_cost(module: nn.Module, input_size: int) -> Cost:
-    """Count the cost of `module` for an input `(1, 3, input_size, input_size)`.
+def count_cost(module: nn.Module, input_size: int | Size, channels: int = 3) -> Cost:
+    """Count the cost of `module` for one image.
 
     A convolution costs D_K·D_K·(M/groups)·N·D_F·D_F multiply-adds (arXiv:1704.04861, equation 2);
     with groups = M that is the depthwise D_K·D_K·M·D_F·D_F (equation 4), and a depthwise separable
     block is the sum of that and M·N·D_F·D_F (equation 5), where the width multiplier alpha scales M
     and N (equation 6) and the resolution multiplier scales D_F (equation 7). A linear layer costs
     its inputs times its outputs. Biases, batch norm, activations and sums are not counted.
+
+    Args:
+        module: The network; it maps `(N, channels, height, width) float32` to `(N, …)`.
+        input_size: The side of the square input in pixels, or its width and height.
+        channels: The channels of the image: 3 for RGB, 1 for grayscale.
+
+    Returns:
+        The cost, and the shape of the output for a batch of one.
     """
+    size = Size.of(input_size)
     weights = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     meta = {name: tensor.to("meta") for name, tensor in weights.items()}
     recorder = _Recorder()
@@ -85,7 +95,7 @@ def count_cost(module: nn.Module, input_size: int) -> Cost:
     module.eval()
     try:
         with torch.no_grad(), _named_calls(module, recorder), recorder:
-            image = torch.empty(1, 3, input_size, input_size, device="meta")
+            image = torch.empty(1, channels, size.height, size.width, device="meta")
             output = functional_call(module, meta, (image,))
     finally:
         module.train(training)

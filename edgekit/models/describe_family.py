@@ -10,15 +10,15 @@ from dataclasses import asdict
 
 from edgekit.models.cost import compare_separable, count_family
 from edgekit.models.family import Family
-from edgekit.spec import Record
+from edgekit.spec import Record, Size
 
 
 class FamilyFigure(Record, frozen=True, kw_only=True):
-    """The cost of one width and input size, and what its source prints of it; None where it is not
-    published. Millions have the suffix `_m`; `top1` is in percent."""
+    """The cost of one width and input size, `WxH`, and what its source prints of it; None where it
+    is not published. Millions have the suffix `_m`; `top1` is in percent."""
 
     width: float
-    input_size: int
+    input_size: str
     parameters: int
     multiply_adds: int
     published_parameters_m: float | None
@@ -59,33 +59,33 @@ class DescribedLayer(Record, frozen=True, kw_only=True):
 
 
 class NetworkDescription(Record, frozen=True, kw_only=True):
-    """One network of a family, with its layers in order."""
+    """One network of a family, with its layers in order; `input_size` is `WxH`."""
 
     name: str
     width: float
-    input_size: int
+    input_size: str
     parameters: int
     multiply_adds: int
     layers: tuple[DescribedLayer, ...]
 
 
 def describe_family(
-    family: Family, width: float | None, input_size: int | None
+    family: Family, width: float | None, input_size: Size | None
 ) -> FamilyDescription:
     """Describe a family by one figure for each published point, or for the point asked for.
 
     Args:
         family: The family. One without published points has one: width 1 at its input size.
         width: The width multiplier; None for that of each point.
-        input_size: The side of the input in pixels; None for that of each point.
+        input_size: The width and height of the input in pixels; None for that of each point.
 
     Returns:
         The family's description, with the widest point first.
     """
-    points = {(figure.width, figure.input_size) for figure in family.published}
+    published = {(figure.width, figure.input_size) for figure in family.published}
     points = {
-        (width or own_width, input_size or own_size)
-        for own_width, own_size in points or {(1.0, family.input_size)}
+        (width or own_width, input_size or Size.of(own_size))
+        for own_width, own_size in published or {(1.0, family.input_size)}
     }
     return FamilyDescription(
         name=family.name,
@@ -96,14 +96,15 @@ def describe_family(
     )
 
 
-def _describe_point(family: Family, width: float, input_size: int) -> FamilyFigure:
+def _describe_point(family: Family, width: float, input_size: Size) -> FamilyFigure:
     cost = count_family(family, width, input_size)
     published = next(
-        (f for f in family.published if (f.width, f.input_size) == (width, input_size)), None
+        (f for f in family.published if (f.width, Size.of(f.input_size)) == (width, input_size)),
+        None,
     )
     return FamilyFigure(
         width=width,
-        input_size=input_size,
+        input_size=str(input_size),
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
         published_parameters_m=published.parameters_m if published else None,
@@ -114,19 +115,19 @@ def _describe_point(family: Family, width: float, input_size: int) -> FamilyFigu
 
 
 def describe_layers(
-    family: Family, width: float | None, input_size: int | None
+    family: Family, width: float | None, input_size: Size | None
 ) -> NetworkDescription:
     """Describe one network of a family layer by layer.
 
     Args:
         family: The family.
         width: The width multiplier; None for 1.
-        input_size: The side of the input in pixels; None for the family's own.
+        input_size: The width and height of the input in pixels; None for the family's own.
 
     Returns:
         The network's description.
     """
-    width, input_size = width or 1.0, input_size or family.input_size
+    width, input_size = width or 1.0, input_size or Size.of(family.input_size)
     cost = count_family(family, width, input_size)
     pairs = {pair.pointwise: pair for pair in compare_separable(cost.layers)}
     layers = []
@@ -143,7 +144,7 @@ def describe_layers(
     return NetworkDescription(
         name=family.name,
         width=width,
-        input_size=input_size,
+        input_size=str(input_size),
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
         layers=tuple(layers),

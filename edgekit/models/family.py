@@ -83,6 +83,7 @@ class Family:
         padding: Padding = "symmetric",
         batch_norm_eps: float | None = None,
         scaling: str | None = None,
+        image_channels: int = 3,
     ) -> nn.Module:
         """Build a newly initialised network.
 
@@ -93,10 +94,10 @@ class Family:
             padding: The padding of every convolution.
             batch_norm_eps: The epsilon of every batch norm; None takes the family's default.
             scaling: The rule from the width to the channels; None takes the paper's.
+            image_channels: The channels C of the images: 3 for RGB, 1 for grayscale.
 
         Returns:
-            A module that maps normalized RGB images `(N, 3, H, W) float32` to `(N, classes)`
-            logits.
+            A module that maps normalized images `(N, C, H, W) float32` to `(N, classes)` logits.
 
         Raises:
             SettingsError: The family does not have this width, activation or padding.
@@ -105,6 +106,7 @@ class Family:
             activation=activation or self.activation,
             padding=padding,
             batch_norm_eps=self.batch_norm_eps if batch_norm_eps is None else batch_norm_eps,
+            image_channels=image_channels,
         )
         self._check(width, options)
         return self.constructor(width, classes, options, scaling or self.scalings[0])

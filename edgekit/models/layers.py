@@ -23,15 +23,17 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 @dataclass(frozen=True)
 class LayerOptions:
-    """The options that all convolutions of a network share, and that no tensor shows.
+    """The options that all convolutions of a network share, and the channels of its images.
 
     `activation` None is a linear layer. `padding` "symmetric" is k // 2 on every side, "same" is
-    TensorFlow's SAME (stride 2 on an even size pads right and bottom only).
+    TensorFlow's SAME (stride 2 on an even size pads right and bottom only). `image_channels` is
+    what the stem reads: 3 for RGB, 1 for grayscale.
     """
 
     activation: Activation | None = "relu"
     padding: Padding = "symmetric"
     batch_norm_eps: float = 1e-5
+    image_channels: int = 3
 
     def with_activation(self, activation: Activation | None) -> LayerOptions:
         """Copy these options with another activation."""

@@ -148,7 +148,9 @@ class Stem(nn.Module):
     def __init__(self, groups: tuple[int, int], options: LayerOptions) -> None:
         super().__init__()
         middle, channels = groups[0], groups[0] * groups[1]
-        self.vertical = ConvBN(3, middle, (3, 1), options.linear(), stride=(2, 1))
+        self.vertical = ConvBN(
+            options.image_channels, middle, (3, 1), options.linear(), stride=(2, 1)
+        )
         self.horizontal = ConvBN(
             middle, channels, (1, 3), options.linear(), stride=(1, 2), groups=middle
         )
@@ -156,7 +158,7 @@ class Stem(nn.Module):
         self.activation = build_activation(options.activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `(N, 3, H, W) float32` to `(N, C, ⌈H/2⌉, ⌈W/2⌉)`."""
+        """Map `(N, C_in, H, W) float32` to `(N, C, ⌈H/2⌉, ⌈W/2⌉)`."""
         return self.activation(self.shuffle(self.horizontal(self.vertical(x))))
 
 
@@ -335,7 +337,7 @@ class MicroNet(nn.Module):
         self.hard_swish = nn.Hardswish()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map normalized RGB images `(N, 3, H, W) float32` to `(N, classes)` logits.
+        """Map normalized images `(N, C, H, W) float32` to `(N, classes)` logits.
 
         H and W are multiples of 32.
         """

@@ -226,7 +226,7 @@ class MicroNetPreprint(nn.Module):
 
     def __init__(self, width: float, classes: int, options: LayerOptions, scaling: str) -> None:
         super().__init__()
-        self.stem = ConvBN(3, STEM_CHANNELS, 3, options, stride=2)
+        self.stem = ConvBN(options.image_channels, STEM_CHANNELS, 3, options, stride=2)
         channels = STEM_CHANNELS
         blocks: list[nn.Module] = []
         for row in ROWS:
@@ -248,7 +248,7 @@ class MicroNetPreprint(nn.Module):
         self.classifier = nn.Linear(HEAD_CHANNELS, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map normalized RGB images `(N, 3, H, W) float32` to `(N, classes)` logits."""
+        """Map normalized images `(N, C, H, W) float32` to `(N, classes)` logits."""
         return self.classifier(global_average(self.head(self.blocks(self.stem(x)))))
 
 

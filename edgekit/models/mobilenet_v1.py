@@ -91,7 +91,7 @@ class MobileNetV1(nn.Module):
         super().__init__()
         scale = SCALINGS[scaling]
         channels = scale(32 * width)
-        self.stem = ConvBN(3, channels, 3, options, stride=2)
+        self.stem = ConvBN(options.image_channels, channels, 3, options, stride=2)
         layers: list[nn.Module] = []
         for base, stride in blocks:
             out_channels = scale(base * width)
@@ -104,7 +104,7 @@ class MobileNetV1(nn.Module):
         self.classifier = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map normalized RGB images `(N, 3, H, W) float32` to `(N, classes)` logits."""
+        """Map normalized images `(N, C, H, W) float32` to `(N, classes)` logits."""
         return self.classifier(global_average(self.blocks(self.stem(x))))
 
 

@@ -81,7 +81,7 @@ class MobileNetV2(nn.Module):
     ) -> None:
         super().__init__()
         channels = make_divisible(32 * width)
-        self.stem = ConvBN(3, channels, 3, options, stride=2)
+        self.stem = ConvBN(options.image_channels, channels, 3, options, stride=2)
         layers: list[nn.Module] = []
         for expansion_factor, base, repeats, first_stride in BOTTLENECKS:
             out_channels = make_divisible(base * width)
@@ -95,7 +95,7 @@ class MobileNetV2(nn.Module):
         self.classifier = nn.Linear(last_channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map normalized RGB images `(N, 3, H, W) float32` to `(N, classes)` logits."""
+        """Map normalized images `(N, C, H, W) float32` to `(N, classes)` logits."""
         return self.classifier(global_average(self.last_conv(self.blocks(self.stem(x)))))
 
 

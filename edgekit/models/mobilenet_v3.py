@@ -144,7 +144,7 @@ class MobileNetV3(nn.Module):
         super().__init__()
         by_ratio = scaling == "tensorflow"
         channels = make_divisible(16 if by_ratio and width < 0.75 else 16 * width)
-        self.stem = ConvBN(3, channels, 3, options, stride=2)
+        self.stem = ConvBN(options.image_channels, channels, 3, options, stride=2)
         layers: list[nn.Module] = []
         base_channels = 16
         for row in rows:
@@ -173,7 +173,7 @@ class MobileNetV3(nn.Module):
         self.classifier = nn.Linear(hidden_channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map normalized RGB images `(N, 3, H, W) float32` to `(N, classes)` logits."""
+        """Map normalized images `(N, C, H, W) float32` to `(N, classes)` logits."""
         x = global_average(self.last_conv(self.blocks(self.stem(x))))
         return self.classifier(self.hidden_activation(self.hidden(x)))
 

@@ -193,7 +193,7 @@ class MobileNetV4(nn.Module):
     ) -> None:
         super().__init__()
         channels = make_divisible(stem_channels * max(1.0, width))
-        self.stem = ConvBN(3, channels, 3, options, stride=2)
+        self.stem = ConvBN(options.image_channels, channels, 3, options, stride=2)
         layers: list[nn.Module] = []
         base_channels = stem_channels
         for row in rows:
@@ -215,7 +215,7 @@ class MobileNetV4(nn.Module):
         self.classifier = nn.Linear(1280, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map normalized RGB images `(N, 3, H, W) float32` to `(N, classes)` logits."""
+        """Map normalized images `(N, C, H, W) float32` to `(N, classes)` logits."""
         x = self.last_conv(self.blocks(self.stem(x)))
         return self.classifier(self.hidden(x.mean((2, 3), keepdim=True)).flatten(1))
 

@@ -8,6 +8,7 @@ from typing import Any
 from edgekit.bundle import Bundle
 from edgekit.engines.open_engine import open_engine
 from edgekit.runtime.load_model import ModelFile, read_model_file
+from edgekit.spec import Size
 
 
 def inspect_model_file(path: Path) -> dict[str, Any]:
@@ -28,7 +29,8 @@ def _inspect_bundle(bundle: Bundle) -> dict[str, Any]:
         "precision": manifest.precision,
         "family": model.family,
         "width": model.width,
-        "input_size": model.input_size,
+        "input_size": str(model.input.size),
+        "color": model.input.color,
         "classes": model.classes,
         "parameters": model.parameters,
         "multiply_adds": model.multiply_adds,
@@ -57,7 +59,7 @@ def _inspect_plain(file: ModelFile) -> dict[str, Any]:
         "kind": engine.model_format,
         "family": None,
         "width": None,
-        "input_size": engine.input_height,
+        "input_size": str(Size(engine.input_width, engine.input_height)),
         "classes": engine.classes,
         "parameters": None,
         "multiply_adds": None,

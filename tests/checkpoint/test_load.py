@@ -90,7 +90,7 @@ def test_the_module_is_ready_to_run() -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"input_size": 16}, "input size 16 is out of range: expected 32 to 1024 pixels"),
+        ({"input_size": 7}, "input size 7x7 is out of range: expected 8 to 1024 pixels a side"),
         ({"activation": "gelu"}, "activation 'gelu' is not known: expected one of relu, relu6"),
         ({"activation": "hardswish"}, "'hardswish' does not exist in mobilenet_v1"),
         ({"padding": "valid"}, "padding 'valid' is not known: expected one of symmetric, same"),

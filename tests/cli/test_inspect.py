@@ -39,7 +39,8 @@ def test_json_keys(checkpoint: Path) -> None:
         "kind": "checkpoint",
         "family": "mobilenet_v1",
         "width": 0.25,
-        "input_size": 96,
+        "input_size": "96x96",
+        "color": "RGB",
         "classes": 10,
         "parameters": 215_642,
         "multiply_adds": (41_030_272 - 256_000) * 96**2 // 224**2 + 256 * 10,
@@ -55,7 +56,7 @@ def test_text_marks_defaults(checkpoint: Path) -> None:
     text = run(checkpoint, "--padding", "same")
     rows = dict(line.rstrip().split("  ", 1) for line in text.splitlines())
     rows = {name: value.strip() for name, value in rows.items()}
-    assert rows["input size"] == "224 px (default)"
+    assert rows["input size"] == "224x224 (default)"
     assert rows["activation"] == "relu (default)"
     assert rows["padding"] == "same"
     assert rows["parameters"] == "215,642"
@@ -73,7 +74,7 @@ def test_exported_program(tmp_path: Path) -> None:
     path = export(build_classifier(), tmp_path / "net.pt2")
     document: dict[str, Any] = json.loads(run(path, "--json"))
     facts = ("kind", "family", "width", "input_size", "classes", "file_kind")
-    expected = ("checkpoint", "exported", 1.0, SIZE, 5, "torch.export program")
+    expected = ("checkpoint", "exported", 1.0, f"{SIZE}x{SIZE}", 5, "torch.export program")
     assert tuple(document[name] for name in facts) == expected
     assert document["defaults"] == ["normalization", "resize"]
     with pytest.raises(SettingsError, match="--padding same does not go with"):

@@ -29,7 +29,7 @@ def test_every_family_is_listed_with_its_figures() -> None:
     assert list(families) == list(FAMILIES)
     assert families["mobilenet_v1"]["figures"][0] == {
         "width": 1.0,
-        "input_size": 224,
+        "input_size": "224x224",
         "parameters": 4_231_976,
         "multiply_adds": 568_740_352,
         "published_parameters_m": 4.2,

@@ -76,8 +76,8 @@ def test_a_wrong_file_is_one_line_and_exit_1(folder: Path) -> None:
 
 def test_values_are_used_and_their_origin_is_told(folder: Path) -> None:
     write(folder, f'[inspect]\nfile = "{small_checkpoint()}"\ninput_size = 64\n')
-    assert "64 px" in invoke("inspect")
-    assert "96 px" in invoke("inspect", "--input-size", "96")
+    assert "64x64" in invoke("inspect")
+    assert "96x96" in invoke("inspect", "--input-size", "96")
 
 
 def test_convert_says_that_its_checkpoint_comes_from_the_file(
@@ -101,8 +101,8 @@ def test_the_file_gives_no_calibration_images_to_another_checkpoint(folder: Path
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('input_size = "large"', "Invalid value for '--input-size': 'large' is not a valid"),
-        ("input_size = 7", "Invalid value for '--input-size': 7 is not in the range 32<=x<=1024"),
+        ('input_size = "large"', "Invalid value for '--input-size': size 'large' is not known"),
+        ("input_size = 7", "Invalid value for '--input-size': 7 is out of range: expected sides"),
         ('precision = "int4"', "Invalid value for '--precision': 'int4' is not one of 'int8', 'fp"),
         ("precision = 8", "Invalid value for '--precision'"),
         ('no-reference = "perhaps"', "Invalid value for '--no-reference': 'perhaps' is not a"),
