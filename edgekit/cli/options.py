@@ -39,6 +39,16 @@ class SizeType(click.ParamType["Size"]):
         self._smallest, self._largest = smallest, largest
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Size:
+        """Read the option's value.
+
+        Args:
+            value: The text, or a size that was read before.
+            param: The option, for messages.
+            ctx: The command's context, for messages.
+
+        Returns:
+            Width and height.
+        """
         if isinstance(value, tuple):
             return Size.of(value)
         try:
