@@ -15,6 +15,7 @@ from edgekit.cli.options import (
     origin,
     print_json,
     say,
+    strict_option,
 )
 from edgekit.spec import Record
 
@@ -34,6 +35,7 @@ class BenchmarkOptions(Record, frozen=True, kw_only=True):
     labels: Path | None
     hosts: tuple[str, ...]
     keep: bool
+    strict: bool
     as_json: bool
 
 
@@ -101,6 +103,7 @@ class BenchmarkOptions(Record, frozen=True, kw_only=True):
     help="With --host: leave the installed edgekit and built engines on the board for the next"
     " time.",
 )
+@strict_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, **words: Any) -> int:
@@ -167,6 +170,7 @@ def _measure(ctx: click.Context, options: BenchmarkOptions) -> Report:
             threads=options.threads,
             images=options.images,
             labels=options.labels,
+            strict=options.strict,
             progress=steps,
         )
         write_report(report, options.output)

@@ -12,7 +12,14 @@ from edgekit.cli.checkpoint_options import (
     name_stem,
     spell_flags,
 )
-from edgekit.cli.options import FiniteRange, interrupt_on_sigterm, json_option, print_json, say
+from edgekit.cli.options import (
+    FiniteRange,
+    interrupt_on_sigterm,
+    json_option,
+    print_json,
+    say,
+    strict_option,
+)
 from edgekit.spec import DEFAULT_RECIPE, DEFAULT_TARGET, TARGETS, CheckpointFlags, Record
 
 if TYPE_CHECKING:
@@ -36,6 +43,7 @@ class CalibrateCommand(Record, frozen=True, kw_only=True):
     limit: float | None
     output: Path | None
     flags: CheckpointFlags
+    strict: bool
     as_json: bool
 
     @property
@@ -86,6 +94,7 @@ class CalibrateCommand(Record, frozen=True, kw_only=True):
     help="The table to write [default: NAME-pi.json here], or with --camera the folder.",
 )
 @checkpoint_options
+@strict_option
 @json_option
 def command(**words: Any) -> None:
     """Gather the statistics of CHECKPOINT's activations, for convert --calibration TABLE.json.
@@ -160,6 +169,7 @@ def _read_table_options(given: CalibrateCommand) -> StatisticsOptions:
         target=target,
         recipe=given.recipe or DEFAULT_RECIPE,
         flags=flags,
+        strict=given.strict,
     )
 
 

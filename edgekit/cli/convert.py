@@ -15,6 +15,7 @@ from edgekit.cli.options import (
     origin,
     print_json,
     say,
+    strict_option,
 )
 from edgekit.spec import DEFAULT_RECIPE, DEFAULT_TARGET, TARGETS, CheckpointFlags
 from edgekit.text import spell_path
@@ -95,6 +96,7 @@ class ConvertCommand(NamedTuple):
     help="The bundle to write [default: NAME-pi.edgekit here].",
 )
 @checkpoint_options
+@strict_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, as_json: bool, flags: CheckpointFlags, **words: Any) -> None:

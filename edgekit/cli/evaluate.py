@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.cli.checkpoint_options import checkpoint_options
-from edgekit.cli.options import json_option, print_json, say
+from edgekit.cli.options import json_option, print_json, say, strict_option
 from edgekit.spec import CheckpointFlags, Record
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class EvaluateOptions(Record, frozen=True, kw_only=True):
     layers: bool
     output: Path | None
     threads: int
+    strict: bool
     as_json: bool
 
 
@@ -75,6 +76,7 @@ class EvaluateOptions(Record, frozen=True, kw_only=True):
     "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Inference threads."
 )
 @checkpoint_options
+@strict_option
 @json_option
 def command(**words: Any) -> None:
     """Accuracy of BUNDLE on images, and its float agreement."""
@@ -118,6 +120,7 @@ def _evaluate(options: EvaluateOptions) -> Evaluation:
             layers=options.layers,
             open_tap=find_target(bundle.manifest.target).open_tap if options.layers else None,
             threads=options.threads,
+            strict=options.strict,
             progress=progress,
         )
     if options.output is not None:

@@ -71,6 +71,12 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document on standard output."
 )
 
+strict_option = click.option(
+    "--strict",
+    is_flag=True,
+    help="End at the first image that cannot be read, instead of passing it over.",
+)
+
 
 def print_json(document: Any) -> None:
     """Write `document` (records, dicts, lists, numbers) as one JSON line on standard output."""

@@ -35,16 +35,20 @@ def record(given: CalibrateCommand) -> None:
         steps.update(recording.kept, count)
 
     with Steps(quiet=given.as_json) as steps, stop_on_signals() as stop:
-        steps.step(f"recording {count} frames from {make_source(named).describe()}")
+        every_s = given.every or EVERY_S
+        source = make_source(named, every_s=every_s, strict=given.strict)
+        steps.step(f"recording {count} frames from {source.describe()}")
         recording = record_frames(
-            make_source(named),
+            source,
             output,
             count=count,
-            every_s=given.every or EVERY_S,
+            every_s=every_s,
             limit_s=given.limit or LIMIT_S,
             stop=stop,
             on_progress=show,
         )
+    for text in filter(None, (source.describe().note, source.describe().damaged)):
+        say(f"note: {text}")
     if given.as_json:
         print_json(recording)
     else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.options import json_option, origin, say
+from edgekit.cli.options import json_option, origin, say, strict_option
 from edgekit.cli.stream_options import read_run_options, stream_options
 from edgekit.text import spell_path
 
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 )
 @click.option("--show", is_flag=True, help="Show the frames in a window.")
 @stream_options
+@strict_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, as_json: bool, **words: Any) -> None:
@@ -114,6 +115,8 @@ def _run(ctx: click.Context, options: RunOptions, stop: threading.Event, *, as_j
                 print_summary(run.summary())
             raise
     print_summary(run.summary())
+    if run.source.damaged:
+        say(f"warning: {run.source.damaged}")
 
 
 def _check_format(ctx: click.Context, source: str) -> None:

@@ -39,6 +39,7 @@ class ConversionOptions:
             `validation`, or without it of agreement with the float original. None keeps all int8.
         validation: Labelled images for `max_drop`: class subfolders, a folder with a `labels.csv`,
             or a CSV `file,label`.
+        strict: Whether the first image that cannot be read is an error, instead of passed over.
         jetpack: The one JetPack that a Jetson's bundle is for; None makes it for all.
         checkpoint: What the tensors of a checkpoint file do not say; not used where `convert` gets
             a loaded checkpoint.
@@ -52,6 +53,7 @@ class ConversionOptions:
     max_drop: float | None = None
     validation: Path | str | None = None
     jetpack: str | None = None
+    strict: bool = False
     checkpoint: CheckpointFlags = field(default_factory=CheckpointFlags)
 
     @property

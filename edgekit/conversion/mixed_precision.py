@@ -20,8 +20,7 @@ from edgekit.engines.open_engine import open_reference_engine
 from edgekit.engines.timing import compare_latency
 from edgekit.errors import ConversionError
 from edgekit.evaluation.accuracy import Validation
-from edgekit.images import LabelledImage, read_image
-from edgekit.preprocess import preprocess
+from edgekit.images import DamagedImages, LabelledImage
 from edgekit.progress import SILENT
 from edgekit.quantize.pipeline import Calibrated, Quantized
 from edgekit.quantize.sensitivity import Ranking, Sensitivity
@@ -77,6 +76,7 @@ class Budget:
         checkpoint: The float network.
         target: The board.
         images: What accuracy is measured on; all of them are labelled, or none is.
+        damaged: Counts images that cannot be read; without it the first is an error.
     """
 
     def __init__(
@@ -85,12 +85,13 @@ class Budget:
         checkpoint: Checkpoint,
         target: Target,
         images: Sequence[LabelledImage],
+        damaged: DamagedImages | None = None,
     ) -> None:
         size = checkpoint.spec.input
         self.max_drop = max_drop
-        self.validation = Validation(images, size, make_float_reference(checkpoint))
+        self.validation = Validation(images, size, make_float_reference(checkpoint), damaged)
         self._target = target
-        self._example = preprocess(read_image(images[0].path), size)
+        self._example = self.validation.example
 
     def measure(self, model: bytes) -> tuple[Accuracy, float]:
         """Run an artifact on all images: its accuracy, and the percentage points lost."""

@@ -12,7 +12,7 @@ from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.conversion_options import ConversionOptions, Inputs
 from edgekit.conversion.mixed_precision import Budget
 from edgekit.errors import ConversionError
-from edgekit.images import LabelledImage, find_labelled_source, read_class_names
+from edgekit.images import DamagedImages, LabelledImage, find_labelled_source, read_class_names
 from edgekit.progress import SILENT, Progress
 from edgekit.quantize.image_checks import (
     NORMALIZATION_IMAGES,
@@ -68,19 +68,21 @@ def open_job(inputs: Inputs) -> Job:
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = load_checkpoint(checkpoint, options.checkpoint)
     began = time.monotonic()
-    class_names = read_names(options, checkpoint.spec)
+    class_names = read_names(options, checkpoint.spec, inputs.progress)
     recipe = options.recipe if isinstance(options.recipe, Recipe) else load_recipe(options.recipe)
     if inputs.calibration is None:
         inputs.progress.note(
             "no --calibration: the demo's images are compared on and kept as golden images"
         )
-    calibration = open_calibration(Path(inputs.calibration or demo_images()), checkpoint.spec.input)
+    calibration = open_calibration(
+        Path(inputs.calibration or demo_images()), checkpoint.spec.input, strict=options.strict
+    )
     return Job(
         Request(checkpoint, calibration, inputs.target, recipe, inputs.progress),
         inputs.output,
         options,
         class_names,
-        _read_validation(options, class_names, calibration),
+        _read_validation(options, class_names, calibration, inputs.progress),
         inputs.writer,
         began,
     )
@@ -109,43 +111,57 @@ def check(job: Job) -> Job:
             " checkpoint: expected one name a line for each class"
         )
     images = job.request.calibration.images
+    damaged = DamagedImages("--validation", len(job.validation), strict=job.options.strict)
+    warnings = check_images(job.request, job.class_names)
+    budget = _open_budget(job, damaged)
     return job._replace(
-        warnings=check_images(job.request, job.class_names),
+        warnings=(*warnings, str(damaged)) if str(damaged) else warnings,
         held_out=list(images.held_out_batches()),
-        budget=_open_budget(job),
+        budget=budget,
     )
 
 
-def _open_budget(job: Job) -> Budget | None:
+def _open_budget(job: Job, damaged: DamagedImages) -> Budget | None:
     request, max_drop = job.request, job.options.max_drop
     if max_drop is None:
         return None
     request.progress.step(f"running the float network on {len(job.validation)} images")
-    return Budget(max_drop, request.checkpoint, request.target, job.validation)
+    return Budget(max_drop, request.checkpoint, request.target, job.validation, damaged)
 
 
 def check_images(request: Request, class_names: Sequence[str] = ()) -> Warnings:
-    """Warn of images that do not fit the network's normalization, or cover few of its classes."""
+    """Warn of images that are left out, do not fit the network's normalization, or cover few of its
+    classes."""
     images = request.calibration.images
     sample = images.sample_batches(NORMALIZATION_IMAGES)
     normalization = request.size.normalization
-    warnings = check_normalization(request.checkpoint.module, normalization, sample)
+    warnings = images.notes
+    warnings += check_normalization(request.checkpoint.module, normalization, sample)
     return warnings + (check_classes(images.source, class_names) if class_names else ())
 
 
-def read_names(options: ConversionOptions, spec: ModelSpec) -> tuple[str, ...]:
+def read_names(
+    options: ConversionOptions, spec: ModelSpec, progress: Progress = SILENT
+) -> tuple[str, ...]:
     """The class names that were given, else `class 0`, `class 1`, …"""
     names = options.class_names
     if names is None:
         return tuple(f"class {index}" for index in range(spec.classes))
-    return tuple(read_class_names(Path(names)) if isinstance(names, (str, Path)) else names)
+    if not isinstance(names, (str, Path)):
+        return tuple(names)
+    return read_class_names(Path(names), progress.note)
 
 
 def _read_validation(
-    options: ConversionOptions, class_names: Sequence[str], calibration: Calibration
+    options: ConversionOptions,
+    class_names: Sequence[str],
+    calibration: Calibration,
+    progress: Progress,
 ) -> Sequence[LabelledImage]:
     """The labelled images of a CSV, of a folder with a `labels.csv`, or of class subfolders; the
     held-out images, without labels, where none were named."""
     if options.validation is None:
         return [LabelledImage(path, None) for path in calibration.images.held_out]
-    return find_labelled_source(Path(options.validation), class_names)
+    return find_labelled_source(
+        Path(options.validation), class_names, strict=options.strict, note=progress.note
+    )

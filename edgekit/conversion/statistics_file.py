@@ -27,6 +27,7 @@ class StatisticsOptions:
     target: str = DEFAULT_TARGET
     recipe: str = DEFAULT_RECIPE
     flags: CheckpointFlags
+    strict: bool = False
 
 
 class StatisticsFile(NamedTuple):
@@ -67,7 +68,9 @@ def write_statistics(options: StatisticsOptions, progress: Progress) -> Statisti
 
     with limited_threads():
         checkpoint = load_checkpoint(options.checkpoint, options.flags)
-        images = find_calibration_images(options.calibration, checkpoint.spec.input)
+        images = find_calibration_images(
+            options.calibration, checkpoint.spec.input, strict=options.strict
+        )
         request = Request(
             checkpoint,
             Calibration(images),

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import Engine
-from edgekit.images import LabelledImage, read_image
+from edgekit.errors import ImageError
+from edgekit.images import DamagedImages, LabelledImage, read_image
 from edgekit.metrics import ParityMeter
 from edgekit.preprocess import preprocess
 from edgekit.progress import SILENT, Progress
@@ -32,6 +33,7 @@ def measure_accuracy(
     spec: InputSpec,
     reference: Reference | None,
     progress: Progress = SILENT,
+    damaged: DamagedImages | None = None,
 ) -> Accuracy:
     """Classify every image once.
 
@@ -41,6 +43,7 @@ def measure_accuracy(
         spec: How an image becomes the model's input.
         reference: The float original to compare with; None for none.
         progress: Receives how many images are done.
+        damaged: Counts images that cannot be read; without it the first is an error.
 
     Returns:
         Top-1 and top-5 over all images, and with a `reference` agreement and SQNR.
@@ -49,7 +52,7 @@ def measure_accuracy(
         ImageError: an image cannot be read.
     """
     tally = _Tally()
-    for done, (label, pixels) in enumerate(stream(images, spec), start=1):
+    for done, (label, pixels) in enumerate(stream(images, spec, damaged), start=1):
         expected = reference(pixels) if reference is not None else None
         tally.add(label, engine.infer(pixels), expected)
         progress.update(done, len(images))
@@ -61,6 +64,7 @@ def measure_stages(
     images: Sequence[LabelledImage],
     spec: InputSpec,
     progress: Progress = SILENT,
+    damaged: DamagedImages | None = None,
 ) -> dict[str, Accuracy]:
     """Classify every image once with each of several stages of one conversion.
 
@@ -69,6 +73,7 @@ def measure_stages(
         images: Labelled image files.
         spec: How an image becomes the model's input.
         progress: Receives how many images are done.
+        damaged: Counts images that cannot be read; without it the first is an error.
 
     Returns:
         The accuracy of each stage by name; agreement and SQNR are with the first.
@@ -77,7 +82,7 @@ def measure_stages(
         ImageError: an image cannot be read.
     """
     tallies = {name: _Tally() for name in stages}
-    for done, (label, pixels) in enumerate(stream(images, spec), start=1):
+    for done, (label, pixels) in enumerate(stream(images, spec, damaged), start=1):
         first = None
         for name, infer in stages.items():
             logits = infer(pixels)
@@ -94,7 +99,11 @@ class Validation:
     """
 
     def __init__(
-        self, images: Sequence[LabelledImage], spec: InputSpec, reference: Reference
+        self,
+        images: Sequence[LabelledImage],
+        spec: InputSpec,
+        reference: Reference,
+        damaged: DamagedImages | None = None,
     ) -> None:
         """Run the float network on every image.
 
@@ -102,13 +111,25 @@ class Validation:
             images: The images.
             spec: How they become pixels.
             reference: The float network.
+            damaged: Counts images that cannot be read; without it the first is an error.
 
         Raises:
             ImageError: An image cannot be read.
         """
-        self._images, self._spec = images, spec
-        self._labels = [image.label for image in images]
-        self._float_logits = np.stack([reference(pixels) for _, pixels in stream(images, spec)])
+        self._spec = spec
+        self._images: list[LabelledImage] = []
+        """Those that can be read."""
+        logits = []
+        for image, pixels in stream_images(images, spec, damaged):
+            self._images.append(image)
+            logits.append(reference(pixels))
+        self._labels = [image.label for image in self._images]
+        self._float_logits = np.stack(logits)
+
+    @property
+    def example(self) -> ModelPixels:
+        """The first image, `(H, W, 3) uint8` RGB pixels of the model's input size."""
+        return next(pixels for _, pixels in stream(self._images[:1], self._spec))
 
     @property
     def labelled(self) -> bool:
@@ -168,20 +189,49 @@ class _Tally:
 
 
 def stream(
-    images: Sequence[LabelledImage], spec: InputSpec
+    images: Sequence[LabelledImage], spec: InputSpec, damaged: DamagedImages | None = None
 ) -> Iterator[tuple[int | None, ModelPixels]]:
     """Yield each image's label and its `(H, W, 3) uint8` RGB pixels of the model's input size.
 
-    Images are decoded a few ahead in another thread. Raises ImageError for one that cannot be read.
+    As `stream_images`.
+    """
+    return ((image.label, pixels) for image, pixels in stream_images(images, spec, damaged))
+
+
+def stream_images(
+    images: Sequence[LabelledImage], spec: InputSpec, damaged: DamagedImages | None = None
+) -> Iterator[tuple[LabelledImage, ModelPixels]]:
+    """Yield each image with its `(H, W, 3) uint8` RGB pixels of the model's input size.
+
+    Images are decoded a few ahead in another thread.
+
+    Args:
+        images: The images.
+        spec: How they become pixels.
+        damaged: Counts images that cannot be read, which are passed over; without it the first is
+            an error.
+
+    Yields:
+        The image, and its pixels.
+
+    Raises:
+        ImageError: An image cannot be read, or with `damaged` too many.
     """
 
-    def load(image: LabelledImage) -> tuple[int | None, ModelPixels]:
-        return image.label, preprocess(read_image(image.path), spec)
+    def load(image: LabelledImage) -> ModelPixels | ImageError:
+        try:
+            return preprocess(read_image(image.path), spec)
+        except ImageError as error:
+            return error
 
+    damaged = damaged or DamagedImages("", len(images), strict=True)
     with ThreadPoolExecutor(max_workers=1) as pool:
         ahead = [pool.submit(load, image) for image in images[:READ_AHEAD]]
-        for index in range(len(images)):
+        for index, image in enumerate(images):
             current = ahead.pop(0).result()
             if index + READ_AHEAD < len(images):
                 ahead.append(pool.submit(load, images[index + READ_AHEAD]))
-            yield current
+            if isinstance(current, ImageError):
+                damaged.pass_over(current)
+            else:
+                yield image, current

@@ -22,10 +22,9 @@ from edgekit.engines.open_engine import (
     open_reference_engine,
 )
 from edgekit.errors import MissingPackageError, SettingsError
-from edgekit.evaluation.accuracy import Reference, measure_accuracy, measure_stages
+from edgekit.evaluation.accuracy import Reference, measure_accuracy, measure_stages, stream
 from edgekit.evaluation.layer_sqnr import TAPS, LayerSqnr, OpenTap, compare_layers
-from edgekit.images import LabelledImage, find_labelled_images, read_image
-from edgekit.preprocess import preprocess
+from edgekit.images import DamagedImages, LabelledImage, find_labelled_images
 from edgekit.progress import SILENT, Progress
 from edgekit.spec import Accuracy, Record
 
@@ -39,6 +38,7 @@ class Evaluation(Record, frozen=True, kw_only=True):
 
     `steps` are the stages of its conversion by name, in order, each compared with the first;
     `layers` are in the order of the graph. Both are empty where they were not asked for.
+    `left_out` says which files of the folder were not classified, one line each kind.
     """
 
     edgekit: str = __version__
@@ -47,6 +47,7 @@ class Evaluation(Record, frozen=True, kw_only=True):
     accuracy: Accuracy
     steps: dict[str, Accuracy] = field(default_factory=dict)
     layers: tuple[LayerSqnr, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def worst_layers(self) -> list[LayerSqnr]:
@@ -59,10 +60,11 @@ class Evaluation(Record, frozen=True, kw_only=True):
         steps = [{"step": name, **to_builtins(step)} for name, step in self.steps.items()]
         layers = [to_builtins(layer) for layer in self.layers]
         accuracy: dict[str, Any] = to_builtins(self.accuracy)
-        return head | accuracy | {"steps": steps, "layers": layers}
+        left_out = {"left_out": list(self.left_out)} if self.left_out else {}
+        return head | accuracy | left_out | {"steps": steps, "layers": layers}
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - a parameter an option of the command
     bundle: Bundle | Path | str,
     images: Path | str,
     *,
@@ -72,6 +74,7 @@ def evaluate(
     layers: bool = False,
     open_tap: OpenTap | None = None,
     threads: int = 1,
+    strict: bool = False,
     progress: Progress = SILENT,
 ) -> Evaluation:
     """Measure a bundle's accuracy on labelled images, and how close it is to its float original.
@@ -89,6 +92,7 @@ def evaluate(
         open_tap: Opens a model whose layers can be read, for `layers` of an ONNX bundle:
             `edgekit.targets.find_target("jetson").open_tap`, which needs onnx.
         threads: How many cores one inference uses; a GPU does not take it.
+        strict: The first image that cannot be read is an error, instead of passed over.
         progress: Receives the steps of the work, and how many images are done.
 
     Returns:
@@ -101,9 +105,15 @@ def evaluate(
         MissingPackageError: A runtime that is needed is not installed.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    left_out: list[str] = []
     found = find_labelled_images(
-        Path(images), None if labels is None else Path(labels), opened.class_names
+        Path(images),
+        None if labels is None else Path(labels),
+        opened.class_names,
+        strict=strict,
+        note=left_out.append,
     )
+    damaged = DamagedImages(images, len(found), strict=strict)
     if layers:
         _require_reference(opened)
     spec = opened.manifest.model.input
@@ -120,18 +130,22 @@ def evaluate(
             stages = _list_stages(opened, engine, stages, stack)
         progress.step(f"classifying {len(found)} images")
         if steps:
-            measured = measure_stages(stages, found, spec, progress)
+            measured = measure_stages(stages, found, spec, progress, damaged)
             accuracy = measured[next(reversed(measured))]
         else:
             measured = {}
             reference = next(iter(stages.values()), None)
-            accuracy = measure_accuracy(engine, found, spec, reference, progress)
+            accuracy = measure_accuracy(engine, found, spec, reference, progress, damaged)
+        damaged.report(left_out.append)
+        for line in left_out:
+            progress.note(line)
         return Evaluation(
             bundle=opened.manifest.name,
             runtime=_spell_runtime(engine.description),
             accuracy=accuracy,
             steps=measured,
             layers=_compare_layers(opened, open_tap, found, progress) if layers else (),
+            left_out=tuple(left_out),
         )
 
 
@@ -194,6 +208,6 @@ def _compare_layers(
     few = images[:: max(1, len(images) // LAYER_IMAGES)][:LAYER_IMAGES]
     progress.step(f"comparing layers on {len(few)} images")
     spec = bundle.manifest.model.input
-    pixels = (preprocess(read_image(image.path), spec) for image in few)
+    pixels = (pixels for _, pixels in stream(few, spec, DamagedImages(bundle.path, len(few))))
     artifact, original = open_tap(bundle.model), open_tap(_require_reference(bundle))
     return tuple(compare_layers(artifact, original, pixels))

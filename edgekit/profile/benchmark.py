@@ -80,10 +80,12 @@ _KEPT_SNAPSHOTS = 240
 
 
 class LabelledFolder(NamedTuple):
-    """Images to measure accuracy on; without `labels`, class subfolders are the labels."""
+    """Images to measure accuracy on; without `labels`, class subfolders are the labels. With
+    `strict` the first image that cannot be read is an error."""
 
     images: Path
     labels: Path | None
+    strict: bool = False
 
 
 class _Moment(NamedTuple):
@@ -127,6 +129,7 @@ def benchmark(
     threads: int = 1,
     images: Path | str | None = None,
     labels: Path | str | None = None,
+    strict: bool = False,
     progress: Progress = SILENT,
 ) -> Report:
     """Measure latency, throughput, cold start and memory of models on this machine.
@@ -142,6 +145,7 @@ def benchmark(
         images: A folder of labelled images, to measure accuracy too.
         labels: A CSV file with a header `file,label`; without it, the folders that the images are
             in are named after their classes.
+        strict: The first image that cannot be read is an error, instead of passed over.
         progress: Receives each step as it begins.
 
     Returns:
@@ -161,7 +165,7 @@ def benchmark(
         models=tuple(map(Path, chosen)) or (find_demo_bundle(),),
         source=source or str(demo_video()),
         threads=threads,
-        images=_check_images(images, labels),
+        images=_check_images(images, labels, strict),
     )
     if duration_s is None:
         settings = settings._replace(half_width=DEFAULT_HALF_WIDTH, limit_s=DEFAULT_LIMIT_S)
@@ -170,11 +174,13 @@ def benchmark(
     return Benchmark(settings, progress=progress).run()
 
 
-def _check_images(images: Path | str | None, labels: Path | str | None) -> LabelledFolder | None:
+def _check_images(
+    images: Path | str | None, labels: Path | str | None, strict: bool
+) -> LabelledFolder | None:
     """Look for both before anything is measured. Raises ImageError."""
     if images is None:
         return None
-    folder = LabelledFolder(Path(images), None if labels is None else Path(labels))
+    folder = LabelledFolder(Path(images), None if labels is None else Path(labels), strict)
     if not folder.images.is_dir():
         raise ImageError(f"{images} is not a folder of images: give a folder that exists")
     if folder.labels is not None and not folder.labels.is_file():
@@ -372,14 +378,23 @@ class Benchmark:
         if self._settings.images is not None:
             from edgekit.images import find_labelled_images  # OpenCV: not in every run
 
-            folder, labels = self._settings.images
-            find_labelled_images(folder, labels, process.loaded.class_names)
+            folder = self._settings.images
+            find_labelled_images(
+                folder.images, folder.labels, process.loaded.class_names, strict=folder.strict
+            )
 
     def _evaluate(self, subject: Turns, folder: LabelledFolder) -> None:
         self._progress.step(f"{subject.name}: accuracy on {folder.images.name}")
         labels = str(folder.labels) if folder.labels else None
-        request = Evaluate(images=str(folder.images), labels=labels)
-        subject.accuracy = subject.process.ask(request).accuracy
+        request = Evaluate(images=str(folder.images), labels=labels, strict=folder.strict)
+        evaluated = subject.process.ask(request)
+        subject.accuracy = evaluated.accuracy
+        for line in evaluated.left_out:
+            self._progress.note(line)
+
+
+def _list_paths(folder: LabelledFolder | None) -> list[Path]:
+    return [path for path in (folder.images, folder.labels) if path] if folder else []
 
 
 def _check_names(settings: BenchmarkSettings) -> None:
@@ -387,7 +402,7 @@ def _check_names(settings: BenchmarkSettings) -> None:
     for kind, error, name in (
         *(("model", ModelFileError, str(model)) for model in settings.models),
         ("source", SourceError, settings.source),
-        *(("images", ImageError, str(path)) for path in settings.images or () if path is not None),
+        *(("images", ImageError, str(path)) for path in _list_paths(settings.images)),
     ):
         try:
             name.encode()

@@ -21,7 +21,7 @@ from edgekit.engines.open_engine import open_engine
 from edgekit.engines.tflite_graph import read_operators
 from edgekit.errors import EdgekitError, ModelFileError
 from edgekit.evaluation.accuracy import measure_accuracy
-from edgekit.images import find_labelled_images
+from edgekit.images import DamagedImages, find_labelled_images
 from edgekit.outputs.console import JsonLines
 from edgekit.preprocess import preprocess_bgr
 from edgekit.profile.layer_timing import time_layers
@@ -202,14 +202,23 @@ class Worker:
     def _evaluate(self, request: Evaluate) -> Evaluated:
         labels = Path(request.labels) if request.labels else None
         names = self._classifier.class_names
-        images = find_labelled_images(Path(request.images), labels, names)
+        left_out: list[str] = []
+        images = find_labelled_images(
+            Path(request.images), labels, names, strict=request.strict, note=left_out.append
+        )
+        damaged = DamagedImages(request.images, len(images), strict=request.strict)
         bundle = read_model_file(self._path).bundle  # again: not kept, its memory is measured
         reference = bundle.reference if bundle is not None else None
         infer = open_engine(reference).infer if reference else None
         result = measure_accuracy(
-            self._classifier.engine, images, self._classifier.input_spec, infer
+            self._classifier.engine,
+            images,
+            self._classifier.input_spec,
+            infer,
+            damaged=damaged,
         )
-        return Evaluated(accuracy=result)
+        damaged.report(left_out.append)
+        return Evaluated(accuracy=result, left_out=tuple(left_out))
 
 
 def time_runs(engine: Engine, pixels: ModelPixels, span_ns: int, least: int) -> list[int]:

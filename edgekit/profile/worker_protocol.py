@@ -61,6 +61,7 @@ class Evaluate(Record, frozen=True, kw_only=True, tag="evaluate"):
 
     images: str
     labels: str | None
+    strict: bool = False
 
 
 class Marks(Record, frozen=True, kw_only=True):
@@ -116,9 +117,10 @@ class Layered(Record, frozen=True, kw_only=True, tag="layered"):
 
 
 class Evaluated(Record, frozen=True, kw_only=True, tag="evaluated"):
-    """The answer to `Evaluate`."""
+    """The answer to `Evaluate`; `left_out` says which files were not classified."""
 
     accuracy: Accuracy
+    left_out: tuple[str, ...] = ()
 
 
 class Failed(Record, frozen=True, kw_only=True, tag="failed"):

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgekit.arrays import ModelPixels
 from edgekit.errors import CalibrationError, ImageError
-from edgekit.images import list_images, read_csv_rows, read_image
+from edgekit.images import DamagedImages, find_images, read_csv_table, read_image
 from edgekit.preprocess import preprocess
 from edgekit.spec import InputSpec
 
@@ -28,6 +28,8 @@ HOLD_OUT_AT_MOST = 128
 SATURATION_IMAGES = 32
 """How many of the held-out images are checked for values outside the calibrated ranges."""
 BATCH = 8
+DECODERS = 4
+"""Threads that decode; more would hold more large photographs at once."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,14 @@ class CalibrationImages:
     """A set of image files: those to calibrate on, `used`, and those held out for parity.
 
     `source` is the folder or CSV file that they come from; `spec` describes the model's input.
+    `notes` say what was left out of it, and which images cannot be decoded.
     """
 
     source: Path
     spec: InputSpec
     used: tuple[Path, ...]
     held_out: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
     def batches(self) -> Iterator[ModelPixels]:
         """Read the images to calibrate on as `(N, H, W, 3) uint8` RGB batches, two ahead.
@@ -90,45 +94,88 @@ class CalibrationImages:
             raise CalibrationError(f"a calibration image is unreadable: {error}") from error
 
 
-def find_calibration_images(source: Path, spec: InputSpec) -> CalibrationImages:
+def find_calibration_images(
+    source: Path, spec: InputSpec, *, strict: bool = False
+) -> CalibrationImages:
     """Find the images of a folder, or of the column `file` of a CSV file, and divide them.
 
-    Raises CalibrationError when there are fewer than `MINIMUM_IMAGES`, or `source` is unreadable.
+    Each is decoded once, and those that cannot be are passed over.
+
+    Args:
+        source: The folder or the CSV file.
+        spec: The model's input.
+        strict: The first image that cannot be decoded is an error.
+
+    Returns:
+        The images.
+
+    Raises:
+        CalibrationError: There are fewer than `MINIMUM_IMAGES`, `source` is unreadable, or more
+            than half of the images are.
     """
-    files = _read_table(source) if source.is_file() else _list(source)
+    notes: list[str] = []
+    files = _read_table(source) if source.is_file() else _list(source, strict, notes)
+    files = _keep_readable(source, files, strict, notes)
     if len(files) < MINIMUM_IMAGES:
         raise CalibrationError(
             f"{source} holds {len(files)} images: expected at least {MINIMUM_IMAGES}, better"
-            " 200, of what the camera will see"
+            f" 200, of what the camera will see{''.join(f'; {note}' for note in notes)}"
         )
     every = max(HOLD_OUT_EVERY, -(-len(files) // HOLD_OUT_AT_MOST))
     held_out = tuple(files[every - 1 :: every])
     kept = set(held_out)
     return CalibrationImages(
-        source, spec, used=tuple(path for path in files if path not in kept), held_out=held_out
+        source,
+        spec,
+        used=tuple(path for path in files if path not in kept),
+        held_out=held_out,
+        notes=tuple(notes),
     )
 
 
-def _list(source: Path) -> list[Path]:
+def _list(source: Path, strict: bool, notes: list[str]) -> list[Path]:
     try:
-        return list_images(source)
+        found = find_images(source, strict=strict)
     except ImageError as error:
         raise CalibrationError(f"calibration folder {error}") from error
+    found.report(source, notes.append)
+    return found.files
+
+
+def _keep_readable(
+    source: Path, files: Sequence[Path], strict: bool, notes: list[str]
+) -> list[Path]:
+    """The files that can be decoded. Raises CalibrationError as `DamagedImages` has it."""
+    damaged = DamagedImages(source, len(files), strict=strict)
+    readable = []
+    with ThreadPoolExecutor(DECODERS) as pool:
+        try:
+            for path, error in zip(files, pool.map(_find_damage, files), strict=True):
+                if error is None:
+                    readable.append(path)
+                else:
+                    damaged.pass_over(error)
+        except ImageError as error:
+            raise CalibrationError(f"a calibration image is unreadable: {error}") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+    damaged.report(notes.append)
+    return readable
+
+
+def _find_damage(path: Path) -> ImageError | None:
+    try:
+        read_image(path)
+    except ImageError as error:
+        return error
+    return None
 
 
 def _read_table(table: Path) -> list[Path]:
     """Read the column `file` of a CSV file, relative to the file's own folder."""
     try:
-        columns, rows = read_csv_rows(table)
+        return read_csv_table(table).find_files(table.parent)
+    except ImageError as error:
+        raise CalibrationError(str(error)) from error
     except (OSError, ValueError) as error:
         raise CalibrationError(f"cannot read calibration list {table}: {error}") from error
-    if "file" not in columns:
-        raise CalibrationError(
-            f"{table} has the columns {columns}: expected a CSV with a header line and a column"
-            " 'file'"
-        )
-    files = [table.parent / row["file"] for _, row in rows]
-    for (number, _), path in zip(rows, files, strict=True):
-        if not path.is_file():
-            raise CalibrationError(f"{table} line {number} names {path}, which does not exist")
-    return files

@@ -144,15 +144,24 @@ class Calibration(NamedTuple):
     statistics: StatisticsTable | None = None
 
 
-def open_calibration(source: Path, spec: InputSpec) -> Calibration:
+def open_calibration(source: Path, spec: InputSpec, *, strict: bool = False) -> Calibration:
     """Open what `--calibration` names: a folder, a CSV, or a statistics table.
 
-    Raises CalibrationError when the images or the table cannot be used.
+    Args:
+        source: Its path.
+        spec: The model's input.
+        strict: The first image that cannot be decoded is an error.
+
+    Returns:
+        The images, and their statistics where a table has them.
+
+    Raises:
+        CalibrationError: The images or the table cannot be used.
     """
     if source.suffix.lower() != SUFFIX:
-        return Calibration(find_calibration_images(source, spec))
+        return Calibration(find_calibration_images(source, spec, strict=strict))
     table = read_table(source)
-    images = find_calibration_images(_find_images(source, table), spec)
+    images = find_calibration_images(_find_images(source, table), spec, strict=strict)
     return Calibration(images, table)
 
 

@@ -25,8 +25,7 @@ from edgekit.runtime.classify_frame import (
 )
 from edgekit.runtime.frame_policy import FramePolicy, Picker
 from edgekit.runtime.frame_queue import FrameQueue
-from edgekit.sources.base import Source
-from edgekit.sources.paced import PacedSource
+from edgekit.sources.base import Source, paces_itself
 from edgekit.sources.repeated_frames import RepeatCheck
 from edgekit.sources.source_state import (
     OPEN_S,
@@ -136,7 +135,6 @@ class _Connection(Background):
     ) -> None:
         super().__init__("edgekit-capture", self._capture)
         self._source = source
-        self._is_film = isinstance(source, PacedSource)
         self._put = put
         self._counts = counts
         self.is_open = is_open
@@ -154,7 +152,7 @@ class _Connection(Background):
                 self.alive = self.renewed = time.monotonic()
             while not self.leave.is_set() and (capture := read_capture(self._source)) is not None:
                 self.alive = time.monotonic()
-                if not self._is_film and self.repeats.repeats(capture.frame):
+                if not paces_itself(self._source) and self.repeats.repeats(capture.frame):
                     self._counts.repeated += 1
                 elif not self.leave.is_set():
                     self.renewed = self.alive
@@ -171,7 +169,7 @@ class _Connection(Background):
     @property
     def hangs(self) -> bool:
         """Whether its thread has been inside the driver for too long."""
-        if self._is_film:  # its pictures may last
+        if paces_itself(self._source):  # its pictures may last
             return False
         limit_s = STALL_S if self.is_open else OPEN_S
         return self.is_alive() and time.monotonic() - self.alive > limit_s

@@ -129,7 +129,8 @@ def _load_bundle(
 
 
 def _load_plain(model: bytes, choice: ModelChoice, workers: int, threads: int) -> LoadedModel:
-    names = read_class_names(choice.class_names) if choice.class_names else None
+    notes: list[str] = []
+    names = read_class_names(choice.class_names, notes.append) if choice.class_names else None
     make = partial(
         Classifier.from_model,
         model,
@@ -140,7 +141,7 @@ def _load_plain(model: bytes, choice: ModelChoice, workers: int, threads: int) -
         name=str(choice.path),
     )
     classifier = make()
-    notes = _list_assumptions(choice, classifier)
+    notes += _list_assumptions(choice, classifier)
     return LoadedModel(classifier, [make] * (workers - 1), notes)
 
 

@@ -20,6 +20,7 @@ from edgekit.runtime.frame_policy import FramePolicy, Picker
 from edgekit.runtime.result_filters import Filter
 from edgekit.runtime.stage_clock import StageClock, StageSummary
 from edgekit.sources.base import Source, SourceDescription
+from edgekit.sources.polled_picture import PolledSource
 from edgekit.sources.source_state import (
     OPEN_S,
     LiveCounts,
@@ -208,6 +209,8 @@ class Stream:
                 yield kept if kept.dropped == dropped else replace(kept, dropped=dropped)
                 dropped = 0
         self._ended = not self.stop.is_set() and self._frames != self._settings.limit
+        if self.description.kind == "images":
+            self.description = self._source.describe()
 
     def _filter(self, result: Result) -> Result | None:
         kept: Result | None = result
@@ -220,6 +223,8 @@ class Stream:
     def _results(self) -> Generator[Result, None, None]:
         live = self._source.is_live
         policy = self._settings.policy.choose_kind(live=live)
+        if isinstance(self._source, PolledSource) and self._source.paces_itself:
+            policy = replace(policy, every_s=0.0)  # the source comes as often as that
         self._picker = Picker(policy)
         if live:
             from edgekit.runtime.live_loop import LiveCallbacks, classify_live

@@ -28,7 +28,8 @@ class SourceDescription(Record, frozen=True, kw_only=True):
     """What a source is, and the format it delivers; None where it does not say.
 
     `name` never holds a password. `frames` is how many its container promises. `note` says where
-    the format is another than was requested.
+    the format is another than was requested, and which files of a folder are left out. `damaged`
+    says how many files were passed over until now, because they cannot be decoded.
     """
 
     kind: Literal["camera", "video", "stream", "images", "pattern"]
@@ -39,6 +40,7 @@ class SourceDescription(Record, frozen=True, kw_only=True):
     pixel_format: str | None = None
     frames: int | None = None
     note: str | None = None
+    damaged: str | None = None
 
     def __str__(self) -> str:
         size = f"{self.width}x{self.height}" if self.width else None
@@ -46,6 +48,12 @@ class SourceDescription(Record, frozen=True, kw_only=True):
         count = f"{self.frames:,} frames" if self.frames else None
         parts = [part for part in (size, rate, self.pixel_format, count) if part]
         return f"{self.kind} {self.name}" + (f" ({', '.join(parts)})" if parts else "")
+
+
+def paces_itself(source: Source) -> bool:
+    """Whether `read` waits until the next frame is due, so that silence is not a fault of a driver,
+    and the same picture may come twice."""
+    return bool(getattr(source, "paces_itself", False))
 
 
 class RequestedFormat(NamedTuple):

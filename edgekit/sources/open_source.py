@@ -20,26 +20,42 @@ def open_source(text: str, requested: RequestedFormat = ANY_FORMAT) -> Source:
     return source
 
 
-def make_source(text: str, requested: RequestedFormat = ANY_FORMAT) -> Source:
+def make_source(
+    text: str,
+    requested: RequestedFormat = ANY_FORMAT,
+    *,
+    every_s: float = 0.0,
+    strict: bool = False,
+) -> Source:
     """The source that `text` names, not open yet.
 
-    `text` is a camera number or device, a URL (`rtsp://`, `http://`, `csi://0`, `test://`), a
-    video, an image, or a folder or pattern (`photos/*.jpg`) of images. `requested` is what a camera
-    is asked for. Raises SourceError when `text` names nothing that exists.
+    Args:
+        text: a camera number or device, a URL (`rtsp://`, `http://`, `csi://0`, `test://`), a
+            video, an image, or a folder or pattern (`photos/*.jpg`) of images.
+        requested: what a camera is asked for.
+        every_s: a URL that is a single picture is read again every so many seconds; once when it
+            is 0.
+        strict: the first image of several that cannot be read is an error.
+
+    Returns:
+        The source.
+
+    Raises:
+        SourceError: `text` names nothing that exists.
     """
     if text.isdecimal() or text.startswith("/dev/"):
         from edgekit.sources.camera import CameraSource
 
         return CameraSource(text, requested)
     if "://" in text:
-        return _make_stream(text, requested)
+        return _make_stream(text, requested, every_s)
     path = Path(text)
     if path.exists() and text:
-        return _open_path(path)
+        return _open_path(path, strict)
     if any(sign in text for sign in "*?["):
         from edgekit.sources.image_files import ImageSource
 
-        return ImageSource(path)
+        return ImageSource(path, strict=strict)
     from edgekit.text import hide_credentials
 
     is_address = ":/" in text or (":" in text and "@" in text)  # perhaps one without a scheme
@@ -51,20 +67,20 @@ def make_source(text: str, requested: RequestedFormat = ANY_FORMAT) -> Source:
     )
 
 
-def _open_path(path: Path) -> Source:
-    from edgekit.images import IMAGE_SUFFIXES
+def _open_path(path: Path, strict: bool) -> Source:
+    from edgekit.images import is_image_name
 
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+    # A GIF by its own name may be an animation, whose frames FFmpeg reads.
+    if path.is_dir() or (is_image_name(path) and path.suffix.lower() != ".gif"):
         from edgekit.sources.image_files import ImageSource
 
-        return ImageSource(path)
+        return ImageSource(path, strict=strict)
     from edgekit.sources.video_file import VideoSource
 
     return VideoSource(path)
 
 
-def _make_stream(url: str, requested: RequestedFormat) -> Source:
-    from edgekit.sources.network import NetworkSource
+def _make_stream(url: str, requested: RequestedFormat, every_s: float) -> Source:
     from edgekit.text import hide_credentials
 
     scheme = url.partition("://")[0].lower()
@@ -79,6 +95,12 @@ def _make_stream(url: str, requested: RequestedFormat) -> Source:
         raise SourceError(
             f"the URL {hide_credentials(url)} has a scheme that is not known: expected {known}"
         )
+    if every_s and scheme in ("http", "https"):
+        from edgekit.sources.polled_picture import PolledSource
+
+        return PolledSource(url, every_s)
+    from edgekit.sources.network import NetworkSource
+
     return NetworkSource(url)
 
 

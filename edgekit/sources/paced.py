@@ -14,6 +14,7 @@ class PacedSource:
     """The frames of a video, each delivered at its time, which counts as its capture."""
 
     is_live = True
+    paces_itself = True
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -47,6 +47,7 @@ class RunOptions(Record, frozen=True, kw_only=True):
         serve: where to serve a web page with the picture, the answers, and metrics.
         metrics: where to serve Prometheus metrics.
         show: show the frames in a window.
+        strict: of a folder of images, end at the first that cannot be read.
     """
 
     source: str = "0"
@@ -71,6 +72,7 @@ class RunOptions(Record, frozen=True, kw_only=True):
     serve: Address | None = None
     metrics: Address | None = None
     show: bool = False
+    strict: bool = False
 
     def __post_init__(self) -> None:
         for name, expected in self._find_faults():

@@ -167,7 +167,8 @@ class StreamRun:
 
     @property
     def source(self) -> SourceDescription:
-        """What the source is; complete once the run is open."""
+        """What the source is; complete once the run is open, at the end with what was passed
+        over."""
         return self._stream.description
 
     @property
@@ -241,7 +242,7 @@ class StreamRun:
         return classifier
 
     def _reopen(self) -> Source:
-        return make_source(self._options.source, self._options.requested_format)
+        return _name_source(self._options)
 
     def _report_state(self, state: SourceState) -> None:
         self._on_state_change(state)
@@ -249,9 +250,18 @@ class StreamRun:
         self._outputs.set_source_state(state)
 
 
+def _name_source(options: RunOptions) -> Source:
+    return make_source(
+        options.source,
+        options.requested_format,
+        every_s=options.policy.every_s,
+        strict=options.strict,
+    )
+
+
 def _make_source(options: RunOptions) -> Source:
     """The source, not open yet; a video at its own speed where its newest frame is asked for."""
-    source = make_source(options.source, options.requested_format)
+    source = _name_source(options)
     if source.is_live:
         return source
     live_only = {

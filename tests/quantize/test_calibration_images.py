@@ -41,8 +41,9 @@ def test_split_is_disjoint_complete_and_the_same_each_time(folder: Path) -> None
 
 def test_of_many_images_those_held_out_are_spread_over_all(tmp_path: Path) -> None:
     files = [tmp_path / f"{index:04}.png" for index in range(3000)]
-    for path in files:
-        path.touch()
+    assert cv2.imwrite(str(files[0]), np.zeros((4, 4, 3), np.uint8))
+    for path in files[1:]:
+        path.symlink_to(files[0])
     images = find_calibration_images(tmp_path, SPEC)
     assert 100 <= len(images.held_out) <= HOLD_OUT_AT_MOST
     positions = np.array([files.index(path) for path in images.held_out])
@@ -119,11 +120,11 @@ def test_a_place_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"path\na.png\n", r"has the columns \['path'\]: expected .* 'file'"),
+        (b"name\na.png\n", r"has the columns \['name'\]: expected .* 'file'"),
         (b"", r"has the columns \[\]: expected"),
         (b"label,file\n3\n", "line 2 names .*, which does not exist"),
         (b"file\nnope.png\n", r"line 2 names .*nope\.png, which does not exist"),
-        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "cannot read calibration list .*: 'utf-8'"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "cannot read calibration list .*: it is not text"),
         (b"file\n" + b"x" * 200_000, "cannot read calibration list .*: line .: field larger"),
     ],
 )
@@ -134,12 +135,38 @@ def test_wrong_tables(tmp_path: Path, content: bytes, words: str) -> None:
         find_calibration_images(table, SPEC)
 
 
-def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
+def test_unreadable_images_are_counted_and_passed_over(tmp_path: Path) -> None:
+    """One bad picture among forty, and a copy that macOS left beside it."""
     write_images(tmp_path, 40)
     (tmp_path / "020.png").write_bytes(b"not an image at all")
+    (tmp_path / "._021.png").write_bytes(b"Mac OS X")
     images = find_calibration_images(tmp_path, SPEC)
+    assert len(images.used) + len(images.held_out) == 39
+    hidden, damaged = images.notes
+    assert hidden == f"{tmp_path}: left out 1 hidden file"
+    assert damaged.startswith(f"{tmp_path}: 1 of 40 images was passed over, the first: ")
+    assert "020.png (19 bytes) cannot be decoded" in damaged
+    assert sum(map(len, images.batches())) == len(images.used)
+
+
+def test_the_first_unreadable_image_ends_a_strict_search(tmp_path: Path) -> None:
+    write_images(tmp_path, 40)
+    (tmp_path / "020.png").write_bytes(b"not an image at all")
     with pytest.raises(CalibrationError, match=r"020\.png \(19 bytes\) cannot be decoded"):
-        list(images.batches())
+        find_calibration_images(tmp_path, SPEC, strict=True)
+
+
+def test_images_most_of_which_are_damaged_are_refused(tmp_path: Path) -> None:
+    write_images(tmp_path, 40)
+    for path in sorted(tmp_path.glob("*.png"))[:21]:
+        path.write_bytes(b"not an image at all")
+    with pytest.raises(CalibrationError, match="more than half of the 40 images"):
+        find_calibration_images(tmp_path, SPEC)
+
+
+def test_an_image_that_vanishes_is_named(tmp_path: Path) -> None:
+    write_images(tmp_path, 40)
+    images = find_calibration_images(tmp_path, SPEC)
     (tmp_path / "020.png").unlink()
     with pytest.raises(CalibrationError, match=r"cannot read image .*020\.png: No such file"):
         list(images.batches())

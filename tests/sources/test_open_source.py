@@ -98,7 +98,7 @@ def test_damaged_image_is_named(tmp_path: Path) -> None:
 
 
 def test_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"holds no images: expected \.bmp"):
+    with pytest.raises(SourceError, match=r"holds no images: expected JPEG, PNG"):
         read_all(make_source(str(tmp_path)))
 
 
