@@ -143,7 +143,19 @@ def check_images(request: Request, class_names: Sequence[str] = ()) -> Warnings:
 def read_names(
     options: ConversionOptions, spec: ModelSpec, progress: Progress = SILENT
 ) -> tuple[str, ...]:
-    """The class names that were given, else `class 0`, `class 1`, …"""
+    """The class names that were given, else `class 0`, `class 1`, …
+
+    Args:
+        options: Where the names are.
+        spec: How many there are.
+        progress: Receives what was assumed of their file.
+
+    Returns:
+        One name a class.
+
+    Raises:
+        ImageError: The file cannot be read.
+    """
     names = options.class_names
     if names is None:
         return tuple(f"class {index}" for index in range(spec.classes))

@@ -191,9 +191,18 @@ class _Tally:
 def stream(
     images: Sequence[LabelledImage], spec: InputSpec, damaged: DamagedImages | None = None
 ) -> Iterator[tuple[int | None, ModelPixels]]:
-    """Yield each image's label and its `(H, W, 3) uint8` RGB pixels of the model's input size.
+    """Give each image's label and its `(H, W, 3) uint8` RGB pixels of the model's input size.
 
-    As `stream_images`.
+    Args:
+        images: The images.
+        spec: How they become pixels.
+        damaged: Counts images that cannot be read; without it the first is an error.
+
+    Returns:
+        The label and the pixels of each, as `stream_images` reads them.
+
+    Raises:
+        ImageError: An image cannot be read, or with `damaged` too many.
     """
     return ((image.label, pixels) for image, pixels in stream_images(images, spec, damaged))
 

@@ -52,7 +52,8 @@ def read_image(path: Path) -> RgbImage:
 
 
 def decode_image(content: bytes) -> RgbImage | None:
-    """Decode the content of an image file as `read_image` does; None when it cannot be decoded."""
+    """Decode an image file's content to `(H, W, 3) uint8` RGB, 0-255, as `read_image` does; None
+    when it cannot be decoded."""
     form = identify(content)
     formats = _list_formats().intersection(_PILLOW.get(form, ()))
     if form == "tiff" and _has_alpha(content):

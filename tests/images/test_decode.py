@@ -119,7 +119,7 @@ def test_heic_and_avif_photographs(tmp_path: Path) -> None:
     stored = Image.fromarray(np.ascontiguousarray(np.rot90(quarters(), 1)))
     for suffix, options in ((".heic", {"quality": -1}), (".avif", {"quality": 100})):
         path = tmp_path / f"photo{suffix.upper()}"
-        stored.save(path, exif=exif.tobytes(), **options)
+        stored.save(path, None, exif=exif.tobytes(), **options)
         image = read_image(path)
         assert image.shape == (40, 60, 3), suffix
         np.testing.assert_array_equal(image, expected_pixels(path))
