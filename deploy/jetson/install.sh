@@ -47,7 +47,7 @@ while [ $# -gt 0 ]; do
             ;;
         --venv)
             venv=${2:-}
-            [ -n "$venv" ] || fail "--venv has no folder behind it: expected --venv DIR"
+            [ -n "$venv" ] || fail "--venv has no folder after it: expected --venv DIR"
             shift
             ;;
         --venv=?*) venv=${1#--venv=} ;;
@@ -65,7 +65,7 @@ done
     "run this on the board; for a Raspberry Pi follow edgekit's README"
 release=$(sed -n '1s/^# R\([0-9][0-9]*\) .*/\1/p' "$release_file")
 [ -n "$release" ] || fail "$release_file begins with '$(head -n 1 "$release_file" | cut -c 1-60)':" \
-    "expected '# R36 (release), REVISION: …'; install JetPack 6 or 7 anew"
+    "expected '# R36 (release), REVISION: …'; install JetPack 6 or 7 again"
 if [ "$release" -lt 33 ]; then
     fail "$release_file says R$release, JetPack 4 or older (Python 3.6, TensorRT 8.2): expected R36" \
         "(JetPack 6) or R38 and later (JetPack 7); on a Nano, TX1 or TX2 export the checkpoint with" \
@@ -102,7 +102,7 @@ if [ -e "$venv" ]; then
         fail "$venv was made without --system-site-packages and cannot see the system's TensorRT:" \
             "delete it, or choose another folder with --venv DIR"
 fi
-cd / # so that no folder named like a Python module lies in the way
+cd / # so that no folder here named like a Python module is imported
 
 # What JetPack brings.
 [ -x "$system_python" ] || fail "$system_python is absent: sudo apt install python3"
@@ -110,7 +110,7 @@ python_version=$("$system_python" -c 'import sys; print("%d.%d" % sys.version_in
     fail "$system_python does not run: sudo apt install --reinstall python3"
 "$system_python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
     fail "$system_python is Python $python_version: expected 3.10 or newer, as JetPack 6 and 7 have;" \
-        "install JetPack anew"
+        "install JetPack again"
 "$system_python" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$system_python cannot make virtual environments: sudo apt install python3-venv"
 tensorrt=$(import_version "$system_python" tensorrt) ||
@@ -149,7 +149,7 @@ install() {
 
 echo "installing edgekit and what it needs, some minutes"
 install "$wheel" "$cuda_python" "$numpy_bound"
-# pip leaves a version that is there already, though the wheel may have been built anew.
+# pip leaves a version that is there already, though the wheel may have been built again.
 install --force-reinstall --no-deps "$wheel"
 
 edgekit=$(import_version "$python" edgekit) ||

@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
             ;;
         --venv)
             venv=${2:-}
-            [ -n "$venv" ] || fail "--venv has no folder behind it: expected --venv DIR"
+            [ -n "$venv" ] || fail "--venv has no folder after it: expected --venv DIR"
             shift
             ;;
         --venv=?*) venv=${1#--venv=} ;;
@@ -75,7 +75,7 @@ install() {
 }
 
 install --upgrade "$wheel$extras"
-# pip leaves a version that is there already, though the wheel may have been built anew.
+# pip leaves a version that is there already, though the wheel may have been built again.
 install --force-reinstall --no-deps "$wheel"
 "$venv/bin/edgekit" --version
 echo "install.sh: done; try $venv/bin/edgekit run --camera 0"

@@ -114,7 +114,9 @@ def run_command_line() -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE):
             raise
-        _leave_output()
+        from edgekit.cli.options import leave_output
+
+        leave_output()
         if error.errno != errno.EPIPE:
             click.echo(f"edgekit: cannot write the output: {error.strerror}", err=True)
         return 1
@@ -139,8 +141,3 @@ def _leave_hanging_threads(code: int) -> None:
                 with suppress(OSError):  # the reader has gone
                     stream.flush()
         os._exit(code)
-
-
-def _leave_output() -> None:
-    """Keep Python's exit from writing to a standard output that cannot be written any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -50,15 +50,16 @@ def command(ctx: click.Context, /, bundle: Path | None, force: bool, as_json: bo
 
 
 def _open(path: Path) -> Bundle:
+    from edgekit.bundle import open_bundle
     from edgekit.errors import BundleError
-    from edgekit.runtime.load_model import read_model_file
+    from edgekit.runtime.load_model import is_bundle
 
-    bundle = read_model_file(path).bundle
-    if bundle is None:
+    if path.is_file() and not is_bundle(path):
         raise BundleError(
             f"{path} is not a bundle: engines and plain models cannot be built from; expected a"
             " .edgekit file that edgekit convert --target jetson wrote"
         )
+    bundle = open_bundle(path)
     facts = TARGETS[bundle.manifest.target]
     if not facts.builds_engine:
         builders = " or ".join(name for name, other in TARGETS.items() if other.builds_engine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -86,6 +87,11 @@ def print_json(document: Any) -> None:
         raise OutputError("cannot write the document: standard output is closed: leave >&- out")
     sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
     sys.stdout.flush()
+
+
+def leave_output() -> None:
+    """Keep Python's exit from writing to a standard output that cannot be written any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.options import json_option, origin, say, strict_option
+from edgekit.cli.options import json_option, leave_output, origin, say, strict_option
 from edgekit.cli.stream_options import read_run_options, stream_options
 from edgekit.text import spell_path
 
@@ -190,9 +190,4 @@ def _print_results(run: StreamRun, sink: Sink) -> None:
             for result in results:
                 sink.write(result)
     except BrokenPipeError:
-        _forget_output()
-
-
-def _forget_output() -> None:
-    """Nobody reads any more (`| head`): nothing must be written there when Python exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_output()  # nobody reads any more: `| head`

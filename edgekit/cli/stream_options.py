@@ -165,7 +165,7 @@ def read_run_options(  # noqa: PLR0913 - a parameter an option, as click calls i
             policy, every_s=every or 0.0, max_age_s=None if max_age is None else max_age / 1e3
         ),
         reopen=not once,
-        rotate_bytes=round(rotate * 1e6),
+        rotate_bytes=max(1, round(rotate * 1e6)),
         keep_files=keep,
         serve=None if serve is None else read_address(serve, "--serve"),
         metrics=None if metrics is None else read_address(metrics, "--metrics"),

@@ -65,12 +65,8 @@ def open_output(target: str, context: OutputContext) -> Output:
 
 
 def _open_mqtt(url: str, context: OutputContext) -> Output:
-    from edgekit.outputs.mqtt import (
-        AwayError,
-        Broker,
-        MqttOutput,
-        spool_path,
-    )
+    from edgekit.outputs.mqtt import MqttOutput, spool_path
+    from edgekit.outputs.mqtt_connection import AwayError, Broker
     from edgekit.outputs.spool import Spool
 
     broker = Broker.parse(url)

@@ -224,6 +224,7 @@ class Served:
         url: the page's address, with its token.
         server: uvicorn's server.
         thread: the server's thread.
+        ending: ends the streams of numbers and frames when it is set.
     """
 
     def __init__(self, url: str, server: Any, thread: Background, ending: threading.Event) -> None:

@@ -61,6 +61,7 @@ class Classifier:
         Raises:
             BundleError: the bundle is missing, damaged, or of another version.
             ModelFileError: the model in it cannot be loaded.
+            EngineError: TensorRT cannot build or run the engine.
             MissingPackageError: the runtime that it needs is not installed.
         """
         from edgekit.bundle import Bundle, open_bundle
@@ -97,6 +98,7 @@ class Classifier:
 
         Raises:
             ModelFileError: the model cannot be loaded, or the names do not fit its classes.
+            MissingPackageError: the runtime that it needs is not installed.
         """
         engine = open_engine(model, threads=threads, normalization=normalization, name=name)
         names = class_names or [f"class {index}" for index in range(engine.classes)]

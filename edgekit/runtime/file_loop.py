@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -45,7 +46,8 @@ def classify_every_frame(
         source: the file, open.
         classifiers: one for each worker that starts at once.
         stop: ends the loop when it is set.
-        extra_workers: functions that open classifiers for workers that join after the first result.
+        extra_workers: functions that open classifiers for workers that join after the first result,
+            and close them at their end.
         options: what is wanted of each frame.
         picker: says which frames are classified.
 
@@ -57,7 +59,7 @@ def classify_every_frame(
         results = workers.results()
         yield from islice(results, 1)
         for make in extra_workers:
-            workers.add(make)
+            workers.add(partial(_open, make))
         yield from results
     finally:
         if workers.end():
@@ -91,22 +93,29 @@ class _Workers:
         self._finished: SimpleQueue[tuple[int, Result | BaseException | None]] = SimpleQueue()
         self._workers: list[Background] = []
         for classifier in classifiers:
-            self.add(partial(_give, classifier))
+            self.add(partial(_lend, classifier))
 
-    def add(self, make: Callable[[], Classifier]) -> None:
-        """Add a worker, which opens its classifier with `make` first."""
+    def add(self, begin: Callable[[], AbstractContextManager[Classifier]]) -> None:
+        """Add a worker, which works in the context that `begin` gives it."""
         for _ in range(_AHEAD):
             self._room.put(None)
-        worker = Background("edgekit-worker", partial(self._work, make))
+        worker = Background("edgekit-worker", partial(self._run, begin))
         self._workers.append(worker)
         worker.start()
 
-    def _work(self, make: Callable[[], Classifier]) -> None:
-        """One worker. Puts a numbered result for each frame, and at last None or its exception."""
+    def _run(self, begin: Callable[[], AbstractContextManager[Classifier]]) -> None:
+        """One worker, from its classifier's opening to its closing."""
+        try:
+            with begin() as classifier:
+                self._work(classifier)
+        except BaseException as error:  # noqa: BLE001 - raised again by `results`
+            self._finished.put((-1, error))
+
+    def _work(self, classifier: Classifier) -> None:
+        """Put a numbered result for each frame, and at last None or an exception."""
         number = -1
         buffer: BgrFrame | None = None
         try:
-            classifier = make()
             while True:
                 self._room.get()
                 with self._reading:
@@ -167,5 +176,10 @@ class _Workers:
         return not any(worker.is_alive() for worker in self._workers)
 
 
-def _give(classifier: Classifier) -> Classifier:
-    return classifier
+def _lend(classifier: Classifier) -> AbstractContextManager[Classifier]:
+    return nullcontext(classifier)
+
+
+def _open(make: Callable[[], Classifier]) -> AbstractContextManager[Classifier]:
+    """Open a worker's own classifier, which its thread closes."""
+    return closing(make())

@@ -50,9 +50,9 @@ class FramePolicy(Record, frozen=True, kw_only=True):
         Raises:
             SettingsError: the text is none of these.
         """
-        match (text or "").split():
-            case []:
-                return cls(every_s=every_s, max_age_s=max_age_s)
+        if text is None:
+            return cls(every_s=every_s, max_age_s=max_age_s)
+        match text.split():
             case ["latest" | "every" as kind]:
                 return cls(kind=kind, every_s=every_s, max_age_s=max_age_s)
             case ["skip", count] if count.isdecimal() and int(count) > 0:

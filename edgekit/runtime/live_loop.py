@@ -190,8 +190,10 @@ class _LiveSource:
     | lost | a frame | live | the delays start again when the source stays for `STEADY_S` |
     | any | the connection ends without an error | `ended` | |
 
-    A SourceError is raised instead of the state lost when there is no `reopen`, before the first
-    frame when `wait` is not set, and when too many abandoned threads hang in the driver.
+    A SourceError is raised instead of the state lost when there is no `reopen`; when the source
+    raises one before its first frame and `wait` is not set (a driver that hangs there is abandoned
+    all the same); when `MOST_HANGING` abandoned threads hang in the driver; and when the source was
+    lost `ATTEMPTS_BESIDE_A_HANGING_ONE` times in a row while one of them hangs.
     """
 
     def __init__(

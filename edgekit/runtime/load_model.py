@@ -43,8 +43,10 @@ class ModelChoice(NamedTuple):
 
 
 class LoadedModel(NamedTuple):
-    """A classifier, functions that make equal ones for further workers, and notes for a person."""
+    """The model of the file at `path`: a classifier, functions that make equal ones for further
+    workers, and notes for a person."""
 
+    path: Path
     classifier: Classifier
     extra_workers: Sequence[Callable[[], Classifier]]
     notes: list[str]
@@ -56,7 +58,7 @@ def read_model_file(path: Path) -> ModelFile:
     Raises BundleError for a bundle that is damaged or of another version, ModelFileError for a file
     that cannot be read.
     """
-    if _is_bundle(path):
+    if is_bundle(path):
         from edgekit.bundle import open_bundle  # a plain model file does without its libraries
 
         bundle = open_bundle(path)
@@ -70,7 +72,7 @@ def read_model_file(path: Path) -> ModelFile:
         ) from error
 
 
-def _is_bundle(path: Path) -> bool:
+def is_bundle(path: Path) -> bool:
     """Whether `path` has the suffix of a bundle, or begins like a zip file."""
     if path.suffix == ".edgekit":
         return True
@@ -100,6 +102,8 @@ def load_model(
         ModelFileError: the file cannot be read or loaded, or the names do not fit its classes.
         ImageError: the class names cannot be read.
         SettingsError: options are given that a bundle sets itself.
+        EngineError: TensorRT cannot build or run the engine.
+        MissingPackageError: the runtime that the model needs is not installed.
     """
     file = read_model_file(choice.path)
     if file.bundle is not None:
@@ -125,7 +129,7 @@ def _load_bundle(
         workers = min(workers, GPU_WORKERS)
     extra_workers = [partial(Classifier.from_bundle, bundle, threads=threads)] * (workers - 1)
     notes = [f"warning: {warning}" for warning in check.warnings]
-    return LoadedModel(classifier, extra_workers, notes)
+    return LoadedModel(choice.path, classifier, extra_workers, notes)
 
 
 def _load_plain(model: bytes, choice: ModelChoice, workers: int, threads: int) -> LoadedModel:
@@ -142,7 +146,7 @@ def _load_plain(model: bytes, choice: ModelChoice, workers: int, threads: int) -
     )
     classifier = make()
     notes += _list_assumptions(choice, classifier)
-    return LoadedModel(classifier, [make] * (workers - 1), notes)
+    return LoadedModel(choice.path, classifier, [make] * (workers - 1), notes)
 
 
 def _list_assumptions(choice: ModelChoice, classifier: Classifier) -> list[str]:

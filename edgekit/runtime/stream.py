@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from edgekit.background_thread import Background
+from edgekit.background_thread import LEAVE_S, Background
 from edgekit.errors import SourceError
 from edgekit.runtime.classifier import TOP_CLASSES, Classifier
 from edgekit.runtime.classify_frame import Result, ResultOptions
@@ -80,6 +80,14 @@ def start_opening(source: Source) -> Background:
     return opening
 
 
+def close_source(source: Source, opening: Background | None) -> None:
+    """Close a source that `opening` opens; leave one alone that hangs there."""
+    if opening is not None:
+        opening.join(LEAVE_S)
+    if opening is None or not opening.is_alive():
+        source.close()
+
+
 class Stream:
     """One run over one source: `open` it, iterate over it once, then ask for its `summary`.
 
@@ -92,11 +100,12 @@ class Stream:
         classifiers: one for each worker that starts at once.
         settings: which frames, and what is wanted of them.
         extra_workers: functions that open classifiers for further workers, which join after the
-            first result of a file.
+            first result of a file, and close them at their end.
         reopen: makes a live source again that was lost; without it the loss ends the stream.
         on_state_change: is called when the source is lost, frozen, or live again.
         heartbeat: is called many times a second, also while the stream waits for the source.
         stop: ends the stream after the frame in hand when it is set.
+        opening: what `start_opening` returned, when that was called for the source already.
     """
 
     def __init__(
@@ -110,6 +119,7 @@ class Stream:
         on_state_change: Callable[[SourceState], None] = lambda state: None,
         heartbeat: Callable[[], None] = lambda: None,
         stop: threading.Event | None = None,
+        opening: Background | None = None,
     ) -> None:
         self.stop = stop or threading.Event()
         self.description: SourceDescription = source.describe()
@@ -128,18 +138,18 @@ class Stream:
         self._seconds = 0.0
         self._ended = False
         self._wait_for_first = False
+        self._opening = opening
 
     @property
     def is_live(self) -> bool:
         """Whether frames come at their own pace. Sure once the source is open."""
         return self._source.is_live
 
-    def open(self, *, wait: bool = False, opening: Background | None = None) -> bool:
+    def open(self, *, wait: bool = False) -> bool:
         """Open the source.
 
         Args:
             wait: try again, less and less often, until it opens and its first frame has come.
-            opening: what `start_opening` returned, when that was called for the source before.
 
         Returns:
             False when `stop` was set before the source was open.
@@ -150,7 +160,7 @@ class Stream:
         self._wait_for_first = wait
         began, attempts = time.monotonic(), 0
         while not self.stop.is_set():
-            opening = opening or start_opening(self._source)
+            self._opening = opening = self._opening or start_opening(self._source)
             try:
                 if not self._open_once(opening):
                     return False
@@ -160,7 +170,7 @@ class Stream:
                 if not attempts:
                     self._on_state_change(SourceState("lost", str(error), 0.0))
                 if not opening.is_alive():  # one thread at a time, however long it hangs
-                    opening = None
+                    self._opening = None
                 self._wait(delay_s(attempts))
                 attempts += 1
             else:
@@ -172,6 +182,10 @@ class Stream:
                     )
                 return True
         return False
+
+    def close_source(self) -> None:
+        """Close the source of a stream that is not iterated over, which would close it."""
+        close_source(self._source, self._opening)
 
     def _wait(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds

@@ -94,7 +94,7 @@ def record_frames(
 
     Args:
         source: a camera, a stream, a video, or images; not open yet. The frames that are kept of a
-            file are spread over its length; of images each is checked.
+            video, or of images, are spread over all of them.
         folder: where the files go. Recorded frames that it holds stay, and none like them is added.
         count: how many frames are added.
         every_s: the time between two frames that are checked, in seconds of the source.

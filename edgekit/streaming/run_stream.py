@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
-from functools import partial
 from pathlib import Path
 
-from edgekit.background_thread import LEAVE_S, Background
+from edgekit.background_thread import Background
+from edgekit.board.machine import usable_cores
 from edgekit.engines.base import EngineDescription
 from edgekit.errors import SettingsError
 from edgekit.progress import SILENT, Progress
@@ -17,7 +16,13 @@ from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.classify_frame import Result, ResultOptions
 from edgekit.runtime.load_model import LoadedModel, ModelChoice, find_demo_bundle, load_model
 from edgekit.runtime.result_filters import Filter, MinScore, OnChange, Smooth
-from edgekit.runtime.stream import Stream, StreamSettings, StreamSummary, start_opening
+from edgekit.runtime.stream import (
+    Stream,
+    StreamSettings,
+    StreamSummary,
+    close_source,
+    start_opening,
+)
 from edgekit.runtime.systemd_notify import Notifier
 from edgekit.sources.base import Source, SourceDescription
 from edgekit.sources.open_source import make_source
@@ -61,6 +66,9 @@ def run_stream(
         SourceError: the source names nothing that exists.
         BundleError: the bundle is damaged, or gives other answers here than where it was made.
         ModelFileError: the model cannot be read or loaded.
+        ImageError: the class names cannot be read.
+        EngineError: TensorRT cannot build or run the engine.
+        MissingPackageError: the runtime that the model needs is not installed.
     """
     import cv2
 
@@ -77,7 +85,7 @@ def run_stream(
         try:
             model = _load_model(options, live=source.is_live, progress=progress)
         except BaseException:
-            _close_source(source, opening)
+            close_source(source, opening)
             raise
         run = StreamRun(
             options,
@@ -122,18 +130,16 @@ class StreamRun:
         on_state_change: Callable[[SourceState], None],
         stop: threading.Event,
     ) -> None:
-        self.model_path = _choose_path(options)
+        self.model_path = model.path
         self.engine: EngineDescription = model.classifier.engine.description
         self.workers = 1 + len(model.extra_workers)
         self.notes: Sequence[str] = model.notes
         self._options = options
-        self._source = source
         self._outputs = outputs
-        self._opening = opening
         self._on_state_change = on_state_change
         self._notifier = Notifier()
         self._classifier = model.classifier
-        self._is_open = self._is_iterated = False
+        self._is_open = self._is_iterated = self._is_closed = False
         self._cleanup = ExitStack()
         self._cleanup.callback(model.classifier.close)
         self._stream = Stream(
@@ -147,11 +153,12 @@ class StreamRun:
                 _make_filters(options, model.classifier),
                 options.frames,
             ),
-            extra_workers=[partial(self._add_worker, make) for make in model.extra_workers],
+            extra_workers=model.extra_workers,
             reopen=self._reopen if _may_reopen(options, source) else None,
             on_state_change=self._report_state,
             heartbeat=self._notifier.send_heartbeat,
             stop=stop,
+            opening=opening,
         )
         self._notifier.notify(READY="1", STATUS=f"opening {source.describe().name}")
 
@@ -193,8 +200,10 @@ class StreamRun:
             SettingsError: options that do not go with what the source turned out to be.
             MissingPackageError: the package that an output needs is not installed.
         """
+        if self._is_ended() or self._is_open:
+            return self._is_open
         try:
-            if self._stream.open(wait=self._options.wait, opening=self._opening):
+            if self._stream.open(wait=self._options.wait):
                 _check_is_live(self._options, self._stream)
                 self._outputs.open(self._stream, self._classifier.class_names)
                 self._is_open = True
@@ -204,9 +213,14 @@ class StreamRun:
         return self._is_open
 
     def __iter__(self) -> Generator[Result, None, None]:
-        """The results; each has been handed to the outputs. None when `stop` is set already."""
+        """The results; each has been handed to the outputs. None when `stop` is set already.
+
+        Raises what `open` raises, and SettingsError for a run that has ended.
+        """
+        if self._is_ended():
+            return
         with self:
-            if not (self._is_open or self.open()):
+            if not self.open():
                 return
             self._is_iterated = True
             with closing(iter(self._stream)) as results:
@@ -214,16 +228,26 @@ class StreamRun:
                     self._outputs.write(result)
                     yield result
 
+    def _is_ended(self) -> bool:
+        """Whether `stop` ended it before its first result; raises SettingsError for another end."""
+        if self._is_iterated or (self._is_closed and not self.stop.is_set()):
+            raise SettingsError(
+                f"this run of {self.source.name} has begun or ended already: call run_stream again"
+            )
+        return self._is_closed
+
     def summary(self) -> StreamSummary:
         """What the run did so far: frames, rate, drops, and the time that each stage took."""
         return self._stream.summary()
 
     def close(self) -> None:
-        """Close outputs, source and model. Iterating does it at its end."""
-        self._is_open = False
+        """Close outputs, source and model, once. Iterating does it at its end."""
+        if self._is_closed:
+            return
+        self._is_open, self._is_closed = False, True
         self._outputs.close()
         if not self._is_iterated:  # else the loop closes it
-            _close_source(self._source, self._opening)
+            self._stream.close_source()
         self._cleanup.close()
 
     def call_at_end(self, function: Callable[[], None]) -> None:
@@ -235,11 +259,6 @@ class StreamRun:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _add_worker(self, make: Callable[[], Classifier]) -> Classifier:
-        classifier = make()
-        self._cleanup.callback(classifier.close)
-        return classifier
 
     def _reopen(self) -> Source:
         return _name_source(self._options)
@@ -292,14 +311,6 @@ def _may_reopen(options: RunOptions, source: Source) -> bool:
     return options.reopen and source.describe().kind != "video"
 
 
-def _close_source(source: Source, opening: Background | None) -> None:
-    """Close a source that the loop did not close; leave one alone that hangs while it opens."""
-    if opening is not None:
-        opening.join(LEAVE_S)
-    if opening is None or not opening.is_alive():
-        source.close()
-
-
 def _check_is_live(options: RunOptions, stream: Stream) -> None:
     """Raise SettingsError where a URL turns out to be that of a film, whose frames all come as fast
     as they can, and the options are for live sources."""
@@ -314,21 +325,17 @@ def _check_is_live(options: RunOptions, stream: Stream) -> None:
 def _load_model(options: RunOptions, *, live: bool, progress: Progress) -> LoadedModel:
     """A worker a core for files, one engine with several threads for a live source."""
     choice = ModelChoice(
-        _choose_path(options),
+        find_demo_bundle() if options.model is None else Path(options.model),
         None if options.class_names is None else Path(options.class_names),
         options.resize,
         options.normalization,
     )
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     if live:
         threads = options.threads or min(cores, MOST_THREADS)
         return load_model(choice, threads=threads, progress=progress)
     workers = options.threads or min(cores, MOST_WORKERS)
     return load_model(choice, workers=workers, progress=progress)
-
-
-def _choose_path(options: RunOptions) -> Path:
-    return find_demo_bundle() if options.model is None else Path(options.model)
 
 
 def _make_filters(options: RunOptions, classifier: Classifier) -> list[Filter]:

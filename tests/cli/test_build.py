@@ -83,8 +83,12 @@ def test_another_file_is_refused(tmp_path: Path, name: str) -> None:
     )
 
 
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    assert "cannot read bundle" in fail("build", tmp_path / "no.edgekit", cache=tmp_path)
+@pytest.mark.parametrize("name", ["no.edgekit", "no.onnx", "folder"])
+def test_what_is_not_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    line = fail("build", tmp_path / name, cache=tmp_path)
+    assert "cannot read bundle" in line
+    assert line.endswith("expected a file that `edgekit convert` wrote")
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:

@@ -493,6 +493,14 @@ def test_numbers_that_are_none(model: Path, option: str, value: str) -> None:
     assert "is not" in result.stderr and "Traceback" not in result.stderr
 
 
+def test_a_file_of_less_than_a_byte_still_takes_results(model: Path, tmp_path: Path) -> None:
+    words = ["--output", tmp_path / "r.jsonl", "--rotate", "1e-9", "--frames", "3"]
+    result = edgekit("run", model, "--source", VIDEO, *words)
+    assert result.returncode == 0, result.stderr
+    lines = [file.read_text().splitlines() for file in tmp_path.glob("r*")]
+    assert sum(map(len, lines)) == 3
+
+
 def test_a_name_with_a_line_in_it_stays_one_line(model: Path, tmp_path: Path) -> None:
     (tmp_path / "junk\nname.mp4").write_text("no video")
     result = edgekit("run", model, "--source", tmp_path / "junk\nname.mp4")

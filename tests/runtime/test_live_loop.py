@@ -411,6 +411,27 @@ def test_pictures_of_a_film_may_last_and_repeat(tmp_path: Path) -> None:
     assert states == []
 
 
+def test_a_source_is_not_closed_while_another_thread_opens_it() -> None:
+    """A driver that hangs would crash; one that opens in time is closed."""
+    release, began = threading.Event(), threading.Event()
+
+    class Hanging(Camera):
+        def open(self) -> None:
+            began.set()
+            release.wait(20)
+
+    source, stop = Hanging([1]), threading.Event()
+    stream = Stream(source, [number_classifier()], stop=stop)
+    threading.Timer(0.05, stop.set).start()
+    assert not stream.open()
+    assert began.is_set()
+    stream.close_source()
+    assert source.closed == 0
+    release.set()
+    stream.close_source()
+    assert source.closed == 1
+
+
 def test_one_thread_at_a_time_waits_for_a_driver_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

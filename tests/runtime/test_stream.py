@@ -349,6 +349,26 @@ def test_other_workers_join_behind_the_first_result() -> None:
     assert len(made) == 2
 
 
+def test_another_worker_that_opens_after_the_end_closes_its_classifier() -> None:
+    opened, closed = threading.Event(), threading.Event()
+
+    class Noted(NumberEngine):
+        def close(self) -> None:
+            closed.set()
+
+    def make() -> Classifier:
+        opened.wait(20)
+        classifier = number_classifier()
+        return Classifier(Noted(), classifier.input_spec, classifier.class_names)
+
+    source = NumberSource(64)
+    stream = Stream(source, [number_classifier()], StreamSettings(limit=3), extra_workers=[make])
+    assert len(list(open_stream(stream))) == 3
+    assert not closed.is_set()
+    opened.set()
+    assert closed.wait(5)
+
+
 def test_another_worker_that_cannot_begin_ends_the_stream() -> None:
     def make() -> Classifier:
         raise MemoryError("no room for another one")

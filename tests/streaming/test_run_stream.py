@@ -94,12 +94,30 @@ def test_closing_before_the_first_result() -> None:
     edgekit.run_stream(make_options()).close()
 
 
+def test_a_run_is_iterated_once() -> None:
+    run = edgekit.run_stream(make_options(frames=2))
+    results = iter(run)
+    assert next(results).index == 0
+    with pytest.raises(SettingsError, match="has begun or ended already"):
+        next(iter(run))
+    assert [result.index for result in results] == [1]  # the first one goes on
+    with pytest.raises(SettingsError, match=r"run of .*mp4 has begun or ended already: call run_"):
+        next(iter(run))
+    closed = edgekit.run_stream(make_options())
+    closed.close()
+    with pytest.raises(SettingsError, match="has begun or ended already"):
+        closed.open()
+    closed.close()
+
+
 def test_stop_from_another_thread() -> None:
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
     run = edgekit.run_stream(make_options(source="test://"), stop=stop)
     assert len(list(run)) > 0
-    assert list(edgekit.run_stream(make_options(source="test://"), stop=stop)) == []
+    stopped = edgekit.run_stream(make_options(source="test://"), stop=stop)
+    assert not stopped.open()
+    assert list(stopped) == []
 
 
 def test_a_lost_source_is_reported() -> None:
