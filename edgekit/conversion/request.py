@@ -14,12 +14,8 @@ from edgekit.conversion.mixed_precision import Budget
 from edgekit.errors import ConversionError
 from edgekit.images import DamagedImages, LabelledImage, find_labelled_source, read_class_names
 from edgekit.progress import SILENT, Progress
-from edgekit.quantize.image_checks import (
-    NORMALIZATION_IMAGES,
-    Warnings,
-    check_classes,
-    check_normalization,
-)
+from edgekit.quantize.image_checks import Warnings, check_classes
+from edgekit.quantize.normalization_check import NORMALIZATION_IMAGES, check_normalization
 from edgekit.quantize.recipe import Recipe, load_recipe
 from edgekit.quantize.statistics_table import Calibration, open_calibration
 from edgekit.resources import demo_images

@@ -2,7 +2,7 @@
 
 `pipeline` runs the steps in this order:
 
-- `calibration_images` finds the images, and `image_checks` checks them;
+- `calibration_images` finds the images; `image_checks` and `normalization_check` check them;
 - `equalization` and `bias_absorption` rescale the float program;
 - `activation_statistics` gathers the values of its tensors, or `statistics_table` reads them;
 - `ranges` chooses the range and encoding of each tensor, and `recipe` the methods;
