@@ -75,7 +75,7 @@ class Golden(Record, frozen=True, kw_only=True):
     """A photograph with the pixels and logits that every runtime must reproduce.
 
     `image` is `(H, W, 3) uint8` RGB, 0-255. `pixels` is the same after preprocessing, `(height,
-    width, 3)`. `logits` is `(classes,) float32`, of the model in the bundle.
+    width, C)`. `logits` is `(classes,) float32`, of the model in the bundle.
     """
 
     image: RgbImage

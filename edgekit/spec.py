@@ -25,6 +25,12 @@ Resize = Literal["crop", "stretch"]
 Channels = Literal[1, 3]
 """The values of a pixel: 3 for red, green and blue, 1 for its gray level."""
 
+
+def name_color(channels: Channels) -> str:
+    """`RGB` for three channels, `grayscale` for one."""
+    return "grayscale" if channels == 1 else "RGB"
+
+
 CROP_FRACTION = 0.875
 """Fraction of the image's short side that the centre crop keeps: 224 of 256, as is customary for
 ImageNet."""
@@ -224,7 +230,7 @@ class InputSpec(Record, frozen=True, kw_only=True):
     @property
     def color(self) -> str:
         """`RGB` or `grayscale`."""
-        return "grayscale" if self.channels == 1 else "RGB"
+        return name_color(self.channels)
 
 
 class ModelSpec(Record, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from edgekit.spec import Accuracy, Normalization
 
 
 def run_float(checkpoint: Checkpoint, batch: ModelPixels) -> Logits:
-    """The float module's logits, `(N, classes) float32`, for `(N, H, W, 3) uint8` RGB pixels."""
+    """The float module's logits, `(N, classes) float32`, for `(N, H, W, C) uint8` pixels."""
     return run_normalized(checkpoint.module, checkpoint.spec.input.normalization, batch)
 
 
@@ -28,9 +28,9 @@ def run_normalized(
     """The logits, `(N, classes) float32`, of a module that reads normalized images.
 
     Args:
-        module: Takes `(N, 3, H, W) float32`.
+        module: Takes `(N, C, H, W) float32`.
         normalization: How its images are normalized.
-        batch: `(N, H, W, 3) uint8` RGB pixels, 0-255.
+        batch: `(N, H, W, C) uint8` pixels, 0-255.
 
     Returns:
         `(N, classes) float32` logits.
@@ -41,7 +41,7 @@ def run_normalized(
 
 
 def make_float_reference(checkpoint: Checkpoint) -> Callable[[ModelPixels], Logits]:
-    """The checkpoint's network as a function of one image: `(H, W, 3) uint8` RGB, 0-255, of the
+    """The checkpoint's network as a function of one image: `(H, W, C) uint8`, 0-255, of the
     input's size → `(classes,) float32` logits."""
 
     def infer(pixels: ModelPixels) -> Logits:
@@ -58,7 +58,7 @@ def measure_parity(
     Args:
         checkpoint: The float network.
         engine: Runs the artifact.
-        batches: `(N, H, W, 3) uint8` RGB pixels, 0-255.
+        batches: `(N, H, W, C) uint8` pixels, 0-255.
 
     Returns:
         Agreement and SQNR over all images.

@@ -126,7 +126,7 @@ def make_float_program(traced: GraphModule, size: InputSpec, offset: int) -> Gra
         offset: The pixel value that becomes 0.
 
     Returns:
-        The program, which takes p − `offset` for pixels p, `(1, H, W, 3)`.
+        The program, which takes p − `offset` for pixels p, `(1, H, W, C)`.
 
     Raises:
         ConversionError: The rewritten graph computes something else, or its input is read by

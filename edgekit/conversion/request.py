@@ -42,7 +42,7 @@ class Job(NamedTuple):
 
     `validation` is what a budget is held on, without labels where there are none. `began` is when,
     by the monotonic clock, the checkpoint was loaded. `check` fills in the rest: `warnings` about
-    the images, `held_out`, batches `(N, H, W, 3) uint8` RGB of those to compare on, and the
+    the images, `held_out`, batches `(N, H, W, C) uint8` RGB of those to compare on, and the
     `budget` where there is one.
     """
 

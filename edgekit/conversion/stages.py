@@ -42,7 +42,7 @@ def make_stages(
         progress: Receives each step.
 
     Returns:
-        The stages before the artifact, in order, each `(H, W, 3) uint8` RGB pixels → `(classes,)`
+        The stages before the artifact, in order, each `(H, W, C) uint8` pixels → `(classes,)`
         logits: `checkpoint`, then `folded` (the rewritten graph, batch norms folded); with
         `calibration` also `equalized` and `quantized program`.
 

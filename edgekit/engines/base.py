@@ -1,21 +1,25 @@
 """The interface of an inference engine: one loaded classifier on one runtime.
 
-In: `(H, W, 3) uint8` RGB pixels of the model's input size. Out: `(classes,) float32` scores.
+In: `(H, W, C) uint8` pixels of the model's input size, RGB or gray. Out: `(classes,) float32`
+scores.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from edgekit.arrays import Logits, ModelPixels
 from edgekit.errors import ImageError
-from edgekit.spec import Count, NotNegative, PositiveCount, Record
+from edgekit.spec import Channels, Count, NotNegative, PositiveCount, Record
 
 Kernels = Literal["default", "reference"]
 ModelFormat = Literal["tflite", "onnx"]
+IMAGE_INPUT = "one image input, RGB (1, height, width, 3) or grayscale (1, height, width, 1)"
+"""What messages say that a model's input must be."""
 GPU_RUNTIMES = frozenset({"tensorrt", "tensorrt-rtx"})
 """The runtimes whose delegate is an NVIDIA GPU."""
 
@@ -64,6 +68,7 @@ class Engine(ABC):
     apply there."""
     input_height: int
     input_width: int
+    input_channels: Channels = 3
     classes: int
     output_is_probability: bool
     takes_float: bool
@@ -74,18 +79,25 @@ class Engine(ABC):
     """How far float logits may differ from those of the conversion, as a share of the largest."""
 
     def infer(self, pixels: ModelPixels) -> Logits:
-        """Run the network on `(input_height, input_width, 3) uint8` RGB pixels.
+        """Run the network on `(input_height, input_width, input_channels) uint8` pixels.
 
         Returns `(classes,) float32`: logits, or probabilities when `output_is_probability`.
         Raises ImageError for pixels of another shape or dtype.
         """
-        expected = (self.input_height, self.input_width, 3)
+        expected = (self.input_height, self.input_width, self.input_channels)
         if pixels.shape != expected or pixels.dtype != np.uint8:
             raise ImageError(
                 f"the engine got pixels of shape {pixels.shape} and type {pixels.dtype}:"
                 f" expected {expected} uint8"
             )
         return self._infer(pixels)
+
+    def _read_input(self, shape: Sequence[Any]) -> bool:
+        """Take the input's sizes from the shape of its tensor; False where it is not an image's."""
+        if len(shape) != 4 or shape[0] != 1 or shape[3] not in get_args(Channels):
+            return False
+        _, self.input_height, self.input_width, self.input_channels = shape
+        return True
 
     @abstractmethod
     def _infer(self, pixels: ModelPixels) -> Logits:

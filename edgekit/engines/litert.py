@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.arrays import Logits, ModelPixels
-from edgekit.engines.base import Engine, EngineDescription, Kernels
+from edgekit.engines.base import IMAGE_INPUT, Engine, EngineDescription, Kernels
 from edgekit.engines.tflite_graph import Graph, read_graph
 from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
 from edgekit.spec import Normalization
@@ -129,10 +129,10 @@ class LiteRTEngine(Engine):
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         shape = tuple(int(side) for side in inputs[0]["shape"])
-        if len(inputs) != 1 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
+        if len(inputs) != 1 or not self._read_input(shape):
             raise ModelFileError(
                 f"{name} has {len(inputs)} inputs, the first of shape {shape}:"
-                " expected one image input (1, height, width, 3)"
+                f" expected {IMAGE_INPUT}"
             )
         scores = tuple(int(side) for side in outputs[0]["shape"])
         if len(outputs) != 1 or np.prod(scores) != max(scores, default=0):
@@ -140,7 +140,6 @@ class LiteRTEngine(Engine):
                 f"{name} has {len(outputs)} outputs, the first of shape {scores}: expected one,"
                 " class scores (1, classes): a network that finds objects or areas is not supported"
             )
-        self.input_height, self.input_width = shape[1], shape[2]
         self.classes = max(scores)
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         self._input_type = np.dtype(inputs[0]["dtype"])
@@ -161,14 +160,14 @@ class LiteRTEngine(Engine):
             )
 
     def _writer(self, normalization: Normalization | None) -> Callable[[ModelPixels], None]:
-        """Returns what writes `(H, W, 3) uint8` RGB pixels into the input tensor, converted."""
+        """Returns what writes `(H, W, C) uint8` pixels into the input tensor, converted."""
         # Asked for each time: the runtime may move it, and refuses to run while it is held.
         tensor = self._interpreter.tensor(self._input)
         if self._input_type == np.uint8:
             return lambda pixels: np.copyto(tensor()[0], pixels)
         if self._input_type == np.int8:
             return lambda pixels: _flip_sign(pixels, tensor()[0])
-        spec = normalization or Normalization.parse("tf")
+        spec = (normalization or Normalization.parse("tf")).for_channels(self.input_channels)
         mean = np.asarray(spec.mean, np.float32)
         factor = np.float32(1) / np.asarray(spec.std, np.float32)
         return lambda pixels: _normalize(pixels, mean, factor, tensor()[0])
@@ -194,7 +193,7 @@ def _flip_sign(pixels: ModelPixels, codes: npt.NDArray[np.int8]) -> None:
 
 
 def _normalize(pixels: ModelPixels, mean: Values, factor: Values, values: Values) -> None:
-    """(p − mean) · factor as float32; mean and factor are `(3,)`."""
+    """(p − mean) · factor as float32; mean and factor are `(C,)`."""
     np.subtract(pixels, mean, out=values)
     np.multiply(values, factor, out=values)
 

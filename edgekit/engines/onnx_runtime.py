@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.arrays import Logits, ModelPixels
-from edgekit.engines.base import Engine, EngineDescription, Kernels
+from edgekit.engines.base import IMAGE_INPUT, Engine, EngineDescription, Kernels
 from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
 
 CODES_TOLERANCE = 1e-2
@@ -33,7 +33,7 @@ def import_onnx_runtime() -> Any:
 
 
 class OnnxRuntimeEngine(Engine):
-    """An ONNX classifier: one `(1, H, W, 3) uint8` input, one `(1, classes)` float output."""
+    """An ONNX classifier: one `(1, H, W, C) uint8` input, one `(1, classes)` float output."""
 
     model_format = "onnx"
     is_stand_in = True
@@ -99,10 +99,10 @@ class OnnxRuntimeEngine(Engine):
     def _read_tensors(self, name: str) -> None:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape = tuple(inputs[0].shape) if inputs else ()
-        if len(inputs) != 1 or len(shape) != 4 or shape[0] != 1 or shape[3] != 3:
+        if len(inputs) != 1 or not self._read_input(shape):
             raise ModelFileError(
                 f"{name} has {len(inputs)} inputs, the first of shape {shape}:"
-                " expected one image input (1, height, width, 3), as edgekit writes it"
+                f" expected {IMAGE_INPUT}, as edgekit writes it"
             )
         if inputs[0].type != "tensor(uint8)":
             raise ModelFileError(f"{name} has an input of type {inputs[0].type}: expected uint8")
@@ -113,7 +113,6 @@ class OnnxRuntimeEngine(Engine):
                 f"{name} has {len(outputs)} outputs, the first of shape {scores}: expected one,"
                 " class scores (1, classes): a network that finds objects or areas is not supported"
             )
-        self.input_height, self.input_width = int(shape[1]), int(shape[2])
         self.classes = max(scores)
         self._input, self._output = inputs[0].name, outputs[0].name
 

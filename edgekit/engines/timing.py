@@ -72,7 +72,7 @@ def compare_latency(artifact: Engine, original: Engine, pixels: ModelPixels) -> 
     Args:
         artifact: The engine of the converted model.
         original: The engine of its float original.
-        pixels: `(H, W, 3) uint8` RGB, of the size of the models' input.
+        pixels: `(H, W, C) uint8`, of the size of the models' input.
 
     Returns:
         The medians of both, without the first round, which warms up.

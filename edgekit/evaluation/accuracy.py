@@ -22,7 +22,7 @@ from edgekit.progress import SILENT, Progress
 from edgekit.spec import Accuracy, InputSpec
 
 Reference = Callable[[ModelPixels], Logits]
-"""`(H, W, 3) uint8` RGB pixels → the float original's logits, `(classes,)`."""
+"""`(H, W, C) uint8` pixels → the float original's logits, `(classes,)`."""
 
 READ_AHEAD = 16
 
@@ -191,7 +191,7 @@ class _Tally:
 def stream(
     images: Sequence[LabelledImage], spec: InputSpec, damaged: DamagedImages | None = None
 ) -> Iterator[tuple[int | None, ModelPixels]]:
-    """Give each image's label and its `(H, W, 3) uint8` RGB pixels of the model's input size.
+    """Give each image's label and its `(H, W, C) uint8` pixels of the model's input size.
 
     Args:
         images: The images.
@@ -210,7 +210,7 @@ def stream(
 def stream_images(
     images: Sequence[LabelledImage], spec: InputSpec, damaged: DamagedImages | None = None
 ) -> Iterator[tuple[LabelledImage, ModelPixels]]:
-    """Yield each image with its `(H, W, 3) uint8` RGB pixels of the model's input size.
+    """Yield each image with its `(H, W, C) uint8` pixels of the model's input size.
 
     Images are decoded a few ahead in another thread.
 

@@ -48,7 +48,7 @@ class LayerTap(Protocol):
         """Whether conversion shifts tensors, so that an offset is fitted as well as a gain."""
 
     def read_outputs(self, pixels: ModelPixels) -> list[Values]:
-        """The real values of every layer's output, channels last, for `(H, W, 3) uint8` RGB
+        """The real values of every layer's output, channels last, for `(H, W, C) uint8`
         pixels."""
 
 
@@ -63,7 +63,7 @@ def compare_layers(
     Args:
         artifact: The artifact.
         original: Its float original, in the same format.
-        images: `(H, W, 3) uint8` RGB pixels, 0-255.
+        images: `(H, W, C) uint8` pixels, 0-255.
 
     Returns:
         The layers in the order of the graph.
@@ -113,7 +113,7 @@ class TfliteTap:
         return tensors
 
     def read_outputs(self, pixels: ModelPixels) -> list[Values]:
-        """Run one `(height, width, 3) uint8` RGB image; each layer's output, `(1, …) float64`."""
+        """Run one `(height, width, C) uint8` image; each layer's output, `(1, …) float64`."""
         codes = (pixels ^ np.uint8(0x80)).view(np.int8)
         self._interpreter.set_tensor(self._input["index"], codes[None])
         self._interpreter.invoke()

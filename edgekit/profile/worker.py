@@ -226,7 +226,7 @@ def time_runs(engine: Engine, pixels: ModelPixels, span_ns: int, least: int) -> 
 
     Args:
         engine: What runs it.
-        pixels: `(H, W, 3) uint8` RGB, of the size of the model's input.
+        pixels: `(H, W, C) uint8`, of the size of the model's input.
         span_ns: For how long.
         least: At least so many times.
 

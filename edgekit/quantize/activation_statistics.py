@@ -161,7 +161,7 @@ def gather_channel_maxima(
     Args:
         program: The program.
         names: The activations, by node name.
-        batches: The program's input, `(N, H, W, 3) float32` pixels less the offset.
+        batches: The program's input, `(N, H, W, C) float32` pixels less the offset.
 
     Returns:
         The magnitudes, `(C,) float32`, by node name.
@@ -177,7 +177,7 @@ def gather_channel_minima(
     Args:
         program: The program.
         names: The activations, by node name.
-        batches: The program's input, `(N, H, W, 3) float32` pixels less the offset.
+        batches: The program's input, `(N, H, W, C) float32` pixels less the offset.
 
     Returns:
         The values, `(C,) float32`, by node name.
@@ -214,7 +214,7 @@ def gather_statistics(
     Args:
         program: The program.
         names: The activations, by node name.
-        batches: The program's input, `(N, H, W, 3) float32` pixels less the offset.
+        batches: The program's input, `(N, H, W, C) float32` pixels less the offset.
 
     Returns:
         The statistics by node name.

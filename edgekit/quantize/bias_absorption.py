@@ -35,7 +35,7 @@ def absorb_high_biases(program: GraphModule, batches: Iterable[torch.Tensor]) ->
 
     Only pairs of layers are changed with nothing but ReLUs, means and flattening between them, and
     without padding, because a padded zero would become −c. `batches` are the program's input,
-    `(N, H, W, 3) float32` pixels less the offset. Returns how many channels were changed.
+    `(N, H, W, C) float32` pixels less the offset. Returns how many channels were changed.
     """
     pairs = [pair for pair in find_pairs(program) if _can_absorb(pair.first, pair.second)]
     minima = gather_channel_minima(program, [pair.first.name for pair in pairs], batches)

@@ -74,7 +74,7 @@ def correct_biases(program: GraphModule, quantized: GraphModule, images: torch.T
     Args:
         program: The float program.
         quantized: Its quantized form.
-        images: The programs' common input, `(N, H, W, 3) float32` pixels less the offset; 32
+        images: The programs' common input, `(N, H, W, C) float32` pixels less the offset; 32
             images are enough.
     """
     with torch.inference_mode():

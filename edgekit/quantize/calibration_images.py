@@ -47,24 +47,24 @@ class CalibrationImages:
     notes: tuple[str, ...] = ()
 
     def batches(self) -> Iterator[ModelPixels]:
-        """Read the images to calibrate on as `(N, H, W, 3) uint8` RGB batches, two ahead.
+        """Read the images to calibrate on as `(N, H, W, C) uint8` batches, two ahead.
 
         Raises CalibrationError for an unreadable image, as all methods that read images do.
         """
         return self._stream(self.used)
 
     def sample_batches(self, count: int) -> Iterator[ModelPixels]:
-        """Read `count` of these images, evenly spread, as `(N, H, W, 3) uint8` RGB batches."""
+        """Read `count` of these images, evenly spread, as `(N, H, W, C) uint8` batches."""
         count = min(count, len(self.used))
         spread = [self.used[index * len(self.used) // count] for index in range(count)]
         return self._stream(spread)
 
     def held_out_batches(self) -> Iterator[ModelPixels]:
-        """Read the held-out images as `(N, H, W, 3) uint8` RGB batches."""
+        """Read the held-out images as `(N, H, W, C) uint8` batches."""
         return self._stream(self.held_out)
 
     def held_out_sample(self) -> Iterator[ModelPixels]:
-        """Read some held-out images, evenly spread, as `(N, H, W, 3) uint8` RGB batches."""
+        """Read some held-out images, evenly spread, as `(N, H, W, C) uint8` batches."""
         step = -(-len(self.held_out) // SATURATION_IMAGES)
         return self._stream(self.held_out[::step])
 

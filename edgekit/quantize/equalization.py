@@ -114,7 +114,7 @@ def equalize_weights(program: GraphModule) -> None:
 def equalize_activations(program: GraphModule, batches: Iterable[torch.Tensor]) -> None:
     """Equalize the values of the channels of all pairs, in place.
 
-    `batches` are the program's input, `(N, H, W, 3) float32` pixels less the offset.
+    `batches` are the program's input, `(N, H, W, C) float32` pixels less the offset.
     """
     pairs = find_pairs(program)
     tensors = {pair.first: (fused_activation(pair.first) or pair.first).name for pair in pairs}

@@ -1,7 +1,7 @@
 """Checks what calibration images show: blank, clipped, repeated, of few classes.
 
-In: pixels, `(N, H, W, 3) uint8` RGB 0-255, or labels. Out: warnings, one line each with the cause
-and the fix, or CalibrationError when the images cannot be used for calibration.
+In: pixels, `(N, H, W, C) uint8`, 0-255, or labels. Out: warnings, one line each with the cause and
+the fix, or CalibrationError when the images cannot be used for calibration.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ContentChecks:
         self._exposure, self._repetition = ExposureCheck(), RepetitionCheck()
 
     def check_batches(self, batches: Iterable[ModelPixels]) -> Iterator[ModelPixels]:
-        """Yield `(N, H, W, 3) uint8` RGB batches unchanged, and count each of them."""
+        """Yield `(N, H, W, C) uint8` batches unchanged, and count each of them."""
         for batch in batches:
             for check in (self._variety, self._exposure, self._repetition):
                 check.add(batch)
@@ -71,14 +71,14 @@ class VarietyCheck:
 
     def __init__(self) -> None:
         self._count = 0
-        self._sum: npt.NDArray[np.float64] = np.zeros(8 * 8 * 3)
-        self._squares: npt.NDArray[np.float64] = np.zeros(8 * 8 * 3)
+        self._sum: npt.NDArray[np.float64] = np.zeros(1)
+        self._squares: npt.NDArray[np.float64] = np.zeros(1)
 
     def add(self, batch: ModelPixels) -> None:
         """Count `(N, H, W, 3) uint8` images of at least 8x8 pixels."""
         thumbnails = _shrink(batch).astype(np.float64)
-        self._sum += thumbnails.sum(axis=0)
-        self._squares += np.square(thumbnails).sum(axis=0)
+        self._sum = self._sum + thumbnails.sum(axis=0)
+        self._squares = self._squares + np.square(thumbnails).sum(axis=0)
         self._count += len(batch)
 
     def finish(self, source: Path) -> None:
@@ -100,7 +100,7 @@ class ExposureCheck:
         self._images = self._clipped = self._blank = 0
 
     def add(self, batch: ModelPixels) -> None:
-        """Count `(N, H, W, 3) uint8` RGB images, by every second row and column.
+        """Count `(N, H, W, C) uint8` images, by every second row and column.
 
         An image is clipped when more than half of its pixels are black or white. It is blank when
         it has one colour, or nearly all of its pixels are clipped.
@@ -143,11 +143,13 @@ class RepetitionCheck:
 
     def __init__(self) -> None:
         self._images = self._repeated = 0
-        self._kept: npt.NDArray[np.float32] = np.empty((0, 8 * 8 * 3), np.float32)
+        self._kept: npt.NDArray[np.float32] = np.empty((0, 0), np.float32)
 
     def add(self, batch: ModelPixels) -> None:
-        """Count `(N, H, W, 3) uint8` RGB images of at least 8x8 pixels."""
-        for thumbnail in _shrink(batch):
+        """Count `(N, H, W, C) uint8` images of at least 8x8 pixels."""
+        thumbnails = _shrink(batch)
+        self._kept = self._kept.reshape(-1, thumbnails.shape[1])
+        for thumbnail in thumbnails:
             self._images += 1
             squares = np.square(self._kept - thumbnail).mean(axis=1)
             if squares.size and squares.min() < SAME_LEVELS**2:
@@ -167,7 +169,7 @@ class RepetitionCheck:
 
 
 def _shrink(batch: ModelPixels) -> npt.NDArray[np.float32]:
-    """Average blocks of `(N, H, W, 3)` images to `(N, 8 * 8 * 3)`."""
+    """Average blocks of `(N, H, W, C)` images to `(N, 8 * 8 * C)`."""
     rows, columns = (np.arange(8) * side // 8 for side in batch.shape[1:3])
     sums = np.add.reduceat(batch, rows, axis=1, dtype=np.float32)
     sums = np.add.reduceat(sums, columns, axis=2)

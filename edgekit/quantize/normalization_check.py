@@ -1,6 +1,6 @@
 """Checks by the calibration images whether the network is given the normalization it needs.
 
-In: the float network and pixels, `(N, H, W, 3) uint8` RGB 0-255. Out: at most one warning, with the
+In: the float network and pixels, `(N, H, W, C) uint8`, 0-255. Out: at most one warning, with the
 normalization or the order of colours that the network was trained with.
 """
 
@@ -47,12 +47,12 @@ def check_normalization(
     fits; between nearly equal normalizations (`half`, `tf`); for images that differ from the
     training's (low contrast, grey, the view of one camera); for swapped colours when the images are
     nearly grey, or when the training varied colours or swapped the means, too. A strong blue cast
-    looks like swapped colours.
+    looks like swapped colours. Grayscale images have no order of colours.
 
     Args:
         module: The float network in eval mode.
         normalization: The given normalization.
-        batches: 32 or more varied images, `(N, H, W, 3) uint8` RGB 0-255. 64 images show swapped
+        batches: 32 or more varied images, `(N, H, W, C) uint8`, 0-255. 64 images show swapped
             colours more reliably.
 
     Returns:
@@ -61,10 +61,12 @@ def check_normalization(
     pixels = list(batches)
     if not _find_batch_norms(module) or _count_levels(pixels) < LEVELS_USED:
         return ()
-    others = [other for other in OTHERS if not _are_close(other, normalization)]
+    channels = pixels[0].shape[-1]
+    others = [other.for_channels(channels) for other in OTHERS]
+    others = [other for other in others if not _are_close(other, normalization)]
     fits = {one: _measure_fit(module, one, pixels) for one in (normalization, *others)}
     best = min(fits, key=lambda one: fits[one])
-    swapped = _measure_fit(module, best, pixels, swapped=True)
+    swapped = _measure_fit(module, best, pixels, swapped=True) if channels == 3 else math.inf
     is_swapped = swapped <= SWAP_FIT and fits[best] >= SWAP_BETTER_FIT * swapped
     fit, given = swapped if is_swapped else fits[best], fits[normalization]
     if best is not normalization and fit <= GOOD_FIT and given >= BETTER_FIT * fit:

@@ -47,7 +47,7 @@ EQUALIZATION_IMAGES = 128
 class Quantized(NamedTuple):
     """A quantized program and its encodings.
 
-    `program` takes p − `offset` for pixels p, `(1, H, W, 3)`. `left_float` names the operators
+    `program` takes p − `offset` for pixels p, `(1, H, W, C)`. `left_float` names the operators
     that have no int8 form. `weights` are the rounded ones, `(out, …)`, by the layer's node.
     """
 
@@ -62,7 +62,7 @@ class Quantized(NamedTuple):
 class Calibrated:
     """A float program, ready to be quantized: equalized, its activations' statistics gathered.
 
-    `program` takes p − `offset` for pixels p, `(1, H, W, 3)`. `warnings` are about the images.
+    `program` takes p − `offset` for pixels p, `(1, H, W, C)`. `warnings` are about the images.
     """
 
     program: GraphModule
@@ -89,7 +89,7 @@ class Calibrated:
     def sample(self, count: int) -> Iterator[torch.Tensor]:
         """Read `count` of the calibration images as batches of the program's input.
 
-        A batch is `(N, H, W, 3) float32` RGB pixels less the offset.
+        A batch is `(N, H, W, C) float32` pixels less the offset.
         """
         return _inputs(self.images.sample_batches(count), self.offset)
 
@@ -296,6 +296,6 @@ def choose_encodings(
 
 
 def _inputs(batches: Iterator[ModelPixels], offset: int) -> Iterator[torch.Tensor]:
-    """Convert `(N, H, W, 3) uint8` pixels to the program's input, p − `offset`, float32."""
+    """Convert `(N, H, W, C) uint8` pixels to the program's input, p − `offset`, float32."""
     for batch in batches:
         yield torch.from_numpy(batch).float() - offset

@@ -69,7 +69,7 @@ def rank_layers(
         plan: What becomes int8 of it.
         encodings: The encodings of the plan's tensors, by node name.
         weights: The rounded weights of the layers, `(out, …)`, by node name.
-        batches: The program's input, `(N, H, W, 3) float32` pixels less the offset.
+        batches: The program's input, `(N, H, W, C) float32` pixels less the offset.
         progress: Receives how many of all roundings are measured.
 
     Returns:

@@ -76,7 +76,7 @@ def round_weights(
     Args:
         program: The float original.
         quantized: Its quantized form.
-        batches: The programs' common input, `(N, H, W, 3) float32` pixels less the offset.
+        batches: The programs' common input, `(N, H, W, C) float32` pixels less the offset.
         progress: Receives how many of all parts are done.
     """
     gatherer = _Gatherer(quantized)

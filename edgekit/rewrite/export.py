@@ -1,6 +1,6 @@
 """Exports a float network as a program: a graph of operators that the passes have rewritten.
 
-In: a PyTorch module that maps a normalized `(N, 3, H, W)` image to logits. Out: a graph of the same
+In: a PyTorch module that maps a normalized `(N, C, H, W)` image to logits. Out: a graph of the same
 function; `pipeline` says what each pass ensures.
 """
 
@@ -30,8 +30,8 @@ def export_program(
     """Export a network and rewrite its graph.
 
     Args:
-        module: Maps a normalized `(N, 3, height, width)` image, float32 or float64, to logits.
-        spec: The height and width of the input.
+        module: Maps a normalized `(N, C, height, width)` image, float32 or float64, to logits.
+        spec: The height, width and channels of the input.
         passes: The passes to run, in order.
 
     Returns:
@@ -49,7 +49,7 @@ def trace(module: torch.nn.Module, spec: InputSpec) -> GraphModule:
     Raises ConversionError when `torch.export` cannot trace it.
     """
     dtype = next((parameter.dtype for parameter in module.parameters()), torch.float32)
-    example = torch.zeros(1, 3, spec.height, spec.width, dtype=dtype)
+    example = torch.zeros(1, spec.channels, spec.height, spec.width, dtype=dtype)
     try:
         program = torch.export.export(module.eval(), (example,)).module()
     except Exception as error:
@@ -91,12 +91,13 @@ def check_rewriting(traced: GraphModule, rewritten: GraphModule, spec: InputSpec
     Args:
         traced: The graph before the passes.
         rewritten: The graph after the passes.
-        spec: The height and width of the input.
+        spec: The height, width and channels of the input.
 
     Raises:
         ConversionError: The outputs differ by more than rounding explains.
     """
-    image = torch.randn(1, 3, spec.height, spec.width, generator=torch.Generator().manual_seed(0))
+    shape = (1, spec.channels, spec.height, spec.width)
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected, seen = traced(image.clone()).double(), rewritten(image.clone()).double()
     difference = float((seen - expected).norm() / expected.norm().clamp_min(1e-30))

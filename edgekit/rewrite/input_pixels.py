@@ -1,7 +1,7 @@
 """Makes a program take pixels in place of a normalized image.
 
-In: a program with the input `(N, 3, H, W)`, normalized. Out: the same program with the input
-`(N, H, W, 3)`, pixel values minus a constant; the normalization is part of the graph.
+In: a program with the input `(N, C, H, W)`, normalized. Out: the same program with the input
+`(N, H, W, C)`, pixel values minus a constant; the normalization is part of the graph.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def take_pixels(
     graph subtracts the mean first, which is exact at the border too.
 
     Args:
-        program: Takes a normalized `(N, 3, H, W)` image; afterwards it takes `(N, H, W, 3)` values
-            p − `offset` for RGB pixels p, 0-255, in the same float dtype.
+        program: Takes a normalized `(N, C, H, W)` image; afterwards it takes `(N, H, W, C)` values
+            p − `offset` for pixels p, 0-255, RGB or gray, in the same float dtype.
         normalization: The mean and standard deviation that the network expects.
         offset: The constant that is subtracted from pixels, 0-255.
         fold_mean: Whether the mean is folded into the bias of the first convolution.
@@ -50,8 +50,8 @@ def take_pixels(
     graph = program.graph
     placeholder, convolution = _entrance(program)
     users = list(placeholder.users)
-    mean = torch.tensor(normalization.mean, dtype=torch.float64).reshape(1, 3, 1, 1)
-    std = torch.tensor(normalization.std, dtype=torch.float64).reshape(1, 3, 1, 1)
+    mean = torch.tensor(normalization.mean, dtype=torch.float64).reshape(1, -1, 1, 1)
+    std = torch.tensor(normalization.std, dtype=torch.float64).reshape(1, -1, 1, 1)
     weight = read_weight(program, convolution).double() / std
     set_weight(program, convolution, weight)
     fake = placeholder.meta["val"]
@@ -81,11 +81,11 @@ def take_pixels(
 def border_offset(program: GraphModule, normalization: Normalization) -> int:
     """Find the pixel value, 0-255, that as padding changes the first convolution's output least.
 
-    It is the mean of the three channels' means, weighted by the sum of the squared weights on each
+    It is the mean of the channels' means, weighted by the sum of the squared weights on each
     channel.
     """
     weight = read_weight(program, _entrance(program)[1])
-    std = torch.tensor(normalization.std).reshape(1, 3, 1, 1)
+    std = torch.tensor(normalization.std).reshape(1, -1, 1, 1)
     energy = (weight / std).square().sum((0, 2, 3))
     mean = float((energy * torch.tensor(normalization.mean)).sum() / energy.sum())
     return min(255, max(0, round(mean)))
@@ -108,7 +108,7 @@ def _entrance(program: GraphModule) -> tuple[Node, Node]:
 def normalize_pixels(pixels: torch.Tensor, normalization: Normalization) -> torch.Tensor:
     """What a float network reads of pixels: (p − mean) / std.
 
-    `(N, H, W, 3) uint8` RGB, 0-255 → `(N, 3, H, W) float32`.
+    `(N, H, W, C) uint8`, 0-255 → `(N, C, H, W) float32`.
     """
     mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
     return ((pixels.float() - mean) / std).permute(0, 3, 1, 2)
@@ -122,6 +122,6 @@ class CastPixels(torch.nn.Module):
         self.program = program
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        """Compute `(N, classes) float32` logits of `(N, H, W, 3) int8` codes: pixels − offset."""
+        """Compute `(N, classes) float32` logits of `(N, H, W, C) int8` codes: pixels − offset."""
         logits: torch.Tensor = self.program(codes.to(torch.float32))
         return logits

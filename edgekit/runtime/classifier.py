@@ -110,6 +110,7 @@ class Classifier:
         input_spec = InputSpec(
             height=engine.input_height,
             width=engine.input_width,
+            channels=engine.input_channels,
             resize=resize,
             antialias=resize == "crop",
         )

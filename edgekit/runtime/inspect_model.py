@@ -8,7 +8,7 @@ from typing import Any
 from edgekit.bundle import Bundle
 from edgekit.engines.open_engine import open_engine
 from edgekit.runtime.load_model import ModelFile, read_model_file
-from edgekit.spec import Size
+from edgekit.spec import Size, name_color
 
 
 def inspect_model_file(path: Path) -> dict[str, Any]:
@@ -60,11 +60,11 @@ def _inspect_plain(file: ModelFile) -> dict[str, Any]:
         "family": None,
         "width": None,
         "input_size": str(Size(engine.input_width, engine.input_height)),
+        "color": name_color(engine.input_channels),
         "classes": engine.classes,
         "parameters": None,
         "multiply_adds": None,
         "normalization": None,
-        "input": [engine.input_height, engine.input_width, 3],
         "model_bytes": len(file.model),
         "delegated_partitions": engine.description.delegated_partitions,
         "operators_outside": engine.description.operators_outside,

@@ -63,7 +63,7 @@ class WriterOptions(NamedTuple):
 class Writer(Protocol):
     """Writes the model files of one conversion, for images of `size`.
 
-    Float programs take p − `Target.pixel_offset` for pixels p, `(1, H, W, 3)`. All methods raise
+    Float programs take p − `Target.pixel_offset` for pixels p, `(1, H, W, C)`. All methods raise
     ConversionError for a program that the format cannot hold.
     """
 
@@ -131,7 +131,7 @@ class Target(Protocol):
         Args:
             artifact: The files.
             engine: The artifact, as `open_reference_engine` opened it.
-            pixels: One image to time it on, `(H, W, 3) uint8` RGB.
+            pixels: One image to time it on, `(H, W, C) uint8`.
             progress: Receives long checks.
 
         Returns:

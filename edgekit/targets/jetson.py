@@ -58,7 +58,7 @@ class Jetson:
     ) -> Verification:
         """Build the file with NVIDIA's own parser and builder.
 
-        See `Target.verify` for the arguments; `pixels` are `(H, W, 3) uint8` RGB.
+        See `Target.verify` for the arguments; `pixels` are `(H, W, C) uint8`.
         """
         from edgekit.targets.builder_check import check_with_builder
 

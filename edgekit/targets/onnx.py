@@ -1,8 +1,8 @@
 """Writes a program as ONNX that TensorRT 8.6 to 11 read, explicitly quantized.
 
 The board builds its engine from it: engines fit one GPU and one TensorRT version only. The graph
-takes pixels, `(1, H, W, 3) uint8` RGB, named `pixels`, and gives `(1, classes) float32` logits,
-named `logits`.
+takes pixels, `(1, H, W, C) uint8`, RGB or gray, named `pixels`, and gives `(1, classes) float32`
+logits, named `logits`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EXPORTED_OPSET = 18
 
 
 class PixelsIn(torch.nn.Module):
-    """A program with an input of `(1, H, W, 3) uint8` pixels p: it reads p − `offset`."""
+    """A program with an input of `(1, H, W, C) uint8` pixels p: it reads p − `offset`."""
 
     def __init__(self, program: torch.nn.Module, offset: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class PixelsIn(torch.nn.Module):
         self.offset = float(offset)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """`(1, H, W, 3) uint8` pixels → `(1, classes) float32` logits."""
+        """`(1, H, W, C) uint8` pixels → `(1, classes) float32` logits."""
         values = pixels.to(torch.float32)
         if self.offset:
             values = values - self.offset
@@ -51,14 +51,14 @@ def write_onnx(
     """Make the ONNX graph of a program.
 
     Args:
-        program: Takes p − `offset` for pixels p, `(1, H, W, 3)`.
-        size: The input's height and width.
+        program: Takes p − `offset` for pixels p, `(1, H, W, C)`.
+        size: The input's height, width and channels.
         offset: The pixel value that is 0 at the program's input.
         fp16: Whether the float parts compute in float16: without Q/DQ still at opset 17, with them
             at 19, which TensorRT 10 and later read.
 
     Returns:
-        The model, with one `(1, H, W, 3) uint8` input and one `(1, classes) float32` output.
+        The model, with one `(1, H, W, C) uint8` input and one `(1, classes) float32` output.
 
     Raises:
         ConversionError: TensorRT 8.6 cannot read the graph.
@@ -95,7 +95,7 @@ def encode(model: ir.Model) -> bytes:
 
 
 def _export(module: torch.nn.Module, size: InputSpec) -> ir.Model:
-    example = torch.zeros(1, size.height, size.width, 3, dtype=torch.uint8)
+    example = torch.zeros(1, size.height, size.width, size.channels, dtype=torch.uint8)
     for part in module.modules():
         part.training = False  # an exported program knows no eval()
     with _quiet():

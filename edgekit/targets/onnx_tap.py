@@ -45,7 +45,7 @@ class OnnxTap:
     def read_outputs(self, pixels: ModelPixels) -> list[Values]:
         """Run one image.
 
-        `(H, W, 3) uint8` RGB pixels → every layer's output `(1, …) float64`, channels last.
+        `(H, W, C) uint8` pixels → every layer's output `(1, …) float64`, channels last.
         """
         values = self._session.run(self._names, {self._input: pixels[None]})
         return [

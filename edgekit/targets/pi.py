@@ -58,7 +58,7 @@ class Pi:
     ) -> Verification:
         """Load it with plain kernels too, list what the delegate runs, and compare latencies.
 
-        See `Target.verify` for the arguments; `pixels` are `(H, W, 3) uint8` RGB.
+        See `Target.verify` for the arguments; `pixels` are `(H, W, C) uint8`.
         """
         from edgekit.engines.open_engine import open_engine
         from edgekit.engines.timing import compare_latency
@@ -80,7 +80,7 @@ class _PiWriter:
 
     def begin_float(self, program: GraphModule, size: InputSpec) -> None:
         assert self._original is not None
-        self._original.start(program, size.height, size.width)
+        self._original.start(program, size)
 
     def finish_float(self) -> bytes:
         assert self._original is not None
@@ -97,7 +97,7 @@ class _PiWriter:
             writer, self._waiting = self._waiting, None
             if writer is None:
                 writer = stack.enter_context(TFLiteWriter())
-            writer.start(program, size.height, size.width, fp16=fp16)
+            writer.start(program, size, fp16=fp16)
             return writer.result()
 
 

@@ -24,6 +24,8 @@ from edgekit.errors import ConversionError, OutputError
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
+    from edgekit.spec import InputSpec
+
 PIXEL_OFFSET = 128
 """A pixel p enters as the int8 code p − 128."""
 DISK_FULL = 28
@@ -57,14 +59,13 @@ class TFLiteWriter:
             env=os.environ | {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
 
-    def start(self, program: GraphModule, height: int, width: int, *, fp16: bool = False) -> None:
+    def start(self, program: GraphModule, size: InputSpec, *, fp16: bool = False) -> None:
         """Begin to write a program.
 
         Args:
-            program: Its input is `(1, height, width, 3)`. A quantized program has an int8 input
-                already; a float one gets an int8 input that is cast to float first.
-            height: The input's height in pixels.
-            width: The input's width in pixels.
+            program: Its input is `(1, height, width, channels)`. A quantized program has an int8
+                input already; a float one gets an int8 input that is cast to float first.
+            size: The input's height, width and channels.
             fp16: Whether weights are stored as float16.
 
         Raises:
@@ -78,7 +79,7 @@ class TFLiteWriter:
 
         quantized = any(is_quantize(node) for node in program.graph.nodes)
         kind = torch.float32 if quantized else torch.int8
-        example = torch.zeros(1, height, width, 3, dtype=kind)
+        example = torch.zeros(1, size.height, size.width, size.channels, dtype=kind)
         source = Path(self._folder.name) / "program.pt2"
         entered = program if quantized else CastPixels(program)
         saved = io.BytesIO()

@@ -40,7 +40,7 @@ def test_a_worker_that_is_gone_is_told() -> None:
         writer._process.kill()
         writer._process.wait()
         with pytest.raises(ConversionError, match=r"could not write this network \(exit -9\)"):
-            writer.start(program, 16, 16)
+            writer.start(program, small_spec(16))
 
 
 @pytest.mark.slow
@@ -52,6 +52,6 @@ def test_two_writers_work_side_by_side() -> None:
                 nn.Conv2d(3, classes, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
             )
             take_pixels(program, small_spec().normalization, 128, fold_mean=False)
-            writer.start(program, 16, 16)
+            writer.start(program, small_spec(16))
         models = [first.result(), second.result()]
     assert [open_engine(model).classes for model in models] == [4, 6]

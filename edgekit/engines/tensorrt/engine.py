@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.arrays import Logits, ModelPixels
-from edgekit.engines.base import Engine, EngineDescription, LayerProfile
+from edgekit.engines.base import IMAGE_INPUT, Engine, EngineDescription, LayerProfile
 from edgekit.engines.tensorrt.build_log import BuildLog, listen
 from edgekit.engines.tensorrt.cuda import (
     Bytes,
@@ -26,7 +26,7 @@ TOLERANCE = 1e-2
 
 
 class TensorRTEngine(Engine):
-    """An engine plan with one `(1, H, W, 3) uint8` input and one `(1, classes) float32` output."""
+    """An engine plan with one `(1, H, W, C) uint8` input and one `(1, classes) float32` output."""
 
     model_format = "onnx"
 
@@ -96,20 +96,17 @@ class TensorRTEngine(Engine):
         kinds = {tensor: engine.get_tensor_dtype(tensor) for tensor in names}
         fits = (
             len(inputs) == len(outputs) == 1
-            and len(shapes[inputs[0]]) == 4
-            and shapes[inputs[0]][0] == 1
-            and shapes[inputs[0]][3] == 3
+            and self._read_input(shapes[inputs[0]])
             and kinds[inputs[0]] == trt.DataType.UINT8
             and kinds[outputs[0]] == trt.DataType.FLOAT
         )
         if not fits:
             seen = ", ".join(f"{tensor} {shapes[tensor]} {kinds[tensor]}" for tensor in names)
             raise ModelFileError(
-                f"the engine of {name} has the tensors {seen}: expected one input (1, height,"
-                " width, 3) uint8 and one float32 output, as edgekit writes them"
+                f"the engine of {name} has the tensors {seen}: expected"
+                f" {IMAGE_INPUT}, in uint8, and one float32 output, as edgekit writes them"
             )
         self._input, self._output = inputs[0], outputs[0]
-        self.input_height, self.input_width = shapes[self._input][1:3]
         self.classes = int(np.prod(shapes[self._output]))
 
     def _allocate(self) -> None:
@@ -117,7 +114,9 @@ class TensorRTEngine(Engine):
         cuda.activate()
         self._stream = cuda.create_stream()
         self._releases.append(lambda: cuda.destroy_stream(self._stream))
-        self._host_pixels = self._allocate_pinned(self.input_height * self.input_width * 3)
+        self._host_pixels = self._allocate_pinned(
+            self.input_height * self.input_width * self.input_channels
+        )
         self._host_scores = self._allocate_pinned(self.classes * 4)
         self._device_pixels = self._allocate_device(self._host_pixels.nbytes)
         self._device_scores = self._allocate_device(self._host_scores.nbytes)
@@ -157,7 +156,7 @@ class TensorRTEngine(Engine):
     def begin(self, pixels: ModelPixels) -> None:
         """Start one inference and return; `finish` waits for it.
 
-        `pixels` are `(H, W, 3) uint8` RGB of the model's input size, and are copied.
+        `pixels` are `(H, W, C) uint8` of the model's input size, and are copied.
         """
         self._cuda.activate()
         self._host_pixels[:] = pixels.reshape(-1)
