@@ -20,7 +20,7 @@ RgbImage = NewType("RgbImage", npt.NDArray[np.uint8])
 
 ModelPixels = NewType("ModelPixels", npt.NDArray[np.uint8])
 """What preprocessing makes of an image or frame: `(height, width, C) uint8`, 0-255, of the
-network's input size; or a batch of them, `(N, height, width, C)`. C is 3, RGB, or 1, gray."""
+network's input size; or a batch of them, `(N, height, width, C)`. C is 3, RGB, or 1, grey."""
 
 Logits = NewType("Logits", npt.NDArray[np.float32])
 """The network's output, `(classes,) float32`, or `(N, classes)` for a batch. Where a model file

@@ -1,7 +1,7 @@
 """Crops and scales an image or a frame to the model's input.
 
 In: an RGB image (`preprocess`) or a BGR frame (`preprocess_bgr`), and an `InputSpec`. Out: the
-model's pixels, RGB or gray. Calibration, evaluation and the camera loop use the same `InputSpec`,
+model's pixels, RGB or grey. Calibration, evaluation and the camera loop use the same `InputSpec`,
 so they cannot differ. All is uint8; normalization is part of the model.
 """
 
@@ -21,20 +21,20 @@ Box = tuple[float, float, float, float]
 
 
 def preprocess(image: RgbImage, spec: InputSpec) -> ModelPixels:
-    """Crop and scale an RGB image to the model's input, and make it gray for one channel.
+    """Crop and scale an RGB image to the model's input, and make it grey for one channel.
 
     With `spec.antialias` the image is halved (2x2 means) while it is at least twice as large as
     needed, then resampled by Pillow's bilinear filter from the fractional crop. That matches the
     input that networks are trained on, and it is integer arithmetic, so boards and workstations
     compute the same bytes. Without `spec.antialias` it is OpenCV's plain bilinear resize. For one
-    channel the result is made gray as by Pillow's mode L, 0.299 R + 0.587 G + 0.114 B.
+    channel the result is made grey as by Pillow's mode L, 0.299 R + 0.587 G + 0.114 B.
 
     Args:
         image: `(H, W, 3) uint8`, 0-255, RGB.
         spec: The input's height and width, and how the image is fitted to them.
 
     Returns:
-        `(spec.height, spec.width, spec.channels) uint8`, RGB or gray, 0-255, contiguous.
+        `(spec.height, spec.width, spec.channels) uint8`, RGB or grey, 0-255, contiguous.
 
     Raises:
         ImageError: The image has another shape or dtype, or is empty.
@@ -50,7 +50,7 @@ def preprocess_bgr(frame: BgrFrame, spec: InputSpec) -> ModelPixels:
         spec: The input's height and width, and how the frame is fitted to them.
 
     Returns:
-        `(spec.height, spec.width, spec.channels) uint8`, RGB or gray, 0-255, contiguous.
+        `(spec.height, spec.width, spec.channels) uint8`, RGB or grey, 0-255, contiguous.
 
     Raises:
         ImageError: The frame has another shape or dtype, or is empty.
@@ -62,7 +62,7 @@ def preprocess_bgr(frame: BgrFrame, spec: InputSpec) -> ModelPixels:
 
 
 def _take_channels(rgb: Bytes, spec: InputSpec) -> ModelPixels:
-    """The model's pixels of `(H, W, 3) uint8` RGB; gray is Pillow's integer arithmetic."""
+    """The model's pixels of `(H, W, 3) uint8` RGB; grey is Pillow's integer arithmetic."""
     if spec.channels == 3:
         return ModelPixels(rgb)
     from PIL import Image

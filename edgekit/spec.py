@@ -1,7 +1,7 @@
 """Immutable records that describe a model, its input, and its predictions.
 
 The records are stored as JSON in bundles and measurement records, and boards read them, so this
-module depends on msgspec alone. Pixels are 0-255, RGB or gray; sizes are in
+module depends on msgspec alone. Pixels are 0-255, RGB or grey; sizes are in
 pixels; images are `(N, H, W, C)`.
 """
 
@@ -23,7 +23,7 @@ Precision = Literal["int8", "fp16", "fp32", "best"]
 Resize = Literal["crop", "stretch"]
 
 Channels = Literal[1, 3]
-"""The values of a pixel: 3 for red, green and blue, 1 for its gray level."""
+"""The values of a pixel: 3 for red, green and blue, 1 for its grey level."""
 
 
 def name_color(channels: Channels) -> str:
@@ -130,13 +130,13 @@ class CheckpointFlags(Record, frozen=True, kw_only=True):
 
 
 ChannelValues = Annotated[tuple[float, ...], msgspec.Meta(min_length=1, max_length=3)]
-"""A value for each channel of an image: three for RGB, or one for gray."""
+"""A value for each channel of an image: three for RGB, or one for grey."""
 
 
 class Normalization(Record, frozen=True, kw_only=True):
     """x = (p - mean) / std for a pixel value p in 0-255, in pixel units.
 
-    `mean` and `std` have a value for each channel: three for RGB, or one for gray.
+    `mean` and `std` have a value for each channel: three for RGB, or one for grey.
     """
 
     name: str
@@ -168,7 +168,7 @@ class Normalization(Record, frozen=True, kw_only=True):
     def for_channels(self, channels: int) -> Normalization:
         """Take this normalization for images of 1 or 3 channels.
 
-        For gray the three values of a name such as `imagenet` are averaged: mean 0.449 and std
+        For grey the three values of a name such as `imagenet` are averaged: mean 0.449 and std
         0.226 in units of 255. Raises SettingsError for six different numbers of the user's own.
         """
         if len(self.mean) == channels:
@@ -205,7 +205,7 @@ NORMALIZATIONS = {
 class InputSpec(Record, frozen=True, kw_only=True):
     """How a camera frame becomes the model's input: `(height, width, channels)` pixels.
 
-    With one channel the resized frame is made gray by the luma weights of ITU-R BT.601, 0.299 R +
+    With one channel the resized frame is made grey by the luma weights of ITU-R BT.601, 0.299 R +
     0.587 G + 0.114 B, which Pillow's mode L and OpenCV use too.
 
     `crop` takes the centre that keeps `crop_fraction` of the short side and scales it to the input;

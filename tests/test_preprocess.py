@@ -145,3 +145,47 @@ def test_a_real_photograph(test_data: Path) -> None:
     pixels = preprocess(image, InputSpec(height=224, width=224))
     expected = resize_then_crop(image, 224, 0.875)
     assert np.abs(pixels.astype(int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("resize", ["crop", "stretch"])
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (33, 700), (28, 28)])
+def test_gray_is_that_of_pillow_before_or_after(
+    resize: Resize, antialias: bool, height: int, width: int
+) -> None:
+    """Grayscale: the luma of the resized image, which is the resized luma up to rounding.
+
+    Each is rounded three times: one level of difference, two for a pixel in a hundred.
+    """
+    image = smooth_image(height, width)
+    spec = InputSpec(height=32, width=48, channels=1, resize=resize, antialias=antialias)
+    seen = preprocess(image, spec)
+    assert (seen.shape, seen.dtype, seen.flags.c_contiguous) == ((32, 48, 1), np.uint8, True)
+    rgb = preprocess(image, InputSpec(height=32, width=48, resize=resize, antialias=antialias))
+    assert (seen[..., 0] == np.array(Image.fromarray(rgb).convert("L"))).all()
+    gray = np.array(Image.fromarray(image).convert("L").convert("RGB"))
+    before = preprocess(RgbImage(gray), spec)
+    difference = np.abs(seen.astype(int) - before)
+    assert difference.max() <= 2
+    assert (difference > 1).mean() < 0.01
+    assert (preprocess_bgr(BgrFrame(image[..., ::-1]), spec) == seen).all()
+
+
+def test_gray_images_keep_their_levels() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image = RgbImage(np.repeat(levels[..., None], 3, axis=2))
+    spec = InputSpec(height=16, width=16, channels=1, resize="stretch")
+    assert (preprocess(image, spec)[..., 0] == levels).all()
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 64), (64, 320), (96, 72)])
+def test_the_crop_has_the_aspect_ratio_of_a_rectangle(width: int, height: int) -> None:
+    """The largest such centre, less the crop's margin; circles stay circles."""
+    image = smooth_image(480, 640)
+    scale = min(480 / height, 640 / width) * 0.875
+    box_width, box_height = width * scale, height * scale
+    box = (320 - box_width / 2, 240 - box_height / 2, 320 + box_width / 2, 240 + box_height / 2)
+    expected = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, box=box)
+    seen = preprocess(image, InputSpec(height=height, width=width))
+    assert seen.shape == (height, width, 3)
+    assert np.abs(seen.astype(int) - np.array(expected)).mean() < 3

@@ -1,6 +1,6 @@
 """The interface of an inference engine: one loaded classifier on one runtime.
 
-In: `(H, W, C) uint8` pixels of the model's input size, RGB or gray. Out: `(classes,) float32`
+In: `(H, W, C) uint8` pixels of the model's input size, RGB or grey. Out: `(classes,) float32`
 scores.
 """
 

@@ -23,6 +23,7 @@ from edgekit.profile.statistics import Distribution, Interval
 from edgekit.runtime.stage_clock import StageSummary
 from edgekit.spec import (
     Accuracy,
+    Channels,
     Count,
     NotNegative,
     Positive,
@@ -38,7 +39,10 @@ _FILLED = msgspec.Meta(min_length=1)
 
 
 class MeasuredModel(Record, frozen=True, kw_only=True):
-    """Which model ran. `sha256` is that of the model itself, not of the bundle around it."""
+    """Which model ran. `sha256` is that of the model itself, not of the bundle around it.
+
+    `input_channels` is 3 for RGB, 1 for grayscale.
+    """
 
     name: str
     file: str
@@ -47,6 +51,7 @@ class MeasuredModel(Record, frozen=True, kw_only=True):
     input_height: Count
     input_width: Count
     classes: Count
+    input_channels: Channels = 3
     family: str | None = None
     precision: str | None = None
     multiply_adds: Count | None = None

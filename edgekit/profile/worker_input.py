@@ -40,6 +40,7 @@ def _describe(file: ModelFile, classifier: Classifier) -> MeasuredModel:
         size_bytes=len(file.model),
         input_height=classifier.input_spec.height,
         input_width=classifier.input_spec.width,
+        input_channels=classifier.input_spec.channels,
         classes=classifier.engine.classes,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgekit.board.machine import UNKNOWN
-from edgekit.profile.record import LayerTime, ModelResult
+from edgekit.profile.record import LayerTime, MeasuredModel, ModelResult
 from edgekit.profile.statistics import Distribution
 from edgekit.report.table import Row, Table
 from edgekit.report.wording import spell_bytes, spell_count, spell_energy, spell_layer, spell_ms
@@ -164,7 +164,7 @@ def _model_table(result: ModelResult) -> Table:
         rows=(
             ("file", f"{model.file}, {spell_bytes(model.size_bytes)}"),
             ("family", family or UNKNOWN),
-            ("input", f"{model.input_width}×{model.input_height}, {model.classes:,} classes"),
+            ("input", _spell_input(model)),
             ("multiply-adds", adds),
             ("sha256", f"{model.sha256[:16]}…"),
             ("runtime", f"{engine.runtime} {engine.version}"),
@@ -175,6 +175,12 @@ def _model_table(result: ModelResult) -> Table:
         ),
         numeric=False,
     )
+
+
+def _spell_input(model: MeasuredModel) -> str:
+    """`320×64, 10 classes`; that images are RGB goes without saying."""
+    color = ", grayscale" if model.input_channels == 1 else ""
+    return f"{model.input_width}×{model.input_height}{color}, {model.classes:,} classes"
 
 
 def _kernel_rows(result: ModelResult) -> list[tuple[str, str]]:

@@ -38,7 +38,7 @@ def take_pixels(
 
     Args:
         program: Takes a normalized `(N, C, H, W)` image; afterwards it takes `(N, H, W, C)` values
-            p − `offset` for pixels p, 0-255, RGB or gray, in the same float dtype.
+            p − `offset` for pixels p, 0-255, RGB or grey, in the same float dtype.
         normalization: The mean and standard deviation that the network expects.
         offset: The constant that is subtracted from pixels, 0-255.
         fold_mean: Whether the mean is folded into the bias of the first convolution.

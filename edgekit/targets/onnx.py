@@ -1,7 +1,7 @@
 """Writes a program as ONNX that TensorRT 8.6 to 11 read, explicitly quantized.
 
 The board builds its engine from it: engines fit one GPU and one TensorRT version only. The graph
-takes pixels, `(1, H, W, C) uint8`, RGB or gray, named `pixels`, and gives `(1, classes) float32`
+takes pixels, `(1, H, W, C) uint8`, RGB or grey, named `pixels`, and gives `(1, classes) float32`
 logits, named `logits`.
 """
 

@@ -77,7 +77,7 @@ class DigitNetwork(nn.Module):
 
 
 class Luma(nn.Module):
-    """Makes its RGB images gray itself."""
+    """Makes its RGB images grey itself."""
 
     def __init__(self) -> None:
         super().__init__()

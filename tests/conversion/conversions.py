@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
 
 from edgekit.bundle import Bundle, open_bundle
@@ -18,8 +19,14 @@ from edgekit.conversion.convert import convert
 from edgekit.conversion.outcome import Outcome
 from edgekit.images import list_images, read_class_names
 from edgekit.models import FAMILIES
-from edgekit.spec import CheckpointFlags, Precision
-from tests.quantize.nets import settle_batch_norms, write_checkpoint, write_images
+from edgekit.spec import NORMALIZATIONS, CheckpointFlags, InputSpec, Precision, Size
+from tests.quantize.nets import (
+    make_positive,
+    settle_batch_norms,
+    small_spec,
+    write_checkpoint,
+    write_images,
+)
 from tests.workers import make_once, run_folder
 
 DEMO = Path(__file__).parents[2] / "calibration" / "demo"
@@ -101,9 +108,62 @@ def convert_untrained(family: str) -> Converted:
     """A family's network, untrained but for its batch norms, ten classes, at 64 px."""
     torch.manual_seed(0)
     module = FAMILIES[family].build(classes=10).eval()
-    settle_batch_norms(module, small_images())
+    settle_batch_norms(module, small_images(), small_spec(64))
     checkpoint = load_checkpoint(module.state_dict(), CheckpointFlags(input_size=64))
     return _convert(checkpoint, small_images(), family, "int8", reference=True)
+
+
+GRAY_DIGITS = Size(80, 64)
+"""The input of the grayscale digit network: a rectangle whose width is no multiple of 32."""
+
+
+@cache
+def gray_digits() -> Path:
+    """The demo's network with a stem of one channel that gives the same answers for grey images.
+
+    Its filters are summed over the channels, as timm does for in_chans=1; what the channels'
+    different means leave is a constant, which the batch norm takes.
+    """
+    weights = dict(torch.load(DEMO / "digits.pt"))
+    rgb = NORMALIZATIONS["imagenet"]
+    gray = rgb.for_channels(1)
+    filters = weights["stem.conv.weight"].double()
+    filters = filters / torch.tensor(rgb.std, dtype=torch.float64).reshape(1, 3, 1, 1)
+    means = gray.mean[0] - torch.tensor(rgb.mean, dtype=torch.float64).reshape(1, 3, 1, 1)
+    weights["stem.conv.weight"] = (gray.std[0] * filters.sum(1, keepdim=True)).float()
+    weights["stem.bn.running_mean"] -= (filters * means).sum((1, 2, 3)).float()
+    return make_once("gray-digits.pth", lambda path: torch.save(weights, path))
+
+
+@cache
+def convert_gray_digits(target: str) -> Converted:
+    """The grayscale digit network in int8, with its float original."""
+    checkpoint = load_checkpoint(gray_digits(), CheckpointFlags(input_size=GRAY_DIGITS))
+    return _convert(
+        checkpoint,
+        DEMO / "images",
+        f"gray-digits-{target}",
+        "int8",
+        reference=True,
+        class_names=read_class_names(DEMO / "class_names.txt"),
+        target=target,
+    )
+
+
+@cache
+def convert_gray_v2(target: str) -> Converted:
+    """MobileNetV2 0.35 with one channel, untrained but for its batch norms, in int8, at 48x32."""
+    torch.manual_seed(0)
+    module = FAMILIES["mobilenet_v2"].build(0.35, classes=10, image_channels=1).eval()
+    make_positive(module)
+    spec = InputSpec(height=32, width=48, channels=1)
+    normalization = spec.normalization.for_channels(1)
+    spec = msgspec.structs.replace(spec, normalization=normalization)
+    settle_batch_norms(module, small_images(), spec)
+    checkpoint = load_checkpoint(module.state_dict(), CheckpointFlags(input_size=(48, 32)))
+    return _convert(
+        checkpoint, small_images(), f"gray-v2-{target}", "int8", reference=True, target=target
+    )
 
 
 @cache

@@ -23,6 +23,7 @@ from edgekit.quantize.pt2e import quantize_program
 from edgekit.quantize.recipe import Recipe
 from edgekit.rewrite.export import export_program
 from edgekit.rewrite.graph import WEIGHTED, is_call
+from edgekit.rewrite.input_pixels import normalize_pixels
 from edgekit.spec import NORMALIZATIONS, InputSpec
 
 SIZE = 16
@@ -100,15 +101,20 @@ def write_checkpoint(path: Path, images: Path) -> Path:
 
     torch.manual_seed(0)
     module = FAMILIES["mobilenet_v1"].build(0.25, classes=10).eval()
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.weight.data += 0.3 * layer.weight.data.abs().max()
-    settle_batch_norms(module, images)
+    make_positive(module)
+    settle_batch_norms(module, images, small_spec(64))
     torch.save(module.state_dict(), path)
     return path
 
 
-def settle_batch_norms(module: nn.Module, images: Path, size: int = 64) -> None:
+def make_positive(module: nn.Module) -> None:
+    """Make most weights of the convolutions positive."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data += 0.3 * layer.weight.data.abs().max()
+
+
+def settle_batch_norms(module: nn.Module, images: Path, spec: InputSpec) -> None:
     """Let every batch norm bring `images` to a mean square of 1, as training would."""
 
     def scale(norm: nn.Module, arguments: tuple[Tensor]) -> None:
@@ -116,11 +122,9 @@ def settle_batch_norms(module: nn.Module, images: Path, size: int = 64) -> None:
 
     norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
     hooks = [norm.register_forward_pre_hook(scale) for norm in norms]
-    spec = small_spec(size)
     pixels = np.stack([preprocess(read_image(file), spec) for file in list_images(images)])
-    x = torch.from_numpy(pixels).float() - torch.tensor(spec.normalization.mean)
     with torch.no_grad():
-        module((x / torch.tensor(spec.normalization.std)).permute(0, 3, 1, 2))
+        module(normalize_pixels(torch.from_numpy(pixels), spec.normalization))
     for hook in hooks:
         hook.remove()
 

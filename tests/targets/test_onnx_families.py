@@ -51,7 +51,7 @@ IDS = ("int8", "int8 with fp16 between", "fp16", "fp32")
 def traced(family: str, size: int) -> GraphModule:
     torch.manual_seed(0)
     module = FAMILIES[family].build(classes=10).eval()
-    settle_batch_norms(module, small_images(), size=size)
+    settle_batch_norms(module, small_images(), small_spec(size))
     return trace(module, small_spec(size))
 
 
