@@ -75,7 +75,7 @@ class VarietyCheck:
         self._squares: npt.NDArray[np.float64] = np.zeros(1)
 
     def add(self, batch: ModelPixels) -> None:
-        """Count `(N, H, W, 3) uint8` images of at least 8x8 pixels."""
+        """Count `(N, H, W, C) uint8` images of at least 8x8 pixels."""
         thumbnails = _shrink(batch).astype(np.float64)
         self._sum = self._sum + thumbnails.sum(axis=0)
         self._squares = self._squares + np.square(thumbnails).sum(axis=0)
