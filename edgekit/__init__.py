@@ -72,4 +72,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'edgekit' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ImportError as error:
+        from edgekit.native_libraries import find_numpy_fault
+
+        raise find_numpy_fault(error) or error from None

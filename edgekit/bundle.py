@@ -22,6 +22,7 @@ import numpy.typing as npt
 from edgekit.arrays import Logits, ModelPixels, RgbImage
 from edgekit.errors import BundleError
 from edgekit.files import write_atomic
+from edgekit.native_libraries import load_opencv
 from edgekit.spec import TARGETS, Accuracy, ModelSpec, Precision, Record
 
 SCHEMA_VERSION = 1
@@ -266,7 +267,7 @@ def write_bundle(
 
 
 def _encode_png(image: RgbImage) -> bytes:
-    import cv2
+    cv2 = load_opencv()
 
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     content: bytes = encoded.tobytes()
@@ -274,7 +275,7 @@ def _encode_png(image: RgbImage) -> bytes:
 
 
 def _decode_png(content: bytes) -> RgbImage:
-    import cv2
+    cv2 = load_opencv()
 
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if image is None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edgekit.arrays import BgrFrame, ModelPixels, RgbImage
 from edgekit.errors import ImageError
+from edgekit.native_libraries import load_opencv
 from edgekit.spec import InputSpec
 
 Bytes = npt.NDArray[np.uint8]
@@ -56,7 +57,7 @@ def preprocess_bgr(frame: BgrFrame, spec: InputSpec) -> ModelPixels:
         ImageError: The frame has another shape or dtype, or is empty.
     """
     resized = _fit(frame, spec)
-    import cv2
+    cv2 = load_opencv()
 
     return _take_channels(cv2.cvtColor(resized, cv2.COLOR_BGR2RGB), spec)
 
@@ -101,7 +102,7 @@ def _centre(frame: Bytes, spec: InputSpec) -> Box:
 
 def _sample(frame: Bytes, box: Box, spec: InputSpec) -> Bytes:
     """Resize the box, rounded to whole pixels, by OpenCV's bilinear filter."""
-    import cv2
+    cv2 = load_opencv()
 
     left, top, right, bottom = (round(edge) for edge in box)
     region = frame[top : max(bottom, top + 1), left : max(right, left + 1)]
@@ -112,7 +113,7 @@ def _sample(frame: Bytes, box: Box, spec: InputSpec) -> Bytes:
 
 def _resample(frame: Bytes, box: Box, spec: InputSpec) -> Bytes:
     """Halve the box while it is twice as large as needed, then use Pillow's bilinear filter."""
-    import cv2
+    cv2 = load_opencv()
 
     left, top, right, bottom = box
     halvings = 0

@@ -111,6 +111,14 @@ def run_command_line() -> int:
     except EdgekitError as error:
         click.echo(f"edgekit: {_clean_message(str(error))}", err=True)
         return 1
+    except ImportError as error:
+        from edgekit.native_libraries import find_numpy_fault
+
+        fault = find_numpy_fault(error)
+        if fault is None:
+            raise
+        click.echo(f"edgekit: {_clean_message(str(fault))}", err=True)
+        return 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE):
             raise

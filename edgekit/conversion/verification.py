@@ -7,8 +7,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-
 from edgekit.arrays import ModelPixels, RgbImage
 from edgekit.bundle import Golden
 from edgekit.conversion.float_reference import measure_parity
@@ -18,9 +16,12 @@ from edgekit.conversion.request import Job
 from edgekit.engines.base import Engine, EngineDescription
 from edgekit.engines.open_engine import open_reference_engine
 from edgekit.images import read_image
+from edgekit.native_libraries import load_opencv
 from edgekit.preprocess import preprocess
 from edgekit.spec import Accuracy, InputSpec
 from edgekit.targets.base import Artifact, Verification
+
+cv2 = load_opencv()
 
 GOLDEN_IMAGES = 3
 

@@ -16,14 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import EdgekitError, MissingPackageError
+from edgekit.native_libraries import list_opencv_packages
 
-DISTRIBUTIONS = (
-    "opencv-python",
-    "opencv-python-headless",
-    "opencv-contrib-python",
-    "opencv-contrib-python-headless",
-)
-"""Packages of pip that bring a cv2 of their own."""
 _FRAME_TRIES = 5
 """A camera may fail to give its first frames while it starts."""
 
@@ -48,7 +42,7 @@ def probe_python() -> dict[str, Any]:
         "architecture": platform.machine(),
         "executable": sys.executable,
         "isolated": _is_isolated(),
-        "opencv_from_pip": [name for name in DISTRIBUTIONS if _distribution_version(name)],
+        "opencv_from_pip": list_opencv_packages(),
     }
 
 
@@ -77,11 +71,18 @@ def probe_module(name: str, distribution: str | None = None) -> dict[str, Any]:
 
 
 def probe_opencv() -> dict[str, Any]:
-    """cv2, and whether it was built with GStreamer."""
+    """cv2, whether it was built with GStreamer, and what it lacks for cameras and videos."""
     import cv2
 
-    built = re.search(r"GStreamer:\s+(\w+)", cv2.getBuildInformation())
-    return {**probe_module("cv2"), "gstreamer": bool(built and built[1] == "YES")}
+    built = set(re.findall(r"^\s*(\S+): +YES", cv2.getBuildInformation(), re.MULTILINE))
+    gstreamer = "GStreamer" in built
+    needed = {
+        "video": hasattr(cv2, "VideoCapture"),
+        "FFmpeg": "FFMPEG" in built or gstreamer,
+        "Video4Linux": bool({"v4l/v4l2", "V4L/V4L2"} & built) or gstreamer,
+    }
+    lacks = [what for what, is_there in needed.items() if not is_there]
+    return {**probe_module("cv2"), "gstreamer": gstreamer, "lacks": lacks}
 
 
 def probe_gobject() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from edgekit.board.conditions import describe_throttled
 from edgekit.board.machine import UNKNOWN
+from edgekit.native_libraries import ImportFault, classify_import_error
 from edgekit.spec import Record
 
 Kind = Literal["pi", "jetson", "other"]
@@ -29,7 +30,18 @@ class Package(Record, frozen=True, kw_only=True):
     version: str = ""
     file: str | None = None
     gstreamer: bool = False
+    lacks: tuple[str, ...] = ()
+    """What an OpenCV was built without that cameras and videos need."""
     error: str | None = None
+
+    @property
+    def fault(self) -> ImportFault | None:
+        """Why it cannot be imported; None where it can."""
+        return None if self.error is None else classify_import_error(self.error, self.module)
+
+    @property
+    def lacks_text(self) -> str:
+        return " and ".join(self.lacks)
 
     @property
     def works(self) -> bool:
@@ -194,6 +206,10 @@ class Facts(Record, frozen=True, kw_only=True):
     @property
     def opencv_pip_names(self) -> str:
         return " ".join(self.python.opencv_from_pip or ("opencv-python-headless",))
+
+    @property
+    def opencv_pip_list(self) -> str:
+        return " and ".join(self.python.opencv_from_pip)
 
     @property
     def runtime(self) -> Package:

@@ -17,27 +17,31 @@ from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import IMAGE_INPUT, Engine, EngineDescription, Kernels
 from edgekit.engines.tflite_graph import Graph, read_graph
 from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
+from edgekit.native_libraries import classify_import_error, load_library
 from edgekit.spec import Normalization
 
 _STANDARD_ERROR = threading.Lock()
 
 
 def import_runtime() -> tuple[Any, str]:
-    """The interpreter module and the name of the package that brought it."""
-    try:
-        from ai_edge_litert import interpreter
+    """The interpreter module and the name of the package that brought it.
 
-        return interpreter, "ai-edge-litert"
-    except ImportError:
-        pass
-    try:
-        from tflite_runtime import interpreter
-    except ImportError as error:
-        raise MissingPackageError(
-            f"no TFLite runtime can be imported ({error}): pip install ai-edge-litert, or on 32-bit"
-            " Arm pip install tflite-runtime 'numpy<2'"
-        ) from error
-    return interpreter, "tflite-runtime"
+    Raises MissingPackageError: neither package is installed, or what is installed does not work.
+    """
+    broken = None
+    for package in ("ai-edge-litert", "tflite-runtime"):
+        module = package.replace("-", "_")
+        try:
+            return load_library(f"{module}.interpreter"), package
+        except MissingPackageError as error:
+            is_missing = classify_import_error(str(error.__cause__), module) == "missing"
+            broken = broken or (None if is_missing else error)
+    if broken is not None:
+        raise broken
+    raise MissingPackageError(
+        f"no TFLite runtime is installed: {sys.executable} -m pip install ai-edge-litert, or on"
+        " 32-bit Arm tflite-runtime==2.14.0 'numpy<2'"
+    )
 
 
 def _read_version(package: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import IMAGE_INPUT, Engine, EngineDescription, Kernels
 from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
+from edgekit.native_libraries import load_library
 
 CODES_TOLERANCE = 1e-2
 """A sum in another order may round to the neighbouring code, which moves the logits this far."""
@@ -20,13 +21,13 @@ FATAL_ONLY = 4
 
 
 def import_onnx_runtime() -> Any:
-    """The module. Raises MissingPackageError where it is not installed."""
+    """The module. Raises MissingPackageError where it is not installed, or does not work."""
     try:
-        import onnxruntime
-    except ImportError as error:
+        onnxruntime = load_library("onnxruntime")
+    except MissingPackageError as error:
         raise MissingPackageError(
-            f"ONNX Runtime cannot be imported ({error}): pip install onnxruntime, the reference"
-            " for Jetson bundles away from a Jetson"
+            f"ONNX Runtime, the reference for Jetson bundles away from a Jetson, cannot be used:"
+            f" {error}"
         ) from error
     onnxruntime.disable_telemetry_events()
     return onnxruntime

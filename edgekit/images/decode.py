@@ -13,6 +13,7 @@ import numpy as np
 from edgekit.arrays import RgbImage
 from edgekit.errors import ImageError
 from edgekit.images.formats import AVIF, HEIC, HEIF_PACKAGES, has_no_decoder, identify
+from edgekit.native_libraries import load_opencv
 
 _PILLOW = {
     "webp": ("WEBP",),  # OpenCV before 4.12 leaves its orientation out, and animations
@@ -95,7 +96,7 @@ def _load_avif() -> bool:
 
 
 def _decode_by_opencv(content: bytes) -> RgbImage | None:
-    import cv2
+    cv2 = load_opencv()
 
     encoded = np.frombuffer(content, dtype=np.uint8)
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import OutputError
+from edgekit.native_libraries import load_opencv
 from edgekit.outputs.base import NumberedResult, Output
 from edgekit.outputs.result_files import KEEP_FILES, ROTATE_BYTES, rotate
 from edgekit.outputs.window import draw_result
@@ -82,7 +83,7 @@ class VideoOutput(Output):
             )
 
     def _begin(self, size: tuple[int, int]) -> None:
-        import cv2
+        cv2 = load_opencv()
 
         self.close()
         self._check_room()

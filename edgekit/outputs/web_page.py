@@ -30,6 +30,7 @@ from edgekit.arrays import BgrFrame
 from edgekit.background_thread import Background
 from edgekit.board.sensors import Sensors
 from edgekit.errors import MissingPackageError, OutputError
+from edgekit.native_libraries import load_opencv
 from edgekit.outputs.delivery import Delivery
 from edgekit.outputs.prometheus import Metrics, import_prometheus
 from edgekit.outputs.result_json import ResultLine, make_line
@@ -208,7 +209,7 @@ def _make_event(message: dict[str, Any]) -> bytes:
 
 def encode_picture(pixels: BgrFrame) -> bytes:
     """Encode a frame, `(H, W, 3) uint8` BGR 0-255, as JPEG at most `WIDTH` wide."""
-    import cv2
+    cv2 = load_opencv()
 
     height, width = pixels.shape[:2]
     if width > WIDTH:

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import threading
 
-import cv2
-
 from edgekit.arrays import BgrFrame
 from edgekit.errors import SettingsError
+from edgekit.native_libraries import load_opencv
 from edgekit.runtime.classify_frame import Result
+
+cv2 = load_opencv()
 
 _TITLE = "edgekit"
 _ESCAPE = 27

@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edgekit.arrays import ModelPixels
@@ -22,6 +21,7 @@ from edgekit.engines.tflite_graph import read_operators
 from edgekit.errors import EdgekitError, ModelFileError
 from edgekit.evaluation.accuracy import measure_accuracy
 from edgekit.images import DamagedImages, find_labelled_images
+from edgekit.native_libraries import load_opencv
 from edgekit.outputs.console import JsonLines
 from edgekit.preprocess import preprocess_bgr
 from edgekit.profile.layer_timing import time_layers
@@ -53,6 +53,8 @@ from edgekit.runtime.classify_frame import ResultOptions, classify_capture
 from edgekit.runtime.load_model import read_model_file
 from edgekit.runtime.stage_clock import STAGES
 from edgekit.sources.open_source import make_source
+
+cv2 = load_opencv()
 
 LOOP_STAGES = (*STAGES, "output")
 """The measured loop's stages: `output` is making a result's JSON line and writing it."""

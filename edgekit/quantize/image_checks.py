@@ -16,7 +16,10 @@ import numpy.typing as npt
 from edgekit.arrays import ModelPixels
 from edgekit.errors import CalibrationError, ImageError
 from edgekit.images import find_labelled_source
+from edgekit.native_libraries import load_opencv
 from edgekit.quantize.activation_statistics import TensorStatistics
+
+cv2 = load_opencv()
 
 Warnings = tuple[str, ...]
 

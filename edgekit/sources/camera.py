@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import cv2
-
 from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
+from edgekit.native_libraries import load_opencv
 from edgekit.sources.base import (
     ANY_FORMAT,
     Frame,
@@ -17,6 +16,8 @@ from edgekit.sources.base import (
 )
 from edgekit.sources.opencv_capture import CaptureSource, open_capture
 from edgekit.sources.v4l2_devices import find_device, list_devices
+
+cv2 = load_opencv()
 
 _BUFFERS = 2
 """One fills while the other is read. With one, a UVC camera misses every second frame."""

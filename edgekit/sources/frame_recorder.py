@@ -25,6 +25,7 @@ from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
 from edgekit.files import check_destination, make_folder, write_atomic
 from edgekit.images import read_image
+from edgekit.native_libraries import load_opencv
 from edgekit.sources.base import Frame, Source
 from edgekit.spec import Record
 
@@ -166,7 +167,7 @@ def measure_sharpness(pixels: BgrFrame) -> float:
     I_xx and I_yy, are each divided by the energy of the gradient along their axis, which leaves the
     mean squared frequency; the lower one counts, since motion blurs along one direction.
     """
-    import cv2
+    cv2 = load_opencv()
 
     shrink = SIDE / min(pixels.shape[:2])
     if shrink < 1:
@@ -184,7 +185,7 @@ def _measure_detail(gray: npt.NDArray[np.float32]) -> float:
 
 def _make_thumbnail(pixels: BgrFrame) -> npt.NDArray[np.int16]:
     """The means of 64 cells, `(8, 8, 3) int16` BGR, 0-255."""
-    import cv2
+    cv2 = load_opencv()
 
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
     thumbnail: npt.NDArray[np.int16] = cv2.resize(
@@ -195,7 +196,7 @@ def _make_thumbnail(pixels: BgrFrame) -> npt.NDArray[np.int16]:
 
 def _read_frame(path: Path) -> BgrFrame:
     """A recorded frame, in the order of colours that it was recorded in."""
-    import cv2
+    cv2 = load_opencv()
 
     frame: BgrFrame = cv2.cvtColor(read_image(path), cv2.COLOR_RGB2BGR)
     return frame
@@ -226,7 +227,7 @@ class _Album:
 
     def add(self, pixels: BgrFrame) -> None:
         """Write a frame under the next number that is free. Raises OutputError."""
-        import cv2
+        cv2 = load_opencv()
 
         while (path := self.folder / _NAME.format(self._next)).exists():
             self._next += 1

@@ -16,6 +16,7 @@ import numpy as np
 from edgekit.arrays import BgrFrame
 from edgekit.background_thread import Background
 from edgekit.errors import SourceError
+from edgekit.native_libraries import load_opencv
 from edgekit.sources.gstreamer import ErrorLog
 
 _FIX = (
@@ -40,7 +41,7 @@ class PipelineReader(Protocol):
 
 def choose_reader(pipeline: str) -> PipelineReader:
     """A reader for `pipeline`. Raises SourceError where nothing here can read GStreamer."""
-    import cv2
+    cv2 = load_opencv()
 
     if cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         return OpenCvReader(pipeline)
@@ -63,7 +64,7 @@ class OpenCvReader:
         self._errors = ErrorLog()
 
     def open(self, timeout_s: float) -> None:
-        import cv2
+        cv2 = load_opencv()
 
         from edgekit.sources.opencv_capture import silence_opencv
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgekit.arrays import BgrFrame, RgbImage
 from edgekit.errors import ImageError, SourceError
 from edgekit.images import EXPECTED_IMAGES, DamagedImages, choose_images, find_images, read_image
+from edgekit.native_libraries import load_opencv
 from edgekit.sources.base import Frame, SourceDescription
 from edgekit.sources.opencv_capture import silence_opencv
 
@@ -60,7 +61,7 @@ class ImageSource:
         image = self._read_next()
         if image is None:
             return None
-        import cv2
+        cv2 = load_opencv()
 
         captured_ns = time.monotonic_ns()
         frame = Frame(

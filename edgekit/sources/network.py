@@ -5,14 +5,15 @@ from __future__ import annotations
 import socket
 from urllib.parse import urlsplit
 
-import cv2
-
 from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
+from edgekit.native_libraries import load_opencv
 from edgekit.sources.base import Frame, SourceDescription
 from edgekit.sources.container_check import Timeline
 from edgekit.sources.opencv_capture import CaptureSource, open_capture
 from edgekit.text import hide_credentials
+
+cv2 = load_opencv()
 
 OPEN_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 5.0

@@ -6,11 +6,12 @@ import os
 import time
 from typing import Any
 
-import cv2
-
 from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
+from edgekit.native_libraries import load_opencv
 from edgekit.sources.base import Frame
+
+cv2 = load_opencv()
 
 # Read when a stream is opened; a user's own settings win. Over UDP, RTSP loses packets and shows
 # torn frames, hence TCP. (`fflags;nobuffer` would lose the first frames of files, too.)

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
 from edgekit.images.formats import is_image_name
+from edgekit.native_libraries import load_opencv
 from edgekit.sources.base import Frame, Source, SourceDescription
 from edgekit.text import hide_credentials
 
@@ -145,7 +146,7 @@ class PolledSource:
             raise SourceError(
                 f"{self.name} sent {len(content):,} bytes that cannot be decoded as a picture"
             )
-        import cv2
+        cv2 = load_opencv()
 
         return BgrFrame(cv2.cvtColor(image, cv2.COLOR_RGB2BGR, dst=image))
 

@@ -6,10 +6,9 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import cv2
-
 from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
+from edgekit.native_libraries import load_opencv
 from edgekit.sources.base import Frame, SourceDescription
 from edgekit.sources.container_check import (
     Layout,
@@ -19,6 +18,8 @@ from edgekit.sources.container_check import (
 )
 from edgekit.sources.opencv_capture import CaptureSource, open_capture
 from edgekit.text import is_utf8
+
+cv2 = load_opencv()
 
 _LARGE_PIXELS = 1_000_000
 """Frames larger than this are decoded by two threads, others by one: the workers of the loop keep

@@ -11,6 +11,7 @@ from edgekit.background_thread import Background
 from edgekit.board.machine import usable_cores
 from edgekit.engines.base import EngineDescription
 from edgekit.errors import SettingsError
+from edgekit.native_libraries import load_opencv
 from edgekit.progress import SILENT, Progress
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.classify_frame import Result, ResultOptions
@@ -70,7 +71,7 @@ def run_stream(
         EngineError: TensorRT cannot build or run the engine.
         MissingPackageError: the runtime that the model needs is not installed.
     """
-    import cv2
+    cv2 = load_opencv()
 
     if options.show:
         from edgekit.outputs.window import check_window

@@ -198,6 +198,15 @@ FAULTS = {
         "orin-agx", "LiteRT", "warn", "a Jetson runs TensorRT", "--force-reinstall",
         commands={LITERT: crashes(4), TFLITE: fails("ImportError: libpython3.9.so.1.0")},
     ),
+    "LiteRT of another build": Fault(
+        "pi-4", "LiteRT", "fail", "built for another Python or machine", "--no-cache-dir",
+        commands={
+            LITERT: fails(
+                "ModuleNotFoundError: No module named"
+                " 'ai_edge_litert._pywrap_tensorflow_interpreter_wrapper'"
+            )
+        },
+    ),
     "LiteRT broken": Fault(
         "pi-zero-2-w", "LiteRT", "fail", "crashed with SIGILL", "--no-deps ai-edge-litert",
         commands={LITERT: crashes(4)},
@@ -213,6 +222,12 @@ FAULTS = {
     "delegate on a Jetson": Fault(
         "orin-nano", "delegate", "warn", "no XNNPACK", "ai-edge-litert",
         commands={DELEGATE: {"delegate": None}},
+    ),
+    "delegate without OpenCV": Fault(
+        "pi-4", "delegate", "fail", "without an OpenCV that works", "fix OpenCV, then",
+        commands={
+            NUMPY: NUMPY_2, OPENCV: fails(NUMPY_1_API), DELEGATE: fails(NUMPY_1_API),
+        },
     ),
     "model does not open": Fault(
         "pi-4", "delegate", "fail", "gives wrong answers here", "--force-reinstall ai-edge-litert",
@@ -275,8 +290,50 @@ FAULTS = {
         {MODEL: "A workstation\0"}, {OPENCV: None},
     ),
     "OpenCV against numpy 2": Fault(
-        "pi-3", "OpenCV", "fail", "numpy 2.2.6 from pip", "pip uninstall -y numpy",
+        "pi-3", "OpenCV", "fail", "another numpy than 2.2.6", "pip install 'numpy<2'",
         commands={NUMPY: NUMPY_2, OPENCV: fails(NUMPY_1_API)},
+    ),
+    "two OpenCVs, broken": Fault(
+        "pi-4", "OpenCV", "fail", "opencv-python and opencv-python-headless overwrite",
+        "pip uninstall -y opencv-python opencv-python-headless && /home/pi/edgekit/bin/python -m"
+        " pip install opencv-python-headless",
+        commands={
+            OPENCV: fails("AttributeError: module 'cv2' has no attribute 'gapi_wip_gst'"),
+            PYTHON: {"opencv_from_pip": ["opencv-python", "opencv-python-headless"]},
+        },
+    ),
+    "OpenCV without a library": Fault(
+        "pi-4", "OpenCV", "fail", "opencv-python needs a library of a desktop",
+        "pip uninstall -y opencv-python && /home/pi/edgekit/bin/python -m pip install"
+        " opencv-python-headless",
+        commands={
+            OPENCV: fails("ImportError: libGL.so.1: cannot open shared object file"),
+            PYTHON: {"opencv_from_pip": ["opencv-python"]},
+        },
+    ),
+    "OpenCV of another build": Fault(
+        "pi-5", "OpenCV", "fail", "another Python or machine", "--no-cache-dir opencv-python",
+        commands={
+            OPENCV: fails("ImportError: /x/cv2.abi3.so: invalid ELF header"),
+            PYTHON: {"opencv_from_pip": ["opencv-python-headless"]},
+        },
+    ),
+    "OpenCV without video on a board": Fault(
+        "pi-5", "OpenCV", "fail", "built without FFmpeg and Video4Linux",
+        "sudo apt install --reinstall python3-opencv",
+        commands={OPENCV: {"lacks": ["FFmpeg", "Video4Linux"]}},
+    ),
+    "OpenCV without video": Fault(
+        "pi-4", "OpenCV", "fail", "built without FFmpeg", "--force-reinstall opencv-python-headl",
+        commands={OPENCV: {**PIP_OPENCV, "lacks": ["FFmpeg"]}},
+    ),
+    "two OpenCVs": Fault(
+        "pi-4", "OpenCV", "warn", "opencv-python and opencv-contrib-python overwrite",
+        "pip uninstall -y opencv-python opencv-contrib-python &&",
+        commands={
+            OPENCV: PIP_OPENCV,
+            PYTHON: {"opencv_from_pip": ["opencv-python", "opencv-contrib-python"]},
+        },
     ),
     "OpenCV broken on a board": Fault(
         "pi-5", "OpenCV", "fail", "libgtk-3.so.0", "--reinstall python3-opencv",
