@@ -215,7 +215,8 @@ def encode_picture(pixels: BgrFrame) -> bytes:
     if width > WIDTH:
         size = (WIDTH, round(height * WIDTH / width))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return bytes(encoded)
 
 
 class Served:
