@@ -17,6 +17,7 @@ from msgspec.structs import asdict
 from edgekit.errors import SettingsError
 
 Activation = Literal["relu", "relu6", "hardswish"]
+HeadActivation = Literal["none", "relu", "relu6", "hardswish"]
 Padding = Literal["symmetric", "same"]
 Precision = Literal["int8", "fp16", "fp32", "best"]
 """`best` is int8 or fp16: the faster one on the board among those that are accurate enough."""
@@ -111,7 +112,9 @@ class CheckpointFlags(Record, frozen=True, kw_only=True):
     `arch` names a family, or `package.module:factory`. `width` is the width multiplier,
     `input_size` is the side of a square input in pixels, or its width and height, `batch_norm_eps`
     the epsilon of every batch norm. `normalize` is a name, `MEAN,STD` in pixel units, or the
-    normalization itself.
+    normalization itself. `state_dict` is the key of one of several state dicts, or what the keys of
+    one of several networks begin with; `head` the path of one of several heads; `head_activation`
+    what is between its linear layers.
     """
 
     arch: str | None = None
@@ -122,6 +125,9 @@ class CheckpointFlags(Record, frozen=True, kw_only=True):
     batch_norm_eps: float | None = None
     normalize: str | Normalization | None = None
     resize: Resize | None = None
+    state_dict: str | None = None
+    head: str | None = None
+    head_activation: HeadActivation | None = None
 
     def fill(self, defaults: Mapping[str, Any]) -> CheckpointFlags:
         """Return these flags, with `defaults` by name where nothing was said."""

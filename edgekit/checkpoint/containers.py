@@ -1,35 +1,37 @@
-"""Finds the state dict in a file that a training script saved, and removes wrappers' prefixes.
+"""Finds the state dict in a file that a training script saved.
 
-In: the content of an opened file. Out: a `StateDict`: finite float32 tensors by key.
+In: the content of an opened file. Out: a `StateDict`: finite float32 tensors by key. A state dict
+is recognised by what it is, a dict of tensors, and not by its key, which every script names
+otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from edgekit.checkpoint.leftovers import is_average, is_bookkeeping, is_set_aside
 from edgekit.errors import CheckpointError
 
-PLAIN_CONTAINERS = ("state_dict", "model", "model_state_dict", "net")
-EMA_CONTAINERS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
-"""The prefixes that DataParallel, torch.compile and Lightning put before every key."""
+DEEPEST = 5
+"""How many dicts deep a state dict is searched; ClassyVision's is four deep."""
 
-BOOKKEEPING = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
-"""The last parts of keys that are not weights, but count batches or operations (thop,
-AveragedModel)."""
+WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""The parts that torch.compile, FSDP and activation checkpointing put anywhere into keys."""
+
+CHOOSE = "choose one with --state-dict"
 
 
 @dataclass(frozen=True)
 class StateDict:
     """Weights by key.
 
-    `container` is the key under which the file has them, `bare` for none. `notes` are remarks for
-    the user.
+    `container` is the key under which the file has them, `bare` for none; keys of dicts in dicts
+    are joined by dots. `notes` are remarks for the user.
     """
 
     tensors: Mapping[str, Tensor]
@@ -37,47 +39,132 @@ class StateDict:
     notes: tuple[str, ...] = ()
 
 
-def find_state_dict(content: Any, name: str) -> StateDict:
-    """Find the weights in `content`; `name` is the file's, for messages.
+def find_state_dict(content: Any, name: str, key: str | None = None) -> StateDict:
+    """Find the weights in `content`.
 
     Plain weights are preferred to their exponential moving average (EMA), because training scripts
-    report the accuracy of the plain ones under that name. A note says when the file has an EMA copy
-    too. Raises CheckpointError when there are no weights, or when one is not a finite float tensor.
+    report the accuracy of the plain ones under that name. A note says what else the file has.
+
+    Args:
+        content: What the file holds.
+        name: The file's name, for messages.
+        key: The key of the state dict, or the prefix of the keys that are meant; None takes the
+            only one.
+
+    Returns:
+        The weights.
+
+    Raises:
+        CheckpointError: There are no weights, or several and `key` is None; or a weight is not a
+            finite float tensor.
     """
     if not isinstance(content, Mapping):
         raise CheckpointError(
-            f"{name} holds a {type(content).__name__}, not a dict of tensors:"
-            " expected a state dict, or one under 'state_dict' or 'model'"
+            f"{name} holds a {type(content).__name__}, not a dict of tensors: expected a state"
+            " dict, torch.save(model.state_dict(), 'weights.pth'), alone or in a dict"
         )
-    found = [key for key in PLAIN_CONTAINERS + EMA_CONTAINERS if _is_state_dict(content.get(key))]
-    notes: list[str] = []
-    if found:
-        container, weights = found[0], content[found[0]]
-        averages = [key for key in found[1:] if key in EMA_CONTAINERS]
-        if averages:
-            notes.append(f"the EMA copy of the weights under {averages[0]!r} is not used")
-    elif _is_state_dict(content):
-        container, weights = "bare", content
-    else:
+    found = _merge_parts(dict(_find_state_dicts(content)))
+    if not found:
         raise CheckpointError(
-            f"{name} holds no weights: its keys are {_first(content)};"
-            " expected a state dict, or one under 'state_dict' or 'model'"
+            f"{name} holds no weights: its keys are {_first(content)}; expected a state dict,"
+            " torch.save(model.state_dict(), 'weights.pth'), alone or in a dict"
         )
-    return StateDict(_clean(weights, name), container, tuple(notes))
+    if key is not None:
+        container, weights = _choose_by_key(found, key, name)
+        return StateDict(_clean(weights, name), container)
+    container, notes = _choose(found, name)
+    return StateDict(_clean(found[container], name), container, notes)
 
 
-def _is_state_dict(value: Any) -> bool:
-    """Whether `value` is a dict of tensors, at least one a weight, apart from bookkeeping."""
-    return (
-        isinstance(value, Mapping)
-        and any(isinstance(entry, Tensor) and entry.ndim > 1 for entry in value.values())
-        and all(isinstance(key, str) for key in value)
-        and all(isinstance(value[key], Tensor) for key in value if not _is_bookkeeping(key))
+def _find_state_dicts(content: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Find the state dicts in dicts of dicts, by their keys joined with dots.
+
+    The state of an optimizer has numbers as keys.
+    """
+    if not all(isinstance(key, str) for key in content):
+        return
+    if _is_state_dict(content):
+        yield path or "bare", content
+        return
+    for key, value in content.items():
+        if isinstance(value, Mapping) and path.count(".") < DEEPEST:
+            yield from _find_state_dicts(value, f"{path}.{key}" if path else key)
+
+
+def _is_state_dict(value: Mapping[str, Any]) -> bool:
+    """Whether a dict has weights: tensors with two axes or more, whose keys name a module.
+
+    A tensor without a module, such as a training script's confusion matrix, counts where there are
+    no dicts beside it.
+    """
+    weights = [key for key, entry in value.items() if isinstance(entry, Tensor) and entry.ndim > 1]
+    if any("." in key for key in weights):
+        return True
+    return bool(weights) and not any(isinstance(entry, Mapping) for entry in value.values())
+
+
+def _merge_parts(found: dict[str, Any]) -> dict[str, Any]:
+    """Join the state dicts of one network's parts, as ClassyVision's `trunk` and `heads`."""
+    trunks = [path for path in found if path.rpartition(".")[2] == "trunk"]
+    for path in trunks:
+        parent = path.rpartition(".")[0]
+        heads = {other for other in found if other.startswith(f"{parent}.heads.")}
+        whole = dict(found.pop(path))
+        for head in heads:
+            whole |= {f"heads.{key}": value for key, value in found.pop(head).items()}
+        found[parent or "bare"] = whole
+    return found
+
+
+def _choose(found: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]]:
+    """Choose the plain weights. Returns their key, and notes on the others."""
+    plain = [path for path in found if not is_set_aside(path)]
+    averages = [path for path in found if is_average(path)]
+    candidates = plain or averages or list(found)
+    chosen = candidates[0]
+    others = [path for path in candidates[1:] if not _are_equal(found[chosen], found[path])]
+    if others:
+        names = ", ".join(map(repr, [chosen, *others]))
+        raise CheckpointError(
+            f"{name} holds {1 + len(others)} state dicts ({names}): {CHOOSE},"
+            f" as --state-dict {chosen}"
+        )
+    if not plain:
+        return chosen, ()
+    notes = [f"the EMA copy of the weights under {path!r} is not used" for path in averages]
+    beside = [path for path in found if is_set_aside(path) and path not in averages]
+    if beside:
+        notes.append(f"left aside: {', '.join(map(repr, beside))}")
+    return chosen, tuple(notes)
+
+
+def _are_equal(weights: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether two state dicts are the same, as the last and the best one of a short training."""
+    return weights.keys() == others.keys() and all(
+        torch.equal(weights[key], others[key])
+        for key in weights
+        if isinstance(weights[key], Tensor) and isinstance(others[key], Tensor)
     )
 
 
-def _is_bookkeeping(key: str) -> bool:
-    return key.rpartition(".")[2] in BOOKKEEPING
+def _choose_by_key(found: Mapping[str, Any], key: str, name: str) -> tuple[str, Any]:
+    """Find the state dict under `key`, or else the weights whose keys begin with it."""
+    if key in found:
+        return key, found[key]
+    prefix = f"{key.removesuffix('.')}."
+    for path, weights in found.items():
+        inside = {
+            entry.removeprefix(prefix): value
+            for entry, value in weights.items()
+            if entry.startswith(prefix)
+        }
+        if inside:
+            return f"{path}, {key}", inside
+    parts = sorted({entry.partition(".")[0] for weights in found.values() for entry in weights})
+    raise CheckpointError(
+        f"{name} has no state dict {key!r}: expected one of {', '.join(map(repr, found))}, or what"
+        f" keys begin with, as {', '.join(map(repr, parts[:4]))}"
+    )
 
 
 def _first(content: Mapping[Any, Any], count: int = 4) -> str:
@@ -86,13 +173,26 @@ def _first(content: Mapping[Any, Any], count: int = 4) -> str:
 
 
 def _clean(weights: Mapping[str, Any], name: str) -> dict[str, Tensor]:
-    """Drop bookkeeping and the prefixes that all keys share, and convert weights to float32."""
-    tensors = {key: value for key, value in weights.items() if not _is_bookkeeping(key)}
-    prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in tensors)), None)
-    while prefix:
-        tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-        prefix = next((p for p in PREFIXES if all(key.startswith(p) for key in tensors)), None)
+    """Drop bookkeeping and wrappers' parts of keys, and convert weights to float32."""
+    _refuse_quantized(weights, name)
+    tensors = {
+        key: value
+        for key, value in weights.items()
+        if isinstance(value, Tensor) and not is_bookkeeping(key)
+    }
+    for part in WRAPPERS:
+        tensors = {key.replace(part, ""): value for key, value in tensors.items()}
     return {key: _check(key, value, name) for key, value in tensors.items()}
+
+
+def _refuse_quantized(weights: Mapping[str, Any], name: str) -> None:
+    for key, value in weights.items():
+        if "_packed_params" in key or (isinstance(value, Tensor) and value.is_quantized):
+            raise CheckpointError(
+                f"{name} holds int8 weights of PyTorch's quantization ({key!r}): give the float"
+                " checkpoint that they were made from (torchvision: the same network without"
+                " quantize=True); edgekit quantizes it"
+            )
 
 
 INDEX_TYPES = (torch.int64, torch.bool)

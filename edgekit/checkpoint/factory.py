@@ -14,8 +14,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from edgekit.checkpoint.containers import BOOKKEEPING
 from edgekit.checkpoint.defaults import Defaults
+from edgekit.checkpoint.leftovers import BOOKKEEPING
 from edgekit.errors import CheckpointError
 from edgekit.spec import Activation
 

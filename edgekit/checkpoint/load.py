@@ -23,14 +23,17 @@ from edgekit.checkpoint.containers import StateDict, find_state_dict
 from edgekit.checkpoint.defaults import Defaults, find_defaults
 from edgekit.checkpoint.exported import FAMILY, build_exported
 from edgekit.checkpoint.factory import build_from_factory
+from edgekit.checkpoint.heads import attach_head, make_head
 from edgekit.checkpoint.open import open_checkpoint
 from edgekit.checkpoint.recognise import Recognition, recognise
+from edgekit.checkpoint.reparametrized import fold_parametrizations
 from edgekit.errors import CheckpointError, SettingsError
 from edgekit.models.cost import Cost, count_cost
 from edgekit.spec import (
     Activation,
     Channels,
     CheckpointFlags,
+    HeadActivation,
     InputSpec,
     ModelSpec,
     Normalization,
@@ -50,6 +53,8 @@ SETTABLE = (
 )
 """The values of the spec that a flag can set."""
 LARGEST_EPS = 0.1
+TORCH_EPS = 1e-5
+"""The default epsilon of PyTorch's batch norms, as in a head of the user's own."""
 SMALLEST_INPUT, LARGEST_INPUT = 8, 1024
 
 
@@ -107,9 +112,9 @@ def load_checkpoint(
         network = _build_exported(opened.content, flags)
         container = "program"
     else:
-        weights = find_state_dict(opened.content, opened.name)
+        weights = find_state_dict(opened.content, opened.name, flags.state_dict)
         network = _build(weights, opened.name, flags)
-        container, notes = weights.container, weights.notes
+        container, notes = weights.container, (*weights.notes, *network.notes)
     return Checkpoint(
         module=network.module,
         spec=_describe(network, flags),
@@ -140,6 +145,7 @@ def _check_flags(flags: CheckpointFlags) -> None:
         ("activation", flags.activation, get_args(Activation)),
         ("padding", flags.padding, get_args(Padding)),
         ("resize", flags.resize, get_args(Resize)),
+        ("head activation", flags.head_activation, get_args(HeadActivation)),
     ):
         if value is not None and value not in choices:
             raise SettingsError(
@@ -164,38 +170,69 @@ class _Network:
     subject: str
     channels: Channels | None = None
     determined: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
 
 def _build(weights: StateDict, name: str, flags: CheckpointFlags) -> _Network:
     if flags.arch is not None and ":" in flags.arch:
         return _build_from_factory(flags.arch, weights, name, flags)
-    return _build_family(recognise(weights.tensors, name, flags.arch, flags.width), flags)
+    tensors, notes = fold_parametrizations(weights.tensors, name)
+    found = recognise(tensors, name, flags)
+    return _build_family(replace(found, notes=(*notes, *found.notes)), flags)
 
 
 def _build_family(found: Recognition, flags: CheckpointFlags) -> _Network:
     family = found.family.name
-    defaults = find_defaults(found.family, found.layout, flags.padding, found.width)
+    layout = found.layout.name
+    defaults = find_defaults(found.family, layout, flags.padding, found.width)
     if flags.batch_norm_eps is not None:
         defaults = replace(defaults, batch_norm_eps=flags.batch_norm_eps)
     module = found.family.build(
         width=found.width,
-        classes=found.classes,
+        classes=found.head.outputs,
         activation=flags.activation or defaults.activation,
         padding=defaults.padding,
         batch_norm_eps=defaults.batch_norm_eps,
         scaling=found.scaling,
         image_channels=found.image_channels,
+        variant=found.layout.variant,
     )
     module.load_state_dict(dict(found.tensors), strict=False)  # recognise checked every key
+    notes = (*found.notes, *_build_head(module, found, defaults, flags))
     return _Network(
         _freeze(module),
         family,
         found.width,
-        found.layout,
+        layout,
         defaults,
         subject=family,
         channels=found.image_channels,
+        notes=notes,
     )
+
+
+OWN_HIDDEN = ("mobilenet_v3", "mobilenet_v4", "micronet_m")
+"""What the names of families begin with whose own heads have a hidden layer."""
+
+
+def _build_head(
+    module: nn.Module, found: Recognition, defaults: Defaults, flags: CheckpointFlags
+) -> tuple[str, ...]:
+    """Replace the head by the user's own, where the tensors have one. Returns what to remark."""
+    if not found.head.layers:
+        if flags.head_activation is not None:
+            raise SettingsError(
+                f"--head-activation {flags.head_activation} does not go with the head of"
+                f" {found.layout.name}'s {found.family.name}: leave it out, or set --activation"
+            )
+        return ()
+    is_own = found.family.name.startswith(OWN_HIDDEN)
+    default = (flags.activation or defaults.activation) if is_own else "relu"
+    eps = flags.batch_norm_eps or TORCH_EPS
+    head = make_head(found.head.layers, default, flags.head_activation, eps)
+    attach_head(module, head)
+    change = " (assumed; --head-activation changes it)" if head.assumed else ""
+    return (f"head of its own: {head.describe()}{change}",)
 
 
 def _build_from_factory(
@@ -208,6 +245,8 @@ def _build_from_factory(
         activation=flags.activation,
         padding=flags.padding,
         batch_norm_eps=flags.batch_norm_eps,
+        head=flags.head,
+        head_activation=flags.head_activation,
     )
     module, defaults = build_from_factory(arch, weights.tensors, name)
     return _Network(_freeze(module), arch, 1.0, layout=arch, defaults=defaults, subject=arch)
@@ -222,6 +261,9 @@ def _build_exported(archive: ProgramArchive, flags: CheckpointFlags) -> _Network
         activation=flags.activation,
         padding=flags.padding,
         batch_norm_eps=flags.batch_norm_eps,
+        state_dict=flags.state_dict,
+        head=flags.head,
+        head_activation=flags.head_activation,
     )
     exported = build_exported(archive)
     size = Size.of(exported.defaults.input_size)

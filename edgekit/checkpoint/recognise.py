@@ -1,284 +1,213 @@
-"""Recognises family, key layout, width and classes from the names and shapes of tensors alone.
+"""Recognises family, key layout, width, head and classes from the names and shapes of tensors.
 
-In: tensors by key. Out: a `Recognition`: the same tensors under edgekit's names, every shape
-checked against the family's network. Nothing is guessed: keys that do not match are listed and
-refused.
+In: tensors by key. Out: a `Recognition`: the trunk's tensors under edgekit's names, every shape
+checked against the family's network, and the head. Nothing is guessed: what belongs to no network
+is listed, and a choice between several networks or heads is the user's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
-import torch
 from torch import Tensor
 
+from edgekit.checkpoint.find_head import FoundHead, find_head
 from edgekit.checkpoint.layouts import LAYOUTS, Layout
+from edgekit.checkpoint.leftovers import is_average, is_set_aside, summarize
+from edgekit.checkpoint.misfit import count_names, explain_misfit
+from edgekit.checkpoint.networks import own_layout, path_of, read_shapes
+from edgekit.checkpoint.subset import Match, find_matches, keep_largest
+from edgekit.checkpoint.widths import Trunk, fit_width
 from edgekit.errors import CheckpointError
 from edgekit.models import FAMILIES, Family
-from edgekit.spec import Channels
-
-COMMON_WIDTHS = (1.0, 0.75, 0.5, 0.25, 1.4, 1.3, 0.35, 0.125, 1.1, 1.2, 1.25, 1.5, 2.0, 0.6, 0.8)
-"""Widths that are commonly trained. They are tried first, because rounding gives the same channels
-to several widths."""
-
-WIDEST = 10.0
-ALIKE = 0.5
-"""The least overlap with a layout's layers for which the message says what is missing from it."""
+from edgekit.spec import Channels, CheckpointFlags
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """The network that the tensors belong to, and the tensors under edgekit's names.
+    """The network that the tensors belong to.
 
-    `scaling` is the family's rule from width to channels that fits, `image_channels` what the stem
-    reads: 3 (RGB) or 1 (grayscale).
+    Attributes:
+        family: The family.
+        layout: The names of the layers.
+        prefix: What their keys begin with, beside the layout's names.
+        width: The width multiplier.
+        scaling: The family's rule from the width to channels that fits.
+        image_channels: What the stem reads: 3 (RGB) or 1 (grayscale).
+        tensors: The trunk's tensors under edgekit's names, and those of the layout's own head.
+        head: The head.
+        notes: What was left aside.
     """
 
     family: Family
-    layout: str
+    layout: Layout
+    prefix: str
     width: float
     scaling: str
-    classes: int
     image_channels: Channels
     tensors: Mapping[str, Tensor]
+    head: FoundHead
+    notes: tuple[str, ...] = ()
 
 
 def recognise(
-    tensors: Mapping[str, Tensor], name: str, arch: str | None = None, width: float | None = None
+    tensors: Mapping[str, Tensor], name: str, flags: CheckpointFlags | None = None
 ) -> Recognition:
-    """Find the family, layout and width that fit the tensors exactly.
+    """Find the family, layout and width whose trunk is among the tensors, and its head.
 
     Args:
         tensors: The weights by key, each of the `(…,)` shape that its layer has.
         name: The file's name, for messages.
-        arch: The family that they must belong to; None tries all.
-        width: The width multiplier that they must have; None tries the likely ones.
+        flags: The user's: `arch`, the family; `width`; `head`, which head of several is meant.
 
     Returns:
-        The first family, layout and width that fit.
+        The network.
 
     Raises:
-        CheckpointError: Nothing fits. The message says what differs from the nearest layout.
+        CheckpointError: Nothing fits, or several networks or heads do. The message says what
+            differs from the nearest layout, or how to choose.
     """
-    layouts = _find_layouts(tensors, name, arch)
+    flags = flags or CheckpointFlags()
+    paths = list(dict.fromkeys(map(path_of, tensors)))
+    matches = find_matches(paths, _list_layouts(paths, flags.arch))
+    networks = keep_largest(matches)
+    if not networks:
+        _refuse_other_family(paths, name, flags.arch)
+        raise CheckpointError(explain_misfit(tensors, paths, name, matches, flags.arch))
+    group, others = _choose_network(networks, name)
+    beside = {path for network in others for path in network[0].layers}
     complaints: list[CheckpointError] = []
-    for layout in layouts:
+    for match in group:
         try:
-            return _fit_layout(layout, tensors, name, width)
+            return _fit(match, tensors, beside, matches, name, flags)
         except CheckpointError as error:
             complaints.append(error)
     raise complaints[0]
 
 
-def _fit_layout(
-    layout: Layout, tensors: Mapping[str, Tensor], name: str, width: float | None
-) -> Recognition:
-    """Recognise the width under a layout whose names of layers fit."""
-    family = FAMILIES[layout.family]
-    ours = {theirs: path for path, theirs in layout.paths.items()}
-    renamed = {_rename(key, ours): tensor for key, tensor in tensors.items()}
-    label = f"{name} has the layers of {family.name} ({layout.name} names)"
-    _check_keys(family, renamed, label)
-    return _fit_width(family, layout.name, renamed, label, width)
+def _list_layouts(paths: Collection[str], arch: str | None) -> list[Layout]:
+    """List the layouts of all families, or of `arch`.
 
-
-@cache
-def own_layout(family: str) -> Layout:
-    """Read edgekit's own names of a family's layers from its module."""
-    paths = {_path(key) for key in _expected_shapes(FAMILIES[family], 1.0, 1000)}
-    return Layout("edgekit", family, {path: path for path in paths})
-
-
-def _path(key: str) -> str:
-    """The module path of a parameter: the key without its last part."""
-    return key.rpartition(".")[0]
-
-
-def _rename(key: str, ours: Mapping[str, str]) -> str:
-    path, _, parameter = key.rpartition(".")
-    return f"{ours[path]}.{parameter}"
-
-
-def _expected_shapes(
-    family: Family,
-    width: float,
-    classes: int,
-    scaling: str | None = None,
-    image_channels: Channels = 3,
-) -> dict[str, tuple[int, ...]]:
-    """Read the shapes of a family's network by key. It is built on the meta device."""
-    with torch.device("meta"):
-        module = family.build(width, classes, scaling=scaling, image_channels=image_channels)
-    return {
-        key: tuple(tensor.shape)
-        for key, tensor in module.state_dict().items()
-        if not key.endswith("num_batches_tracked")
-    }
-
-
-# --- Which layout --------------------------------------------------------------------------------
-
-
-def _find_layouts(tensors: Mapping[str, Tensor], name: str, arch: str | None) -> list[Layout]:
-    """Find the layouts with exactly the layers of `tensors`, of the family `arch` if it is given.
-
-    Several families may name their layers alike. Their shapes are compared later.
+    Edgekit's own names are read from its modules, which takes long: only where one may be there.
     """
     if arch is not None and arch not in FAMILIES:
         raise CheckpointError(
             f"--arch {arch!r} is not a family of edgekit: expected one of {', '.join(FAMILIES)},"
             " or package.module:factory"
         )
-    seen = {_path(key) for key in tensors}
-    layouts = [*map(own_layout, FAMILIES), *LAYOUTS]
-    fitting = [layout for layout in layouts if set(layout.paths.values()) == seen]
-    chosen = [layout for layout in fitting if arch in (None, layout.family)]
-    if chosen:
-        return chosen
-    if fitting:
+    is_own = any("stem" in path.split(".") for path in paths)
+    layouts = [*(map(own_layout, FAMILIES) if is_own else ()), *LAYOUTS]
+    return [layout for layout in layouts if arch in (None, layout.family)]
+
+
+def _refuse_other_family(paths: Collection[str], name: str, arch: str | None) -> None:
+    """Refuse an `arch` that is not the family that the layers are of."""
+    found = keep_largest(find_matches(paths, _list_layouts(paths, None))) if arch else []
+    if found:
+        layout = found[0][0].layout
         raise CheckpointError(
-            f"{name} holds {fitting[0].family} ({fitting[0].name} names), not --arch {arch}:"
+            f"{name} holds {layout.family} ({layout.name} names), not --arch {arch}:"
             " leave --arch out"
         )
-    candidates = [layout for layout in layouts if arch in (None, layout.family)]
-    raise CheckpointError(_explain_misfit(tensors, seen, name, candidates, arch))
 
 
-def _explain_misfit(
-    tensors: Mapping[str, Tensor],
-    seen: set[str],
-    name: str,
-    candidates: Sequence[Layout],
-    arch: str | None,
-) -> str:
-    nearest = max(candidates, key=lambda layout: _overlap(layout, seen))
-    if arch is None and _overlap(nearest, seen) < ALIKE:
-        return (
-            f"{name} is not a network edgekit knows: {len(tensors)} tensors, the first"
-            f" {_describe(tensors)}; name its family with --arch ({', '.join(FAMILIES)})"
-            " or give --arch package.module:factory"
+def _choose_network(
+    networks: Sequence[list[Match]], name: str
+) -> tuple[list[Match], list[list[Match]]]:
+    """Choose the only network that is not an average of weights. Returns it and the others."""
+    plain = [network for network in networks if not is_average(network[0].prefix)] or networks
+    if len(plain) > 1:
+        prefixes = [network[0].network.removesuffix(".") for network in plain]
+        named = [
+            f"{prefix or 'without a prefix'} ({network[0].layout.family})"
+            for prefix, network in zip(prefixes, plain, strict=True)
+        ]
+        choice = next((prefix for prefix in prefixes if prefix), prefixes[0])
+        raise CheckpointError(
+            f"{name} holds {len(plain)} networks: {', '.join(named)}; choose one with --state-dict,"
+            f" as --state-dict {choice}"
         )
-    expected = set(nearest.paths.values())
-    return (
-        f"{name} does not fit {nearest.family} ({nearest.name} names):"
-        f" {_count(expected - seen, 'missing')}; {_count(seen - expected, 'unknown')};"
-        " name another family, or your own package.module:factory, with --arch"
+    return plain[0], [network for network in networks if network is not plain[0]]
+
+
+def _fit(
+    match: Match,
+    tensors: Mapping[str, Tensor],
+    beside: Collection[str],
+    matches: Sequence[Match],
+    name: str,
+    flags: CheckpointFlags,
+) -> Recognition:
+    """Fit width and head under a layout whose names of the trunk's layers fit."""
+    family = FAMILIES[match.layout.family]
+    ours = {theirs: path for path, theirs in match.trunk.items()}
+    trunk: dict[str, Tensor] = {}
+    rest: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        path, _, parameter = key.rpartition(".")
+        if path in ours:
+            trunk[f"{ours[path]}.{parameter}"] = tensor
+        elif path not in beside:
+            rest[key] = tensor
+    label = f"{name} has the layers of {family.name} ({match.layout.name} names)"
+    if any(_is_inside(key, match) for key in rest):
+        paths = list(dict.fromkeys(map(path_of, tensors)))
+        raise CheckpointError(explain_misfit(tensors, paths, name, matches, flags.arch))
+    _check_keys(family, trunk, label)
+    image_channels = _read_image_channels(trunk, match, label)
+    fit = fit_width(Trunk(family, trunk, match.trunk, image_channels), label, flags.width)
+    found = find_head(match, fit, rest, label, flags.head)
+    fitted = {key: tensor.reshape(fit.shapes[key]) for key, tensor in trunk.items()}
+    return Recognition(
+        family,
+        match.layout,
+        match.network,
+        fit.width,
+        fit.scaling,
+        image_channels,
+        {**fitted, **found.own},
+        found,
+        (*_note_average(beside, tensors), *found.notes),
     )
 
 
-def _overlap(layout: Layout, seen: set[str]) -> float:
-    expected = set(layout.paths.values())
-    return len(expected & seen) / len(expected | seen)
+def _note_average(beside: Collection[str], tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    keys = [key for key in tensors if path_of(key) in beside]
+    return (f"a copy of the weights is not used: {summarize(keys)}",) if keys else ()
 
 
-def _describe(tensors: Mapping[str, Tensor], count: int = 3) -> str:
-    return ", ".join(f"{key} {list(tensors[key].shape)}" for key in list(tensors)[:count])
+def _is_inside(key: str, match: Match) -> bool:
+    """Whether a key that is not the trunk's is inside one of its modules, as `features.3.gate`."""
+    if not key.startswith(match.prefix) or path_of(key) in match.head.values():
+        return False
+    roots = {path.partition(".")[0] for path in match.layout.trunk.values()}
+    return key.removeprefix(match.prefix).partition(".")[0] in roots and not is_set_aside(key)
 
 
-def _count(names: Collection[str], state: str, noun: str = "layer", shown: int = 3) -> str:
-    """Count names and list the first few: `2 layers missing (a, b)`."""
-    if not names:
-        return f"no {noun} {state}"
-    plural = "" if len(names) == 1 else "s"
-    more = ", …" if len(names) > shown else ""
-    return f"{len(names)} {noun}{plural} {state} ({', '.join(sorted(names)[:shown])}{more})"
-
-
-# --- Which width ---------------------------------------------------------------------------------
-
-
-def _check_keys(family: Family, renamed: Mapping[str, Tensor], label: str) -> None:
-    """Refuse keys that are not exactly the family's parameters and batch norm statistics."""
-    expected = set(_expected_shapes(family, 1.0, 1000))
-    missing, unknown = expected - set(renamed), set(renamed) - expected
+def _check_keys(family: Family, trunk: Mapping[str, Tensor], label: str) -> None:
+    """Refuse keys that are not exactly the trunk's parameters and batch norm statistics."""
+    paths = {path_of(key) for key in trunk}
+    expected = {key for key in read_shapes(family, 1.0) if path_of(key) in paths}
+    missing, unknown = expected - set(trunk), set(trunk) - expected
     if missing or unknown:
         raise CheckpointError(
-            f"{label}, but {_count(missing, 'missing', 'tensor')} and"
-            f" {_count(unknown, 'unknown', 'tensor')}: expected convolutions without bias, batch"
-            " norms not folded"
+            f"{label}, but {count_names(missing, 'missing', 'tensor')} and"
+            f" {count_names(unknown, 'unknown', 'tensor')}: expected convolutions without bias,"
+            " batch norms not folded"
         )
 
 
-def _fit_width(
-    family: Family,
-    layout: str,
-    renamed: Mapping[str, Tensor],
-    label: str,
-    width: float | None,
-) -> Recognition:
-    """Try the likely widths until every shape fits."""
-    classes = _channels(renamed["classifier.weight"]) or 1
-    image_channels = _read_image_channels(family, renamed, label)
-    complaints: list[str] = []
-    for candidate in [width] if width is not None else _likely_widths(family, renamed):
-        for scaling in family.scalings:
-            expected = _expected_shapes(family, candidate, classes, scaling, image_channels)
-            mismatch = _find_mismatch(expected, renamed)
-            if mismatch is None:
-                fitted = {key: renamed[key].reshape(shape) for key, shape in expected.items()}
-                return Recognition(
-                    family, layout, candidate, scaling, classes, image_channels, fitted
-                )
-            complaints.append(f"at width {candidate:g}, {mismatch}")
-    advice = "a pruned network? give its own code with --arch package.module:factory"
-    raise CheckpointError(
-        f"{label} but not its shapes: {complaints[0] if complaints else 'no width fits'}"
-        f" ({advice if width is None else 'leave --width out: it is read from the tensors'})"
-    )
-
-
-def _read_image_channels(family: Family, renamed: Mapping[str, Tensor], label: str) -> Channels:
-    """Read how many channels the first convolution reads: its weight is a family's first tensor."""
-    stem = next(iter(_expected_shapes(family, 1.0, 1000)))
-    shape = tuple(renamed[stem].shape)
+def _read_image_channels(trunk: Mapping[str, Tensor], match: Match, label: str) -> Channels:
+    """Read how many channels the stem's first convolution reads."""
+    stem = next(ours for ours in match.layout.paths if ours.startswith("stem"))
+    shape = tuple(trunk[f"{stem}.weight"].shape)
     if len(shape) == 4 and shape[1] == 1:
         return 1
     if len(shape) == 4 and shape[1] != 3:
         raise CheckpointError(
             f"{label}, but its first convolution reads images of {shape[1]} channels"
-            f" ({stem} has shape {list(shape)}): expected 3, RGB, or 1, grayscale"
+            f" ({match.trunk[stem]}.weight has shape {list(shape)}): expected 3, RGB, or 1,"
+            " grayscale"
         )
     return 3
-
-
-def _channels(tensor: Tensor) -> int:
-    return int(tensor.shape[0]) if tensor.ndim else 0
-
-
-def _likely_widths(family: Family, renamed: Mapping[str, Tensor]) -> list[float]:
-    """List the widths near the channel ratio of one layer, in the order in which they are tried.
-
-    First come the common ones, then multiples of 0.01, then the ratio itself. Rounding of channels
-    moves the ratio away from the width, for narrow networks most.
-    """
-    if family.fixed_width:
-        return [1.0]
-    path, base = family.estimate
-    ratio = _channels(renamed[f"{path}.weight"]) / base
-    margin = max(0.05, 0.15 * ratio)
-    common = [width for width in COMMON_WIDTHS if abs(width - ratio) <= margin]
-    first, last = int(100 * (ratio - margin)), int(100 * (ratio + margin))
-    hundredths = [count / 100 for count in range(first, last + 1)]
-    widths = [
-        *sorted(common, key=lambda width: abs(width - ratio)),
-        *sorted(hundredths, key=lambda width: abs(width - ratio)),
-        ratio,
-    ]
-    return [width for width in dict.fromkeys(widths) if 0 < width <= WIDEST]
-
-
-def _find_mismatch(
-    expected: Mapping[str, tuple[int, ...]], renamed: Mapping[str, Tensor]
-) -> str | None:
-    for key, shape in expected.items():
-        actual = tuple(renamed[key].shape)
-        if _squeeze(actual) != _squeeze(shape):
-            return f"{key} has shape {list(actual)}, expected {list(shape)}"
-    return None
-
-
-def _squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Drop the kernel of a 1x1 convolution: saved as a linear layer, it has the same weights."""
-    return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape

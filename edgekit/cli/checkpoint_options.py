@@ -12,7 +12,7 @@ import click
 from msgspec.structs import asdict
 
 from edgekit.cli.options import Decorator, FiniteRange, input_size_type
-from edgekit.spec import Activation, CheckpointFlags, Padding, Resize
+from edgekit.spec import Activation, CheckpointFlags, HeadActivation, Padding, Resize
 
 _NAMES = CheckpointFlags.__struct_fields__
 
@@ -57,6 +57,17 @@ _OPTIONS: tuple[Decorator, ...] = (
         "--resize",
         type=click.Choice(get_args(Resize)),
         help="crop: the centre of the frame; stretch: the whole frame.",
+    ),
+    click.option(
+        "--state-dict",
+        metavar="KEY",
+        help="Which weights of several: their key in the file, or what their keys begin with.",
+    ),
+    click.option("--head", metavar="PATH", help="Which head of several, by its path in the keys."),
+    click.option(
+        "--head-activation",
+        type=click.Choice(get_args(HeadActivation)),
+        help="The activation between the linear layers of a head of your own.",
     ),
 )
 

@@ -6,8 +6,8 @@ number of classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -54,12 +54,15 @@ class Family:
         estimate: The path of a layer and its channels at width 1. The ratio of a checkpoint's
             channels to these is a first estimate of its width.
         scalings: The published rules from a width to the channels, that of the paper first. They
-            agree at width 1.
+            agree at width 1, but for a reduced tail.
         published: The published accuracies.
         activations: The activations that the family may have.
         input_size: The side of the input that the paper uses, in pixels.
         batch_norm_eps: The default epsilon of batch norms.
         fixed_width: Whether width 1 is the only one.
+        tail_divisors: What the rules divide the channels of the last stage by.
+        variants: Implementations that compute otherwise with layers of the same names and shapes,
+            by name: their constructors.
     """
 
     name: str
@@ -74,6 +77,8 @@ class Family:
     input_size: int = 224
     batch_norm_eps: float = 1e-5
     fixed_width: bool = False
+    tail_divisors: tuple[int, ...] = (1,)
+    variants: Mapping[str, Constructor] = field(default_factory=dict, hash=False)
 
     def build(
         self,
@@ -84,6 +89,7 @@ class Family:
         batch_norm_eps: float | None = None,
         scaling: str | None = None,
         image_channels: int = 3,
+        variant: str = "",
     ) -> nn.Module:
         """Build a newly initialised network.
 
@@ -95,6 +101,7 @@ class Family:
             batch_norm_eps: The epsilon of every batch norm; None takes the family's default.
             scaling: The rule from the width to the channels; None takes the paper's.
             image_channels: The channels C of the images: 3 for RGB, 1 for grayscale.
+            variant: A name in `variants`; empty takes the paper's network.
 
         Returns:
             A module that maps normalized images `(N, C, H, W) float32` to `(N, classes)` logits.
@@ -109,7 +116,8 @@ class Family:
             image_channels=image_channels,
         )
         self._check(width, options)
-        return self.constructor(width, classes, options, scaling or self.scalings[0])
+        constructor = self.variants[variant] if variant else self.constructor
+        return constructor(width, classes, options, scaling or self.scalings[0])
 
     def _check(self, width: float, options: LayerOptions) -> None:
         if options.activation not in self.activations:

@@ -6,6 +6,8 @@ projection), `last_conv` the "conv2d 1x1" to 1280 channels, `classifier` the las
 
 from __future__ import annotations
 
+from math import ceil
+
 from torch import Tensor, nn
 
 from edgekit.models.family import Family, PublishedAccuracy
@@ -28,6 +30,11 @@ BOTTLENECKS = (
 )
 """The rows of table 2: expansion factor t, output channels c at width 1, repeats n, and stride s of
 the first repeat."""
+
+
+SCALINGS = ("multiple of 8", "rounded up")
+"""The rules from the width to the channels: the authors' code rounds to a multiple of 8;
+pytorch-mobilenet-v2 (tonylins) rounds up and keeps the stem and the first block at every width."""
 
 
 class Bottleneck(nn.Module):
@@ -73,30 +80,36 @@ class MobileNetV2(nn.Module):
         width: The width multiplier.
         classes: The number of classes.
         options: Activation, padding and batch norm epsilon.
-        scaling: Not used; there is one rule.
+        scaling: The rule from the width to the channels, one of `SCALINGS`.
     """
 
     def __init__(
         self, width: float, classes: int, options: LayerOptions, scaling: str = "multiple of 8"
     ) -> None:
         super().__init__()
-        channels = make_divisible(32 * width)
+        is_kept = scaling == "rounded up"
+        scale = _round_up if is_kept else make_divisible
+        channels = 32 if is_kept else scale(32 * width)
         self.stem = ConvBN(options.image_channels, channels, 3, options, stride=2)
         layers: list[nn.Module] = []
         for expansion_factor, base, repeats, first_stride in BOTTLENECKS:
-            out_channels = make_divisible(base * width)
+            out_channels = base if is_kept and expansion_factor == 1 else scale(base * width)
             for index in range(repeats):
                 stride = first_stride if index == 0 else 1
                 layers.append(Bottleneck(channels, out_channels, expansion_factor, stride, options))
                 channels = out_channels
         self.blocks = nn.Sequential(*layers)
-        last_channels = make_divisible(1280 * max(1.0, width))
+        last_channels = scale(1280 * max(1.0, width))
         self.last_conv = ConvBN(channels, last_channels, 1, options)
         self.classifier = nn.Linear(last_channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map normalized images `(N, C, H, W) float32` to `(N, classes)` logits."""
         return self.classifier(global_average(self.last_conv(self.blocks(self.stem(x)))))
+
+
+def _round_up(channels: float) -> int:
+    return ceil(channels / 8) * 8
 
 
 _PAPER = "arXiv:1801.04381, table 4"
@@ -109,7 +122,7 @@ MOBILENET_V2 = Family(
     constructor=MobileNetV2,
     activation="relu6",
     estimate=("blocks.16.projection.conv", 320),
-    scalings=("multiple of 8",),
+    scalings=SCALINGS,
     published=(
         PublishedAccuracy(1.4, 224, 74.7, _PAPER, 6.9, 585),
         PublishedAccuracy(1.0, 224, 72.0, _PAPER, 3.4, 300),

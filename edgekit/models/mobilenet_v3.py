@@ -69,6 +69,48 @@ SMALL = (
 )
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """A rule from the width to the channels.
+
+    Attributes:
+        by_ratio: Whether a block expands by its ratio in the table, and the hidden layer keeps its
+            size. Else every layer's channels are multiplied.
+        least_stem: The least channels of the stem.
+        tail_divisor: Divides the channels of the last stage, from its first projection on.
+    """
+
+    by_ratio: bool = False
+    least_stem: int = 0
+    tail_divisor: int = 1
+
+
+SCALINGS = {
+    "tensorflow": Scaling(by_ratio=True, least_stem=16),
+    "torchvision": Scaling(),
+    "torchvision, reduced tail": Scaling(tail_divisor=2),
+    "d-li14": Scaling(by_ratio=True),
+}
+"""The rules by name: the authors' code and timm; torchvision without and with `reduced_tail`;
+mobilenetv3.pytorch."""
+
+SQUEEZE_FIRST = "squeeze-and-excite before the activation"
+"""The variant that mobilenetv3.pytorch (d-li14) computes in blocks with an expansion."""
+
+
+def reduce_tail(rows: tuple[Bneck, ...], divisor: int) -> tuple[Bneck, ...]:
+    """Divide the channels of the last three blocks, but not what the first of them expands to."""
+    *body, first, second, third = rows
+    return (
+        *body,
+        replace(first, channels=first.channels // divisor),
+        *(
+            replace(row, expansion=row.expansion // divisor, channels=row.channels // divisor)
+            for row in (second, third)
+        ),
+    )
+
+
 def make_minimal(rows: tuple[Bneck, ...]) -> tuple[Bneck, ...]:
     """Change rows to the minimal variant: 3x3 filters, no squeeze-and-excite, no hard-swish."""
     return tuple(
@@ -88,6 +130,7 @@ class Bottleneck(nn.Module):
         row: The kernel size, stride, and whether there is squeeze-and-excite.
         options: Activation, padding and batch norm epsilon.
         expands: Whether there is an expansion.
+        squeeze_first: Whether squeeze-and-excite is before the depthwise convolution's activation.
     """
 
     def __init__(
@@ -99,21 +142,25 @@ class Bottleneck(nn.Module):
         options: LayerOptions,
         *,
         expands: bool,
+        squeeze_first: bool = False,
     ) -> None:
         super().__init__()
         self.expansion: nn.Module = nn.Identity()
         if expands:
             self.expansion = ConvBN(in_channels, hidden, 1, options)
-        self.depthwise = build_depthwise(hidden, row.kernel_size, options, row.stride)
+        depthwise = options.linear() if squeeze_first else options
+        self.depthwise = build_depthwise(hidden, row.kernel_size, depthwise, row.stride)
         self.squeeze_excite: nn.Module = nn.Identity()
         if row.squeeze_excite:
             self.squeeze_excite = SqueezeExcite(hidden)
+        self.late_activation = build_activation(options.activation if squeeze_first else None)
         self.projection = ConvBN(hidden, out_channels, 1, options.linear())
         self.residual = row.stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(N, in_channels, H, W) float32` to `(N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉)`."""
-        y = self.projection(self.squeeze_excite(self.depthwise(self.expansion(x))))
+        y = self.squeeze_excite(self.depthwise(self.expansion(x)))
+        y = self.projection(self.late_activation(y))
         return x + y if self.residual else y
 
 
@@ -124,11 +171,11 @@ class MobileNetV3(nn.Module):
         width: The width multiplier.
         classes: The number of classes.
         options: Activation, padding and batch norm epsilon.
-        scaling: "tensorflow" (the authors' code, and timm) expands each block by its ratio in the
-            table, and keeps the size of the hidden layer, and below width 0.75 that of the stem.
-            "torchvision" multiplies the channels of every layer.
+        scaling: The rule from the width to the channels, a key of `SCALINGS`.
         rows: The blocks.
         hidden_channels: The outputs of the hidden layer at width 1.
+        squeeze_first: Whether blocks with an expansion have squeeze-and-excite before the depthwise
+            convolution's activation, as in `SQUEEZE_FIRST`.
     """
 
     def __init__(
@@ -140,10 +187,13 @@ class MobileNetV3(nn.Module):
         *,
         rows: tuple[Bneck, ...],
         hidden_channels: int,
+        squeeze_first: bool = False,
     ) -> None:
         super().__init__()
-        by_ratio = scaling == "tensorflow"
-        channels = make_divisible(16 if by_ratio and width < 0.75 else 16 * width)
+        rule = SCALINGS[scaling]
+        by_ratio = rule.by_ratio
+        rows = reduce_tail(rows, rule.tail_divisor)
+        channels = make_divisible(max(rule.least_stem, 16 * width))
         self.stem = ConvBN(options.image_channels, channels, 3, options, stride=2)
         layers: list[nn.Module] = []
         base_channels = 16
@@ -161,12 +211,14 @@ class MobileNetV3(nn.Module):
                     row,
                     options if row.hard_swish else _without_hard_swish(options),
                     expands=expands,
+                    squeeze_first=squeeze_first and expands and row.squeeze_excite,
                 )
             )
             channels, base_channels = out_channels, row.channels
         self.blocks = nn.Sequential(*layers)
         last_channels = make_divisible(6 * base_channels * width) if by_ratio else 6 * channels
         self.last_conv = ConvBN(channels, last_channels, 1, options)
+        hidden_channels //= rule.tail_divisor
         hidden_channels = hidden_channels if by_ratio else make_divisible(hidden_channels * width)
         self.hidden = nn.Linear(last_channels, hidden_channels)
         self.hidden_activation = build_activation(options.activation)
@@ -200,20 +252,23 @@ def _family(
     `published` figures are width, top-1, million multiply-adds and million parameters.
     """
     source = _SLIM if is_minimal else _PAPER
+    constructor = partial(MobileNetV3, rows=rows, hidden_channels=hidden_channels)
     return Family(
         name=name,
         title=title,
         paper="arXiv:1905.02244",
-        constructor=partial(MobileNetV3, rows=rows, hidden_channels=hidden_channels),
+        constructor=constructor,
         activation="relu" if is_minimal else "hardswish",
         activations=("relu", "relu6") if is_minimal else ("hardswish", "relu", "relu6"),
         estimate=(f"blocks.{len(rows) - 1}.projection.conv", rows[-1].channels),
-        scalings=("tensorflow", "torchvision"),
+        scalings=tuple(SCALINGS),
+        tail_divisors=tuple(sorted({rule.tail_divisor for rule in SCALINGS.values()})),
         published=tuple(
             PublishedAccuracy(width, 224, top1, source, parameters_m, multiply_adds_m)
             for width, top1, multiply_adds_m, parameters_m in published
         ),
         batch_norm_eps=1e-3,
+        variants={SQUEEZE_FIRST: partial(constructor, squeeze_first=True)},
     )
 
 

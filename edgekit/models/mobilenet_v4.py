@@ -8,7 +8,7 @@ authors' code (TensorFlow's model garden), which the public weights follow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import Tensor, nn
@@ -22,13 +22,15 @@ class FusedIB:
     """A "FusedIB" row: a 3x3 convolution of stride 2 to `expanded` channels, a 1x1 to `channels`.
 
     The rows of Conv-S are `plain`: a ReLU also follows the 1x1 convolution, and the width
-    multiplier scales `expanded` itself and not its ratio to the block's input.
+    multiplier scales `expanded` itself and not its ratio to the block's input. `activated` says
+    that a ReLU follows the 1x1 convolution of a row that is not plain.
     """
 
     expanded: int
     channels: int
     plain: bool = False
     stride: int = 2
+    activated: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class FusedInvertedBottleneck(nn.Module):
         super().__init__()
         self.expansion = ConvBN(in_channels, hidden, 3, options, stride=row.stride)
         self.projection = ConvBN(
-            hidden, out_channels, 1, options if row.plain else options.linear()
+            hidden, out_channels, 1, options if row.plain or row.activated else options.linear()
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -220,19 +222,28 @@ class MobileNetV4(nn.Module):
         return self.classifier(self.hidden(x.mean((2, 3), keepdim=True)).flatten(1))
 
 
+ACTIVATED_STEM = "activation after the fused block"
+"""The variant of mobilenetv4.pytorch (d-li14): a ReLU follows the 1x1 convolution of "FusedIB"."""
+
+
 def _family(
     size: str, rows: tuple[BlockRow, ...], stem_channels: int, published: PublishedAccuracy
 ) -> Family:
+    activated = tuple(
+        replace(row, activated=True) if isinstance(row, FusedIB) else row for row in rows
+    )
+    constructor = partial(MobileNetV4, stem_channels=stem_channels)
     return Family(
         name=f"mobilenet_v4_conv_{size}",
         title=f"MobileNetV4-Conv-{size[0].upper()}",
         paper="arXiv:2404.10518",
-        constructor=partial(MobileNetV4, rows=rows, stem_channels=stem_channels),
+        constructor=partial(constructor, rows=rows),
         activation="relu",
         estimate=("last_conv.conv", 960),
         scalings=("timm",),
         published=(published,),
         input_size=published.input_size,
+        variants={ACTIVATED_STEM: partial(constructor, rows=activated)},
     )
 
 

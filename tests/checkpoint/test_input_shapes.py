@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgekit.checkpoint import load_checkpoint
 from edgekit.checkpoint.layouts import LAYOUTS, Layout
-from edgekit.checkpoint.recognise import own_layout
+from edgekit.checkpoint.networks import own_layout
 from edgekit.errors import CheckpointError, SettingsError
 from edgekit.models import FAMILIES
 from edgekit.spec import CheckpointFlags, Normalization, Size
