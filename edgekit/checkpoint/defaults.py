@@ -42,6 +42,9 @@ def find_defaults(
     - timm: ReLU6 for V1; eps 1e-5; V1 was trained with mean and std 0.5.
     - timm with `padding` "same" is one of its `tf_` ports: eps 1e-3, mean and std 0.5. timm has the
       minimal V3 networks only as such ports.
+    - transformers: TensorFlow's weights, with SAME padding, ReLU6, eps 1e-3, mean and std 0.5.
+    - d-li14 (V3): eps 1e-5.
+    - 3DDFA: mean 127.5 and std 128, input size 120.
     - timm's V4 Conv-S narrower than width 1 was trained with mean and std 0.5.
 
     Args:
@@ -60,6 +63,13 @@ def find_defaults(
         normalize="imagenet",
         input_size=family.input_size,
     )
+    if layout == "transformers":
+        defaults = replace(defaults, padding=padding or "same", activation="relu6")
+        return replace(defaults, batch_norm_eps=TENSORFLOW_EPS, normalize="tf")
+    if layout == "d-li14":
+        return replace(defaults, batch_norm_eps=1e-5)
+    if layout == "3DDFA":
+        return replace(defaults, normalize="127.5,128", input_size=120)
     is_v1 = family.name in ("mobilenet_v1", "shallow_mobilenet")
     if layout == "features" and is_v1:
         return replace(defaults, activation="relu6")

@@ -58,7 +58,10 @@ def find_head(
     """
     candidates = {key: tensor for key, tensor in rest.items() if not is_set_aside(key)}
     features = count_features(fit.shapes)
-    layers = read_head_layers(candidates)
+    order = {path: number for number, path in enumerate(match.head.values())}
+    layers = sorted(
+        read_head_layers(candidates), key=lambda layer: order.get(layer.path, len(order))
+    )
     chain = _choose_chain(layers, features, match, label, chosen)
     used = {layer.path for layer in chain}
     left = [key for key in rest if path_of(key) not in used]

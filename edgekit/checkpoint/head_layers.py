@@ -85,8 +85,8 @@ def read_head_layers(tensors: Mapping[str, Tensor]) -> list[HeadLayer]:
         tensors: Tensors by key, without the trunk's.
 
     Returns:
-        The layers in the order of the state dict (of a file with sorted keys, in the order of
-        their names and numbers).
+        The layers in the order of the state dict, of a file with sorted keys in that of their
+        names, and those of one `Sequential` in that of their numbers.
     """
     grouped: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -94,8 +94,16 @@ def read_head_layers(tensors: Mapping[str, Tensor]) -> list[HeadLayer]:
     paths: Iterable[str] = grouped
     if list(tensors) == sorted(tensors):  # safetensors sorts by text, 10 before 2
         paths = sorted(grouped, key=_natural)
+    parents = {parent: i for i, (parent, _) in enumerate(map(_split_number, reversed([*paths])))}
+    paths = sorted(paths, key=lambda path: _in_parent(path, parents))
     read = [_read_layer(path, grouped[path]) for path in paths]
     return [layer for layer in read if layer is not None]
+
+
+def _in_parent(path: str, parents: Mapping[str, int]) -> tuple[int, int]:
+    """A sorting key that keeps parents in order, and layers with numbers in that of these."""
+    parent, number = _split_number(path)
+    return -parents[parent], -1 if number is None else number
 
 
 def _natural(path: str) -> list[tuple[int, str]]:

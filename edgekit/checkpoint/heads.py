@@ -140,7 +140,7 @@ def chain_layers(
     """Chain layers by their sizes, from a number of features on.
 
     Where several fit, the next is the one whose path shares most with the layer before it, and of
-    these the first.
+    these the first; or the batch norm, where another order would leave it without a place.
 
     Args:
         layers: The layers, in the order of the state dict.
@@ -149,7 +149,16 @@ def chain_layers(
     Returns:
         The chain, and the layers that are not in it.
     """
-    rest = list(layers)
+    chain, rest = _chain(list(layers), features)
+    if any(isinstance(layer, Norm) for layer in rest):
+        norms_first = sorted(layers, key=lambda layer: isinstance(layer, Linear))
+        other, left = _chain(norms_first, features)
+        if len(left) < len(rest):
+            return other, left
+    return chain, rest
+
+
+def _chain(rest: list[HeadLayer], features: int) -> tuple[list[HeadLayer], list[HeadLayer]]:
     chain: list[HeadLayer] = []
     while True:
         fitting = [layer for layer in rest if layer.inputs == features]
@@ -158,7 +167,7 @@ def chain_layers(
         path = chain[-1].path if chain else ""
         found = max(fitting, key=lambda layer: _count_shared(layer.path, path))
         chain.append(found)
-        rest.remove(found)
+        rest = [layer for layer in rest if layer is not found]
         features = found.outputs
 
 

@@ -1,4 +1,4 @@
-"""Tells what of a training checkpoint is not the network: losses, metrics, averages, teachers.
+"""Finds what of a training checkpoint is not the network: losses, metrics, averages, teachers.
 
 In: keys of tensors. Out: whether their names say that they belong to something else.
 """

@@ -90,7 +90,7 @@ def keep_largest(matches: Iterable[Match]) -> list[list[Match]]:
     """Group whole matches by their layers, without those that are a part of a larger one.
 
     A shallow MobileNet is a part of a MobileNetV1, under the names of several layouts. Families
-    whose layers have the same names are one group: their shapes tell them apart.
+    whose layers have the same names are one group: their shapes differ.
     """
     groups: dict[frozenset[str], list[Match]] = {}
     for match in matches:

@@ -96,11 +96,12 @@ def _list_candidates(trunk: Trunk, width: float | None) -> Iterator[tuple[float,
     """
     family = trunk.family
     if width is not None or family.fixed_width:
-        yield from ((width or 1.0, scaling) for scaling in family.scalings)
+        only = 1.0 if width is None else width
+        yield from ((only, scaling) for scaling in family.scalings)
         return
     for divisor in family.tail_divisors:
-        ratio = divisor * trunk.ratio
-        common = [each for each in COMMON_WIDTHS if abs(each - ratio) <= _find_margin(ratio)]
+        ratio, margin = _find_range(trunk, divisor)
+        common = [each for each in COMMON_WIDTHS if abs(each - ratio) <= margin]
         for each in sorted(common, key=lambda each: abs(each - ratio)):
             yield from ((each, scaling) for scaling in family.scalings)
     for divisor in family.tail_divisors:
@@ -108,8 +109,10 @@ def _list_candidates(trunk: Trunk, width: float | None) -> Iterator[tuple[float,
             yield from ((each, scaling) for each in _list_uncommon(trunk, scaling, divisor))
 
 
-def _find_margin(ratio: float) -> float:
-    return max(0.05, 0.15 * ratio)
+def _find_range(trunk: Trunk, divisor: int) -> tuple[float, float]:
+    """Find the channel ratio, and how far the width may be from it by rounding to 8 channels."""
+    ratio = divisor * trunk.ratio
+    return ratio, max(0.05, 0.15 * ratio, 5 * divisor / trunk.family.estimate[1])
 
 
 def _list_uncommon(trunk: Trunk, scaling: str, divisor: int) -> list[float]:
@@ -122,10 +125,9 @@ def _list_uncommon(trunk: Trunk, scaling: str, divisor: int) -> list[float]:
         shapes = trunk.read_shapes(hundredth / 100, scaling)
         return sum(prod(shapes[key]) for key in trunk.tensors)
 
-    ratio = divisor * trunk.ratio
+    ratio, margin = _find_range(trunk, divisor)
     if not 0 < ratio <= WIDEST:
         return []
-    margin = _find_margin(ratio)
     hundredths = range(max(1, int(100 * (ratio - margin))), int(100 * (ratio + margin)) + 1)
     total = sum(tensor.numel() for tensor in trunk.tensors.values())
     start = bisect_left(hundredths, total, key=count_weights)

@@ -12,6 +12,14 @@ def map_timm_inverted_residual(ours: str, theirs: str, *, expands: bool) -> dict
 
     Without an expansion it is `conv_dw`, `conv_pw`: there `conv_pw` is the projection. Batch norms
     are numbered in the order of the parts.
+
+    Args:
+        ours: The path of the block in edgekit's module.
+        theirs: Its path in timm's.
+        expands: Whether it has an expansion.
+
+    Returns:
+        Edgekit's paths to the others.
     """
     parts = [("depthwise", "conv_dw"), ("projection", "conv_pw")]
     if expands:
