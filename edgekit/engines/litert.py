@@ -18,6 +18,7 @@ from edgekit.engines.base import IMAGE_INPUT, Engine, EngineDescription, Kernels
 from edgekit.engines.tflite_graph import Graph, read_graph
 from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
 from edgekit.native_libraries import classify_import_error, load_library
+from edgekit.scores import LastOperator
 from edgekit.spec import Normalization
 
 _STANDARD_ERROR = threading.Lock()
@@ -119,7 +120,7 @@ class LiteRTEngine(Engine):
         self._read_tensors(name)
         self._write: Any = self._writer(normalization)
         graph = read_graph(self._interpreter)
-        self.output_is_probability = _ends_in_softmax([op.name for op in graph.operators])
+        self.last_operator = _find_last([op.name for op in graph.operators])
         self.description = EngineDescription(
             runtime=package,
             version=_read_version(package),
@@ -144,7 +145,7 @@ class LiteRTEngine(Engine):
                 f"{name} has {len(outputs)} outputs, the first of shape {scores}: expected one,"
                 " class scores (1, classes): a network that finds objects or areas is not supported"
             )
-        self.classes = max(scores)
+        self.outputs = max(scores)
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         self._input_type = np.dtype(inputs[0]["dtype"])
         self._input_scale, self._input_zero = inputs[0]["quantization"]
@@ -202,10 +203,14 @@ def _normalize(pixels: ModelPixels, mean: Values, factor: Values, values: Values
     np.multiply(values, factor, out=values)
 
 
-def _ends_in_softmax(operators: list[str]) -> bool:
+_LAST_OPERATORS: dict[str, LastOperator] = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}
+
+
+def _find_last(operators: list[str]) -> LastOperator | None:
+    """The operator that makes scores, where the graph ends in one."""
     rounding = {"QUANTIZE", "DEQUANTIZE", "RESHAPE"}
     last = next((name for name in reversed(operators) if name not in rounding), "")
-    return last in ("SOFTMAX", "LOGISTIC")
+    return _LAST_OPERATORS.get(last)
 
 
 def _count_names(graph: Graph) -> dict[str, int]:

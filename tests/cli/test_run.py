@@ -190,7 +190,7 @@ def test_file_that_is_no_model(tmp_path: Path) -> None:
 def test_class_names_that_do_not_fit(model: Path, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("cat\ndog\n")
     result = edgekit("run", model, "--source", tmp_path, "--class-names", tmp_path / "names.txt")
-    assert_one_line(result, "2 class names were given", "10 classes")
+    assert_one_line(result, "2 class names do not fit the 10 classes")
 
 
 def test_video_cut_short_is_told_and_exit_1(model: Path, tmp_path: Path) -> None:
