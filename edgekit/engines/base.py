@@ -75,6 +75,10 @@ class Engine(ABC):
     """The softmax or sigmoid that the model file ends in, where the runtime shows its operators."""
     takes_float: bool
     """Whether the input is float32, so that the engine normalizes before it."""
+    uses_normalization: bool = False
+    """Whether the engine normalizes pixels, because the model takes other values than bytes."""
+    assumed_normalization: str | None = None
+    """What was assumed of the normalization, in words; None where nothing was."""
     output_quantum: float
     """The step between neighbouring output values; 0 for a float output."""
     tolerance: float = 1e-3

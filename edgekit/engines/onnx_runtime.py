@@ -102,7 +102,8 @@ class OnnxRuntimeEngine(Engine):
         if len(inputs) != 1 or not self._read_input(shape):
             raise ModelFileError(
                 f"{name} has {len(inputs)} inputs, the first of shape {shape}:"
-                f" expected {IMAGE_INPUT}, as edgekit writes it"
+                f" expected {IMAGE_INPUT}, as edgekit writes it: give the"
+                " PyTorch checkpoint or .pt2 that it was exported from to edgekit convert"
             )
         if inputs[0].type != "tensor(uint8)":
             raise ModelFileError(f"{name} has an input of type {inputs[0].type}: expected uint8")

@@ -118,7 +118,8 @@ class Classifier:
                 numbered.
             resize: `stretch` scales the whole image to the input, bilinearly; `crop` takes its
                 centre, with antialiasing.
-            normalization: what a float input expects, `tf` when it is None; 8-bit inputs need none.
+            normalization: what the network was trained with. None is `tf`, or what the scale and
+                zero point of a quantized input show; inputs that take pixels need none.
             scores: what the output means; None for what the model's last operator says, else
                 `softmax`, or of one output `sigmoid`.
             threshold: the score from which a class of its own sigmoid belongs to the answer; None

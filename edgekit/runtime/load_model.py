@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgekit.errors import ModelFileError, SettingsError
+from edgekit.foreign_models import describe_foreign_model
 from edgekit.images import read_class_names
 from edgekit.progress import SILENT, Progress
 from edgekit.runtime.classifier import Classifier
-from edgekit.spec import NORMALIZATIONS, AnswerKind, Normalization, Resize, Scores
+from edgekit.spec import AnswerKind, Normalization, Resize, Scores
 
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle
@@ -65,6 +66,8 @@ def read_model_file(path: Path) -> ModelFile:
     Raises BundleError for a bundle that is damaged or of another version, ModelFileError for a file
     that cannot be read.
     """
+    if (foreign := describe_foreign_model(path, "run")) is not None:
+        raise ModelFileError(f"{path} is {foreign}")
     if is_bundle(path):
         from edgekit.bundle import open_bundle  # a plain model file does without its libraries
 
@@ -154,7 +157,7 @@ def _load_plain(model: bytes, choice: ModelChoice, workers: int, threads: int) -
         model,
         class_names=names,
         resize=choice.resize or "stretch",
-        normalization=choice.normalization or NORMALIZATIONS["tf"],
+        normalization=choice.normalization,
         scores=choice.scores,
         threshold=choice.threshold,
         threads=threads,
@@ -167,15 +170,15 @@ def _load_plain(model: bytes, choice: ModelChoice, workers: int, threads: int) -
 
 def _list_assumptions(choice: ModelChoice, classifier: Classifier) -> list[str]:
     """What neither the file nor the user says, so that it was assumed."""
-    takes_float = classifier.engine.takes_float
+    engine = classifier.engine
     notes = []
     if choice.class_names is None:
         notes.append("class names: none, so classes are numbered (--class-names FILE names them)")
-    if choice.scores is None and classifier.engine.last_operator is None:
+    if choice.scores is None and engine.last_operator is None:
         notes.append(f"scores: {_ASSUMED[classifier.rule.kind]}, is assumed (--scores)")
-    if takes_float and choice.normalization is None:
-        notes.append("normalization: tf, (p - 127.5) / 127.5, is assumed (--normalize)")
-    if not takes_float and choice.normalization is not None:
+    if engine.assumed_normalization is not None:
+        notes.append(f"normalization: {engine.assumed_normalization} (--normalize)")
+    if not engine.uses_normalization and choice.normalization is not None:
         notes.append("normalization: --normalize is not used, the model takes 8-bit pixels")
     return notes
 
