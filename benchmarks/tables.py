@@ -6,13 +6,15 @@ Markdown, or an SVG document, as text. The benchmarks print the same tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
 import deployment_plot
 import int8_plot
+from markdown_table import make_table
 from results import Result
+from zoo_figures import tabulate_refusals, tabulate_zoo
 
 from edgekit.report.wording import spell_ms
 
@@ -42,20 +44,6 @@ DEPLOYMENT_RATIOS = {
     "edgekit_float_to_int8": "edgekit: float / int8",
 }
 """How many times as long the first takes, by the medians."""
-
-
-def make_table(header: str, rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table.
-
-    Args:
-        header: the columns' titles, divided by ` | `; one that ends in `>` is aligned to the right.
-        rows: the cells.
-    """
-    titles = header.split(" | ")
-    lines = [titles, ["--:" if title.endswith(">") else "---" for title in titles], *rows]
-    lines[0] = [title.removesuffix(">").strip() for title in titles]
-    first, rule, *rest = (" | ".join(cells) for cells in lines)
-    return "\n".join([f"| {first} |", f"|{rule.replace(' ', '')}|", *(f"| {r} |" for r in rest)])
 
 
 def derive_figures(results: Mapping[str, Result]) -> dict[str, Any]:
@@ -382,6 +370,8 @@ TABLES: dict[str, Callable[[Figures], str]] = {
     "deployment_graphs_rewritten": of_result("deployment_graphs_rewritten", tabulate_deployment),
     "digit_networks": of_result("digit_networks", tabulate_digits),
     "device_buffers": of_result("device_buffers", tabulate_buffers),
+    "zoo": of_result("zoo", tabulate_zoo),
+    "zoo_refusals": of_result("zoo", tabulate_refusals),
 }
 """The tables that pages may ask for."""
 PLOTS: dict[str, Callable[[Figures], str]] = {

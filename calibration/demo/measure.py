@@ -75,8 +75,7 @@ def _batches(frames: Labelled, spec: InputSpec) -> Iterator[tuple[ModelPixels, n
 def read_test() -> Iterator[tuple[RgbImage, int]]:
     names = read_class_names(HERE / "class_names.txt")
     for image in find_labelled_images(HERE / "test", None, names):
-        assert isinstance(image.label, int)
-        yield read_image(image.path), image.label
+        yield read_image(image.path), int(image.label or 0)
 
 
 def read_video() -> Iterator[tuple[RgbImage, int]]:

@@ -211,13 +211,26 @@ class _Builder:
         if function is None:
             self._refuse_operator(target)
         named = {entry["name"]: self._decode(entry["arg"]) for entry in node["inputs"]}
-        if named.get("training") is True or named.get("train") is True:
+        trains = named.get("training") is True or named.get("train") is True
+        if trains and any(self._reads_image(value) for value in named.values()):
             self._refuse(f"runs {target!r} in training mode", f"eval mode; {SAVE_ADVICE}")
         args, kwargs = _bind(function, named)
         result = self._program.call_function(function, args, kwargs)
         outputs = node["outputs"]
         for index, output in enumerate(outputs):
             self._name_output(result, output, None if len(outputs) == 1 else index)
+
+    def _reads_image(self, value: Any) -> bool:
+        """Whether a value depends on the image. Weights that are standardized by a batch norm in
+        training mode do not, and are the same each time."""
+        nodes, seen = [value] if isinstance(value, fx.Node) else [], set()
+        while nodes:
+            node = nodes.pop()
+            if node is self._image:
+                return True
+            nodes += [other for other in node.all_input_nodes if other not in seen]
+            seen |= set(node.all_input_nodes)
+        return False
 
     def _refuse_operator(self, target: str) -> NoReturn:
         if "quant" in target:

@@ -19,31 +19,37 @@ Operator = Callable[..., Any]
 
 _LAYERS = """
     conv1d conv2d convolution conv_transpose2d linear addmm mm bmm matmul baddbmm
-    scaled_dot_product_attention
-    batch_norm _native_batch_norm_legit_no_training layer_norm native_layer_norm group_norm
-    native_group_norm instance_norm dropout feature_dropout alpha_dropout
+    scaled_dot_product_attention batch_norm _native_batch_norm_legit_no_training layer_norm
+    native_layer_norm group_norm native_group_norm instance_norm dropout feature_dropout
+    alpha_dropout lstm gru einsum rms_norm _fused_rms_norm
 """
 _ACTIVATIONS = """
     relu relu6 hardtanh hardswish hardsigmoid sigmoid silu gelu elu celu selu mish leaky_relu prelu
-    tanh softplus log_sigmoid threshold glu softmax _softmax log_softmax _log_softmax
-    clamp clamp_min clamp_max
+    tanh softplus log_sigmoid threshold glu softmax _softmax log_softmax _log_softmax clamp
+    clamp_min clamp_max hardshrink softshrink erf
 """
 _ARITHMETIC = """
     add sub rsub mul div neg abs sign exp log sqrt rsqrt pow square reciprocal floor ceil round
-    maximum minimum where eq ne gt ge lt le logical_and logical_or logical_not addcmul addcdiv lerp
-    sum mean var std amax amin max min argmax cumsum norm linalg_vector_norm
+    maximum minimum where eq ne gt ge lt le logical_and logical_or logical_not bitwise_and
+    bitwise_or bitwise_not sin cos addcmul addcdiv lerp sum mean var std amax amin max min argmax
+    cumsum norm linalg_vector_norm floor_divide remainder logsumexp prod any all cumprod var_mean
+    std_mean
 """
 _POOLING = """
-    avg_pool1d avg_pool2d max_pool2d max_pool2d_with_indices adaptive_avg_pool1d adaptive_avg_pool2d
-    _adaptive_avg_pool2d adaptive_max_pool2d upsample_nearest2d upsample_bilinear2d
+    avg_pool1d avg_pool2d max_pool2d max_pool2d_with_indices adaptive_avg_pool1d
+    adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_max_pool2d upsample_nearest2d
+    upsample_bilinear2d upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa
+    max_pool1d
 """
 _SHAPES = """
-    view _unsafe_view view_as reshape flatten unflatten squeeze unsqueeze permute transpose numpy_T
-    t movedim contiguous clone detach alias lift_fresh_copy expand expand_as repeat cat
-    concat stack split split_with_sizes chunk unbind select slice narrow index_select index gather
-    roll flip pad constant_pad_nd reflection_pad2d replication_pad2d pixel_shuffle pixel_unshuffle
-    channel_shuffle to _to_copy type_as zeros ones full arange scalar_tensor zeros_like ones_like
-    full_like new_zeros new_ones new_full sym_size
+    view _unsafe_view view_as reshape reshape_as flatten unflatten squeeze unsqueeze permute
+    transpose numpy_T t movedim contiguous clone detach alias lift_fresh_copy expand expand_as
+    repeat cat concat stack split split_with_sizes chunk unbind select slice narrow index_select
+    index gather roll flip pad constant_pad_nd reflection_pad2d replication_pad2d pixel_shuffle
+    pixel_unshuffle channel_shuffle to _to_copy type_as zeros ones full arange scalar_tensor
+    zeros_like ones_like full_like new_zeros new_ones new_full sym_size linspace meshgrid
+    masked_fill tril triu repeat_interleave tile im2col col2im swapaxes slice_scatter
+    select_scatter fill copy one_hot
 """
 ATEN = frozenset(f"{_LAYERS} {_ACTIVATIONS} {_ARITHMETIC} {_POOLING} {_SHAPES}".split())
 """The names of PyTorch's operators, without namespace and overload; `relu_` counts as `relu`."""

@@ -15,10 +15,9 @@ from edgekit.cli.options import (
     origin,
     print_json,
     say,
-    scores_option,
     strict_option,
 )
-from edgekit.spec import Record, Scores
+from edgekit.spec import Record
 
 if TYPE_CHECKING:
     from edgekit.profile.record import Report
@@ -32,7 +31,6 @@ class BenchmarkOptions(Record, frozen=True, kw_only=True):
     source: str | None
     duration_s: float | None
     threads: int
-    scores: Scores | None
     images: Path | None
     labels: Path | None
     hosts: tuple[str, ...]
@@ -79,7 +77,6 @@ class BenchmarkOptions(Record, frozen=True, kw_only=True):
     show_default=True,
     help="Inference threads. All counts up to the cores are tried for the model alone.",
 )
-@scores_option
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
@@ -90,8 +87,7 @@ class BenchmarkOptions(Record, frozen=True, kw_only=True):
     "--labels",
     type=click.Path(path_type=Path),
     metavar="CSV",
-    help="CSV with a header 'file,label'; without it, class subfolders are the labels. Several"
-    " labels of one image are joined by ';'.",
+    help="CSV with a header 'file,label'; without it, class subfolders are the labels.",
 )
 @click.option(
     "--host",
@@ -172,7 +168,6 @@ def _measure(ctx: click.Context, options: BenchmarkOptions) -> Report:
             source=options.source,
             duration_s=options.duration_s,
             threads=options.threads,
-            scores=options.scores,
             images=options.images,
             labels=options.labels,
             strict=options.strict,

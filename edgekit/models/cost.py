@@ -6,6 +6,7 @@ which computes shapes only: no arithmetic is done and no weight is read.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +15,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgekit.models.family import Family
@@ -88,23 +88,27 @@ def count_cost(module: nn.Module, input_size: int | Size, channels: int = 3) -> 
         The cost, and the shape of the output for a batch of one.
     """
     size = Size.of(input_size)
-    weights = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    meta = {name: tensor.to("meta") for name, tensor in weights.items()}
     recorder = _Recorder()
-    training = module.training
-    module.eval()
-    try:
-        with torch.no_grad(), _named_calls(module, recorder), recorder:
-            image = torch.empty(1, channels, size.height, size.width, device="meta")
-            output = functional_call(module, meta, (image,))
-    finally:
-        module.train(training)
+    network = _copy_to_meta(module).eval()
+    with torch.no_grad(), _named_calls(network, recorder), recorder:
+        output = network(torch.empty(1, channels, size.height, size.width, device="meta"))
     return Cost(
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         multiply_adds=sum(layer.multiply_adds for layer in recorder.layers),
         output_shape=tuple(output.shape),
         layers=tuple(recorder.layers),
     )
+
+
+def _copy_to_meta(module: nn.Module) -> nn.Module:
+    """Copy a module without its values, to which nothing that the copy keeps can come back."""
+    empty: dict[int, Any] = {}
+    for part in module.modules():
+        for tensor in part.parameters(recurse=False):
+            empty[id(tensor)] = nn.Parameter(tensor.to("meta"), requires_grad=False)
+        for tensor in part.buffers(recurse=False):
+            empty[id(tensor)] = tensor.to("meta")
+    return copy.deepcopy(module, empty)
 
 
 def conv_multiply_adds(weight_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
@@ -214,7 +218,8 @@ class _Recorder(TorchDispatchMode):
 
     def add_conv(self, args: tuple[Any, ...], result: Tensor) -> None:
         x, weight, bias, stride, groups = args[0], args[1], args[2], args[3], args[8]
-        kernel = (int(weight.shape[2]), int(weight.shape[3]))
+        height, width = (1, *map(int, weight.shape[2:]))[-2:]  # one-dimensional ones have no height
+        kernel = (height, width)
         output_shape = tuple(result.shape[1:])
         self.layers.append(
             LayerCost(
@@ -247,14 +252,11 @@ class _Recorder(TorchDispatchMode):
         )
 
     def add_batch_norm(self, args: tuple[Any, ...], result: Any) -> None:
-        if self.layers and args[1] is not None:
+        """A batch norm of weights, as in weight standardization, follows no layer."""
+        if self.layers and tuple(args[0].shape[1:]) == self.layers[-1].output_shape:
             last = self.layers.pop()
-            added = int(args[1].numel() + args[2].numel())
-            self.layers.append(_with_parameters(last, last.parameters + added))
-
-
-def _with_parameters(layer: LayerCost, parameters: int) -> LayerCost:
-    return replace(layer, parameters=parameters)
+            added = sum(scale.numel() for scale in args[1:3] if scale is not None)
+            self.layers.append(replace(last, parameters=last.parameters + added))
 
 
 def _name_kind(kernel: tuple[int, int], groups: int, channels: int) -> Kind:

@@ -16,7 +16,7 @@ from edgekit.profile.record import (
     MeasuredModel,
     WarmUp,
 )
-from edgekit.spec import Accuracy, AnswerKind, Record, Scores
+from edgekit.spec import Accuracy, Record
 
 
 class Load(Record, frozen=True, kw_only=True, tag="load"):
@@ -25,7 +25,6 @@ class Load(Record, frozen=True, kw_only=True, tag="load"):
     model: str
     source: str
     threads: int
-    scores: Scores | None = None
 
 
 class Settle(Record, frozen=True, kw_only=True, tag="settle"):
@@ -76,13 +75,12 @@ class Marks(Record, frozen=True, kw_only=True):
 
 class Loaded(Record, frozen=True, kw_only=True, tag="loaded"):
     """The first result is out. `source` describes where the frames come from, `class_names` are
-    in class order, `answer` says how scores become an answer."""
+    in class order."""
 
     model: MeasuredModel
     engine: EngineDescription
     source: str
     class_names: tuple[str, ...]
-    answer: AnswerKind = "best"
     packages: dict[str, str]
     marks_ns: Marks
 

@@ -175,3 +175,43 @@ def test_counting_leaves_the_module_as_it_was() -> None:
     assert module.training
     assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
     assert not any(child._forward_hooks for child in module.modules())
+
+
+class StandardizedConv(nn.Conv2d):
+    """Weights standardized by a batch norm with a gain and no bias, as in NFNets and BiT."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        gain = torch.full((self.out_channels,), 0.5, device=x.device)
+        rows = self.weight.reshape(1, self.out_channels, -1)
+        standardized = F.batch_norm(rows, None, None, weight=gain, training=True, momentum=0.0)
+        return F.conv2d(x, standardized.reshape_as(self.weight), self.bias, self.stride)
+
+
+def test_a_batch_norm_of_weights_is_not_charged_to_the_layer_before() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), StandardizedConv(4, 5, 3, bias=False))
+    layers = count_cost(network, 32).layers
+    assert [layer.parameters for layer in layers] == [3 * 4 * 9 + 4, 4 * 5 * 9]
+
+
+class Shared(nn.Module):
+    """One layer in two places, and a convolution over positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 4, 4, stride=4)
+        self.blocks = nn.ModuleList([nn.Linear(4, 4)] * 2)
+        self.mix = nn.Conv1d(4, 4, 3, padding=1, groups=4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x).flatten(2).mT.contiguous()
+        for block in self.blocks:
+            x = block(x)
+        return self.mix(x.mT).mean(2)
+
+
+def test_shared_layers_and_convolutions_over_positions() -> None:
+    module = Shared()
+    cost = count_cost(module, 8)
+    assert not any(tensor.is_meta for tensor in module.state_dict().values())
+    assert cost.layers[-1].kind == "depthwise" and cost.layers[-1].kernel_size == (1, 3)
+    assert cost.multiply_adds == 3 * 16 * 4 * 4 + 2 * 4 * 4 * 4 + 4 * 4 * 3
