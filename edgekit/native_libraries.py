@@ -128,6 +128,18 @@ def explain_import_error(error: BaseException, name: str) -> MissingPackageError
     )
 
 
+def explain_missing_video(what: str) -> MissingPackageError:
+    """The error for a person where OpenCV was built without `what` cameras and videos need."""
+    cv2 = load_opencv()
+    pip = f"{shlex.quote(sys.executable)} -m pip"
+    return MissingPackageError(
+        f"OpenCV {cv2.__version__} ({getattr(cv2, '__file__', None)}) was built without {what}:"
+        f" {pip} install --force-reinstall opencv-python-headless, or on a board sudo apt install"
+        " --reinstall python3-opencv",
+        name="cv2",
+    )
+
+
 def find_numpy_fault(error: ImportError) -> MissingPackageError | None:
     """The error for a person where it is numpy itself that cannot be imported."""
     trace, from_numpy = error.__traceback__, error.name == "numpy"

@@ -118,3 +118,33 @@ def test_every_import_of_opencv_goes_through_one_place() -> None:
         if re.search(r"^\s*(import|from) cv2\b", path.read_text(), re.MULTILINE)
     ]
     assert set(found) - own == set()
+
+
+WITHOUT = {
+    "no video at all": ("del cv2.VideoCapture", r"was built without video: .*-m pip install"),
+    "no FFmpeg": (
+        "cv2.videoio_registry.getBackends = lambda: []",
+        r"was built without FFmpeg, for videos: .*opencv-python-headless, or on a board sudo apt",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT)
+def test_an_opencv_without_video_is_named(case: str, tmp_path: Path) -> None:
+    change, words = WITHOUT[case]
+    (tmp_path / "film.mp4").write_bytes(bytes(1000))
+    program = (
+        f"import sys, cv2; {change};"
+        " sys.argv = ['edgekit', 'run', '--source', 'film.mp4'];"
+        " from edgekit.cli import main; main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert (result.returncode, result.stdout) == (1, ""), result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert re.search(words, result.stderr), result.stderr

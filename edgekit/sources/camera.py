@@ -40,7 +40,7 @@ class CameraSource(CaptureSource):
 
     def open(self) -> None:
         self._check_device()
-        capture = open_capture(self.device, cv2.CAP_V4L2, {})
+        capture = open_capture(self.device, "V4L2", {})
         if capture is None:
             raise SourceError(
                 f"camera {self.device} exists but cannot be opened as a camera: another program"

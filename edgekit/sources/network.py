@@ -48,7 +48,7 @@ class NetworkSource(CaptureSource):
         self._check_reachable()
         capture = open_capture(
             self._url,
-            cv2.CAP_FFMPEG,
+            "FFMPEG",
             {
                 "OPEN_TIMEOUT_MSEC": round(self._open_timeout_s * 1e3),
                 "READ_TIMEOUT_MSEC": round(self._read_timeout_s * 1e3),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import Any, Literal
 
 from edgekit.arrays import BgrFrame
 from edgekit.errors import SourceError
-from edgekit.native_libraries import load_opencv
+from edgekit.native_libraries import explain_missing_video, load_opencv
 from edgekit.sources.base import Frame
 
 cv2 = load_opencv()
@@ -19,6 +19,10 @@ _ENVIRONMENT = {
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
     "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp",
 }
+
+
+Backend = Literal["V4L2", "FFMPEG"]
+_NEEDED: dict[Backend, str] = {"V4L2": "Video4Linux, for cameras", "FFMPEG": "FFmpeg, for videos"}
 
 
 def silence_opencv() -> None:
@@ -33,18 +37,23 @@ def silence_opencv() -> None:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def open_capture(target: int | str, backend: int, settings: dict[str, int]) -> Any | None:
+def open_capture(target: int | str, backend: Backend, settings: dict[str, int]) -> Any | None:
     """Open a `cv2.VideoCapture`.
 
     Args:
         target: a device number, a path, or a URL.
-        backend: the `cv2.CAP_` number of the backend; when this OpenCV was built without it, any
-            other may open the target, without the settings.
+        backend: the backend, as its name is below `cv2.CAP_`; when this OpenCV was built without
+            it, any other may open the target, without the settings.
         settings: values by names below `cv2.CAP_PROP_`; those that this OpenCV lacks are left out.
 
     Returns:
         The open capture, or None.
+
+    Raises:
+        MissingPackageError: this OpenCV was built without what the target needs.
     """
+    if not hasattr(cv2, "VideoCapture"):
+        raise explain_missing_video("video")
     silence_opencv()
     known = [
         number
@@ -52,11 +61,14 @@ def open_capture(target: int | str, backend: int, settings: dict[str, int]) -> A
         if (prop := getattr(cv2, f"CAP_PROP_{name}", None)) is not None
         for number in (prop, value)
     ]
-    if backend in cv2.videoio_registry.getBackends():
-        capture = cv2.VideoCapture(target, backend, known)
-    else:
-        capture = cv2.VideoCapture(target)
-    return capture if capture.isOpened() else None
+    number = getattr(cv2, f"CAP_{backend}")
+    if number in cv2.videoio_registry.getBackends():
+        capture = cv2.VideoCapture(target, number, known)
+        return capture if capture.isOpened() else None
+    capture = cv2.VideoCapture(target)
+    if not capture.isOpened():
+        raise explain_missing_video(_NEEDED[backend])
+    return capture
 
 
 class CaptureSource:

@@ -58,7 +58,7 @@ class VideoSource(CaptureSource):
         if not is_utf8(target):  # the open file has another name
             self._file = self._file or self.path.open("rb")
             target = f"/proc/self/fd/{self._file.fileno()}"
-        return open_capture(target, cv2.CAP_FFMPEG, {"N_THREADS": threads})
+        return open_capture(target, "FFMPEG", {"N_THREADS": threads})
 
     def _size_text(self) -> str:
         try:

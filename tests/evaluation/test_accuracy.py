@@ -11,8 +11,8 @@ import pytest
 from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import Engine
 from edgekit.errors import ImageError
-from edgekit.evaluation.accuracy import READ_AHEAD, measure_accuracy
-from edgekit.images import LabelledImage
+from edgekit.evaluation.accuracy import READ_AHEAD, Validation, measure_accuracy
+from edgekit.images import DamagedImages, LabelledImage
 from edgekit.progress import Progress
 from edgekit.spec import InputSpec
 
@@ -80,3 +80,30 @@ def test_an_unreadable_image_ends_it(tmp_path: Path, position: int) -> None:
 
 def test_a_single_image(tmp_path: Path) -> None:
     assert measure_accuracy(BrightnessEngine(), write_steps(tmp_path, 0, 1), SPEC, None).images == 1
+
+
+def test_damaged_images_are_passed_over_and_counted(tmp_path: Path) -> None:
+    """The first and one in the middle: labels stay with their images."""
+    images = write_steps(tmp_path, 0)
+    for index in (0, 17):
+        images[index].path.write_bytes(b"not an image")
+    damaged = DamagedImages("photos", len(images))
+    result = measure_accuracy(BrightnessEngine(), images, SPEC, None, damaged=damaged)
+    assert (result.top1, result.images) == (100, 38)
+    assert str(damaged).startswith("photos: 2 of 40 images were passed over, the first: ")
+    assert "00.png (12 bytes) cannot be decoded" in str(damaged)
+
+
+def test_a_budget_is_held_on_the_images_that_can_be_read(tmp_path: Path) -> None:
+    images = write_steps(tmp_path, 0)
+    images[0].path.write_bytes(b"not an image")
+    engine = BrightnessEngine()
+    with pytest.raises(ImageError, match=r"00\.png \(12 bytes\) cannot be decoded"):
+        Validation(images, SPEC, engine.infer)
+    damaged = DamagedImages("photos", len(images))
+    held = Validation(images, SPEC, engine.infer, damaged)
+    accuracy, lost = held.compare(engine)
+    assert (accuracy.top1, accuracy.images, lost) == (100, 39, 0)
+    assert held.measure.endswith("on 39 images")
+    assert held.example.mean() == pytest.approx(20)
+    assert "1 of 40 images was passed over" in str(damaged)
