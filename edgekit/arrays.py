@@ -23,8 +23,9 @@ ModelPixels = NewType("ModelPixels", npt.NDArray[np.uint8])
 network's input size; or a batch of them, `(N, height, width, C)`. C is 3, RGB, or 1, grey."""
 
 Logits = NewType("Logits", npt.NDArray[np.float32])
-"""The network's output, `(classes,) float32`, or `(N, classes)` for a batch. Where a model file
-ends in a softmax (`Engine.output_is_probability`) these are probabilities already."""
+"""The network's output, `(outputs,) float32`, or `(N, outputs)` for a batch. Where a model file
+ends in a softmax or sigmoid (`Engine.last_operator`) these are probabilities already."""
 
 Probabilities = NewType("Probabilities", npt.NDArray[np.float32])
-"""`(classes,) float32`, 0-1, which add up to 1."""
+"""`(classes,) float32`, 0-1. Those of classes that exclude each other add up to 1; those of a
+multi-label network do not."""

@@ -23,6 +23,7 @@ from edgekit.arrays import Logits, ModelPixels, RgbImage
 from edgekit.errors import BundleError
 from edgekit.files import write_atomic
 from edgekit.native_libraries import load_opencv
+from edgekit.scores import make_rule
 from edgekit.spec import TARGETS, Accuracy, ModelSpec, Precision, Record
 
 SCHEMA_VERSION = 1
@@ -76,7 +77,7 @@ class Golden(Record, frozen=True, kw_only=True):
     """A photograph with the pixels and logits that every runtime must reproduce.
 
     `image` is `(H, W, 3) uint8` RGB, 0-255. `pixels` is the same after preprocessing, `(height,
-    width, C)`. `logits` is `(classes,) float32`, of the model in the bundle.
+    width, C)`. `logits` is `(outputs,) float32`, of the model in the bundle.
     """
 
     image: RgbImage
@@ -126,6 +127,19 @@ class Bundle:
     @property
     def size_bytes(self) -> int:
         return self.path.stat().st_size
+
+    def set_threshold(self, threshold: float | None) -> Bundle:
+        """Return the bundle with another threshold for its answers; None leaves the bundle's own.
+
+        Raises SettingsError where the best class is the answer, whatever its score.
+        """
+        if threshold is None:
+            return self
+        model = self.manifest.model
+        make_rule(model.scores, model.outputs, threshold)
+        changed = msgspec.structs.replace(model, threshold=threshold)
+        manifest = msgspec.structs.replace(self.manifest, model=changed)
+        return Bundle(self.path, manifest, self._members)
 
     def golden(self) -> list[Golden]:
         """Decode the photographs that every runtime is checked with before it is used.

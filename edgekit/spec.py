@@ -22,6 +22,18 @@ Padding = Literal["symmetric", "same"]
 Precision = Literal["int8", "fp16", "fp32", "best"]
 """`best` is int8 or fp16: the faster one on the board among those that are accurate enough."""
 Resize = Literal["crop", "stretch"]
+Scores = Literal["softmax", "probabilities", "sigmoid", "multilabel"]
+"""What a network's output means: logits over classes that exclude each other; the scores
+themselves; the logit of one class against its opposite; a logit for each of several labels that are
+independent of each other."""
+AnswerKind = Literal["best", "binary", "multilabel"]
+"""How scores become an answer: the best class; one class or the other, by a threshold; every label
+at or above a threshold."""
+
+THRESHOLD = 0.5
+"""The score from which a class of its own sigmoid belongs to the answer, unless one is given."""
+NO_LABEL = "none"
+"""The answer of a multi-label network none of whose classes reaches the threshold."""
 
 Channels = Literal[1, 3]
 """The values of a pixel: 3 for red, green and blue, 1 for its grey level."""
@@ -114,7 +126,8 @@ class CheckpointFlags(Record, frozen=True, kw_only=True):
     the epsilon of every batch norm. `normalize` is a name, `MEAN,STD` in pixel units, or the
     normalization itself. `state_dict` is the key of one of several state dicts, or what the keys of
     one of several networks begin with; `head` the path of one of several heads; `head_activation`
-    what is between its linear layers.
+    what is between its linear layers. `scores` is what the output means, `threshold` the score from
+    which a class of its own sigmoid belongs to the answer.
     """
 
     arch: str | None = None
@@ -128,6 +141,8 @@ class CheckpointFlags(Record, frozen=True, kw_only=True):
     state_dict: str | None = None
     head: str | None = None
     head_activation: HeadActivation | None = None
+    scores: Scores | None = None
+    threshold: float | None = None
 
     def fill(self, defaults: Mapping[str, Any]) -> CheckpointFlags:
         """Return these flags, with `defaults` by name where nothing was said."""
@@ -243,7 +258,9 @@ class ModelSpec(Record, frozen=True, kw_only=True):
     """A classifier as its checkpoint and the user's flags describe it.
 
     `width` is the width multiplier (alpha). `activation` and `padding` cannot be read from tensors.
-    The padding `same` is TensorFlow's: with stride 2 it pads right and bottom only.
+    The padding `same` is TensorFlow's: with stride 2 it pads right and bottom only. `scores` says
+    what the output means. Where it is `binary`, one output decides between two classes, the
+    negative one first. `threshold` is for outputs with a sigmoid of their own.
     """
 
     family: str
@@ -255,10 +272,18 @@ class ModelSpec(Record, frozen=True, kw_only=True):
     batch_norm_eps: float
     parameters: int
     multiply_adds: int
+    scores: Scores = "softmax"
+    binary: bool = False
+    threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)] = THRESHOLD
+
+    @property
+    def outputs(self) -> int:
+        """How many values the network gives."""
+        return 1 if self.binary else self.classes
 
 
 class ClassScore(Record, frozen=True, kw_only=True):
-    """One class with its score: the softmax probability."""
+    """One class with its score, 0-1: the probability that the network gives it."""
 
     label: str
     class_index: int = msgspec.field(name="class")
@@ -266,20 +291,34 @@ class ClassScore(Record, frozen=True, kw_only=True):
 
 
 class Prediction(Record, frozen=True, kw_only=True):
-    """The answer for one image. `top` holds the classes with the highest scores, highest first."""
+    """The answer for one image.
+
+    `top` holds the classes with the highest scores, highest first; of two classes with a threshold
+    the answer first. `labels` are all classes of a multi-label network that reach its threshold, in
+    class order, and may be empty; None for any other network.
+    """
 
     top: tuple[ClassScore, ...]
+    labels: tuple[ClassScore, ...] | None = None
+
+    @property
+    def answer(self) -> tuple[ClassScore, ...]:
+        """The classes that are the answer: one, or of a multi-label network any number."""
+        return self.top[:1] if self.labels is None else self.labels
 
     @property
     def label(self) -> str:
-        return self.top[0].label
+        """The answer in words: the class, or all labels joined by "; ", `none` without one."""
+        return "; ".join(place.label for place in self.answer) or NO_LABEL
 
     @property
-    def class_index(self) -> int:
-        return self.top[0].class_index
+    def class_index(self) -> int | None:
+        """The best class; None for a multi-label network none of whose labels was given."""
+        return self.top[0].class_index if self.answer else None
 
     @property
     def score(self) -> float:
+        """The score of the first of `top`."""
         return self.top[0].score
 
 
@@ -301,14 +340,33 @@ Percentage = Annotated[float, msgspec.Meta(ge=0, le=100)]
 class Accuracy(Record, frozen=True, kw_only=True, omit_defaults=True):
     """What a model gets right on `images` images, and how close it is to its float original.
 
-    `top1` and `top5` are the percentages of images whose label is the best class, or among the best
-    five; None, and left out of the JSON, where the images have no labels. `agreement` is the
-    percentage of images that both give the same best class, `sqnr_db` the signal-to-noise ratio of
-    the logits in dB; None where there is no float original to compare with.
+    `top1` is the percentage of images that are answered right: by the best class, by the right side
+    of the threshold, or by exactly the right labels, as `kind` says. `top5` is that of images whose
+    label is among the best five; None where there is a threshold. Both are None, and left out of
+    the JSON, where the images have no labels. `agreement` is the percentage of images that both
+    answer alike, `sqnr_db` the signal-to-noise ratio of the logits in dB; None where there is no
+    float original to compare with. `label_accuracy` and `label_agreement` count each label of a
+    multi-label network by itself.
     """
 
+    kind: AnswerKind = "best"
     top1: Percentage | None = None
     top5: Percentage | None = None
     agreement: Percentage | None
     sqnr_db: Bounded | None
     images: PositiveCount
+    label_accuracy: Percentage | None = None
+    label_agreement: Percentage | None = None
+
+    @property
+    def measure(self) -> str:
+        """The name of `top1` in reports."""
+        return MEASURES[self.kind]
+
+
+MEASURES: Mapping[AnswerKind, str] = {
+    "best": "top-1",
+    "binary": "accuracy",
+    "multilabel": "all labels right",
+}
+"""What the percentage of right answers is called."""

@@ -75,7 +75,8 @@ def _batches(frames: Labelled, spec: InputSpec) -> Iterator[tuple[ModelPixels, n
 def read_test() -> Iterator[tuple[RgbImage, int]]:
     names = read_class_names(HERE / "class_names.txt")
     for image in find_labelled_images(HERE / "test", None, names):
-        yield read_image(image.path), int(image.label or 0)
+        assert isinstance(image.label, int)
+        yield read_image(image.path), image.label
 
 
 def read_video() -> Iterator[tuple[RgbImage, int]]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgekit.checkpoint.leftovers import is_average, is_bookkeeping, is_set_aside
+from edgekit.checkpoint.leftovers import is_average, is_bookkeeping, is_set_aside, is_teacher
 from edgekit.errors import CheckpointError
 
 DEEPEST = 5
@@ -118,7 +118,7 @@ def _merge_parts(found: dict[str, Any]) -> dict[str, Any]:
 
 def _choose(found: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]]:
     """Choose the plain weights. Returns their key, and notes on the others."""
-    plain = [path for path in found if not is_set_aside(path)]
+    plain = [path for path in found if not is_set_aside(path) or is_teacher(path)]
     averages = [path for path in found if is_average(path)]
     candidates = plain or averages or list(found)
     chosen = candidates[0]
@@ -132,7 +132,7 @@ def _choose(found: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]]:
     if not plain:
         return chosen, ()
     notes = [f"the EMA copy of the weights under {path!r} is not used" for path in averages]
-    beside = [path for path in found if is_set_aside(path) and path not in averages]
+    beside = [path for path in found if is_set_aside(path) and path not in (*plain, *averages)]
     if beside:
         notes.append(f"left aside: {', '.join(map(repr, beside))}")
     return chosen, tuple(notes)

@@ -14,9 +14,10 @@ BOOKKEEPING = ("num_batches_tracked", "total_ops", "total_params", "n_averaged",
 AveragedModel)."""
 
 _AVERAGE = re.compile(r"(^|[._])(ema|swa|averaged?|avg|shadow|moving)(?=$|[._\d])", re.IGNORECASE)
+_TEACHER = re.compile(r"(^|[._])teachers?(?=$|[._\d])", re.IGNORECASE)
 _ASIDE = re.compile(
     r"(^|[._])(\w*loss(es|_fn|_func)?|criterions?|criteria|objective|metrics?|\w*accuracy|acc\d?"
-    r"|auroc|f1|confusion\w*|confmat|teachers?|discriminator|optim\w*|\w*scheduler|scaler"
+    r"|auroc|f1|confusion\w*|confmat|discriminator|optim\w*|\w*scheduler|scaler"
     r"|\w*fake_quant|activation_post_process)(?=$|[._\d])",
     re.IGNORECASE,
 )
@@ -32,9 +33,14 @@ def is_average(key: str) -> bool:
     return _AVERAGE.search(key) is not None
 
 
+def is_teacher(key: str) -> bool:
+    """Whether a key names the network that another one was trained to imitate."""
+    return _TEACHER.search(key) is not None
+
+
 def is_set_aside(key: str) -> bool:
     """Whether a key names something beside the network: a loss, a metric, a teacher, an average."""
-    return _ASIDE.search(key) is not None or is_average(key)
+    return _ASIDE.search(key) is not None or is_average(key) or is_teacher(key)
 
 
 def summarize(keys: Iterable[str], shown: int = 4) -> str:

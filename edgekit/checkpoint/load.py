@@ -27,9 +27,13 @@ from edgekit.checkpoint.heads import attach_head, make_head
 from edgekit.checkpoint.open import open_checkpoint
 from edgekit.checkpoint.recognise import Recognition, recognise
 from edgekit.checkpoint.reparametrized import fold_parametrizations
+from edgekit.checkpoint.score_head import ScoreHead, find_score_head
 from edgekit.errors import CheckpointError, SettingsError
+from edgekit.models import FAMILIES
 from edgekit.models.cost import Cost, count_cost
+from edgekit.scores import count_classes, is_binary, make_rule
 from edgekit.spec import (
+    THRESHOLD,
     Activation,
     Channels,
     CheckpointFlags,
@@ -39,10 +43,11 @@ from edgekit.spec import (
     Normalization,
     Padding,
     Resize,
+    Scores,
     Size,
 )
 
-Origin = Literal["flag", "tensors", "program", "default"]
+Origin = Literal["flag", "tensors", "program", "network", "default"]
 SETTABLE = (
     "input_size",
     "normalization",
@@ -50,6 +55,7 @@ SETTABLE = (
     "padding",
     "batch_norm_eps",
     "resize",
+    "scores",
 )
 """The values of the spec that a flag can set."""
 LARGEST_EPS = 0.1
@@ -64,7 +70,8 @@ class Checkpoint:
 
     Attributes:
         module: The network in eval mode. It maps normalized images `(N, C, H, W) float32` to
-            `(N, classes)` logits; C is 3 (RGB) or 1 (grayscale), as `spec.input` says.
+            `(N, outputs)` logits: a softmax or sigmoid at its end was taken off. C is 3 (RGB) or 1
+            (grayscale), as `spec.input` says.
         spec: The description of the network.
         origins: For each value of the spec that a user may set, where it came from.
         layout: The names of the layers that were recognised.
@@ -115,16 +122,20 @@ def load_checkpoint(
         weights = find_state_dict(opened.content, opened.name, flags.state_dict)
         network = _build(weights, opened.name, flags)
         container, notes = weights.container, (*weights.notes, *network.notes)
+    size = Size.of(flags.input_size or network.defaults.input_size)
+    cost, channels = _count_classifier(network, size)
+    image = _describe_input(network, flags, size, channels)
+    head = _find_head(network, image, cost, flags)
     return Checkpoint(
-        module=network.module,
-        spec=_describe(network, flags),
-        origins=_find_origins(flags, network.determined),
+        module=head.module,
+        spec=_describe(network, flags, image, cost, head),
+        origins=_find_origins(flags, network.determined, head),
         layout=network.layout,
         container=container,
         file_kind=opened.kind,
         path=opened.path,
         sha256=opened.sha256,
-        notes=notes,
+        notes=notes + head.notes,
     )
 
 
@@ -141,11 +152,16 @@ def _check_flags(flags: CheckpointFlags) -> None:
         raise SettingsError(
             f"batch norm epsilon {eps:g} is out of range: expected above 0, at most {LARGEST_EPS:g}"
         )
+    if flags.threshold is not None and not 0 < flags.threshold < 1:
+        raise SettingsError(
+            f"threshold {flags.threshold:g} is out of range: expected above 0 and below 1"
+        )
     for name, value, choices in (
         ("activation", flags.activation, get_args(Activation)),
         ("padding", flags.padding, get_args(Padding)),
         ("resize", flags.resize, get_args(Resize)),
         ("head activation", flags.head_activation, get_args(HeadActivation)),
+        ("scores", flags.scores, get_args(Scores)),
     ):
         if value is not None and value not in choices:
             raise SettingsError(
@@ -296,30 +312,52 @@ def _freeze(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def _describe(network: _Network, flags: CheckpointFlags) -> ModelSpec:
-    """Make the spec. Parameters, multiply-adds and classes are counted at the chosen input size."""
-    defaults = network.defaults
-    size = Size.of(flags.input_size or defaults.input_size)
-    normalization = flags.normalize or defaults.normalize
+def _describe_input(
+    network: _Network, flags: CheckpointFlags, size: Size, channels: Channels
+) -> InputSpec:
+    normalization = flags.normalize or network.defaults.normalize
     if isinstance(normalization, str):
         normalization = Normalization.parse(normalization)
-    cost, channels = _count_classifier(network, size)
+    return InputSpec(
+        height=size.height,
+        width=size.width,
+        channels=channels,
+        resize=flags.resize or network.defaults.resize,
+        normalization=normalization.for_channels(channels),
+    )
+
+
+def _find_head(
+    network: _Network, image: InputSpec, cost: Cost, flags: CheckpointFlags
+) -> ScoreHead:
+    """Find what the output means. Raises SettingsError where the flags do not go with it."""
+    outputs = cost.output_shape[1]
+    is_own = network.family not in FAMILIES
+    head = find_score_head(
+        network.module, network.subject, image, outputs, flags.scores, is_own=is_own
+    )
+    make_rule(head.scores, outputs, flags.threshold)
+    return head
+
+
+def _describe(
+    network: _Network, flags: CheckpointFlags, image: InputSpec, cost: Cost, head: ScoreHead
+) -> ModelSpec:
+    """Make the spec. Parameters, multiply-adds and outputs were counted at the chosen size."""
+    defaults, outputs = network.defaults, cost.output_shape[1]
     return ModelSpec(
         family=network.family,
         width=network.width,
-        classes=cost.output_shape[1],
-        input=InputSpec(
-            height=size.height,
-            width=size.width,
-            channels=channels,
-            resize=flags.resize or defaults.resize,
-            normalization=normalization.for_channels(channels),
-        ),
+        classes=count_classes(head.scores, outputs),
+        input=image,
         activation=flags.activation or defaults.activation,
         padding=flags.padding or defaults.padding,
         batch_norm_eps=defaults.batch_norm_eps,
         parameters=cost.parameters,
         multiply_adds=cost.multiply_adds,
+        scores=head.scores,
+        binary=is_binary(head.scores, outputs),
+        threshold=flags.threshold or THRESHOLD,
     )
 
 
@@ -357,11 +395,17 @@ def _find_channels(module: nn.Module, size: Size) -> Channels:
     return 1 if first is not None and first.in_channels == 1 else 3
 
 
-def _find_origins(flags: CheckpointFlags, determined: frozenset[str]) -> Mapping[str, Origin]:
+def _find_origins(
+    flags: CheckpointFlags, determined: frozenset[str], head: ScoreHead
+) -> Mapping[str, Origin]:
     """Find where each value came from."""
     origins: dict[str, Origin] = dict.fromkeys(("family", "width", "classes"), "tensors")
     for name in SETTABLE:
         value = getattr(flags, "normalize" if name == "normalization" else name)
         origins[name] = "default" if value is None else "flag"
     origins |= {name: "program" for name in determined if origins[name] == "default"}
+    if origins["scores"] == "default" and head.is_sure:
+        origins["scores"] = "network"
+    if head.scores in ("sigmoid", "multilabel"):
+        origins["threshold"] = "default" if flags.threshold is None else "flag"
     return MappingProxyType(origins)

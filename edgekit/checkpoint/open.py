@@ -24,6 +24,7 @@ import torch
 
 from edgekit.checkpoint.archive import is_program, read_archive
 from edgekit.errors import CheckpointError, MissingPackageError
+from edgekit.foreign_models import describe_foreign_model
 
 
 class Discarded:
@@ -105,6 +106,8 @@ def open_checkpoint(path_or_state_dict: str | Path | Mapping[str, Any]) -> Opene
     if isinstance(path_or_state_dict, Mapping):
         return Opened(path_or_state_dict, name="the state dict", kind="state dict in memory")
     path = Path(path_or_state_dict)
+    if (foreign := describe_foreign_model(path, "convert")) is not None:
+        raise CheckpointError(f"{path} is {foreign}")
     head = _read_head(path)
     if _is_safetensors(head):
         content, kind = _load_safetensors(path), "safetensors"
@@ -156,14 +159,8 @@ def _is_safetensors(head: bytes) -> bool:
 def _name_content(head: bytes) -> str:
     """Name the likely kind of a file that is not a checkpoint, for the error message."""
     text = head.lstrip().lower()
-    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
+    if text.startswith((b"<head", b"<?xml")):
         return "a web page (a failed download?)"
-    if text.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer (run git lfs pull)"
-    if head[4:8] == b"TFL3":
-        return "a TFLite model"
-    if head.startswith(b"\x89HDF"):
-        return "an HDF5 file (Keras?)"
     if head.startswith(b"\x1f\x8b"):
         return "gzip-compressed (unpack it first)"
     return f"an unknown kind of file (first bytes {head[:8].hex(' ')})"

@@ -15,9 +15,10 @@ from edgekit.cli.options import (
     origin,
     print_json,
     say,
+    scores_option,
     strict_option,
 )
-from edgekit.spec import Record
+from edgekit.spec import Record, Scores
 
 if TYPE_CHECKING:
     from edgekit.profile.record import Report
@@ -31,6 +32,7 @@ class BenchmarkOptions(Record, frozen=True, kw_only=True):
     source: str | None
     duration_s: float | None
     threads: int
+    scores: Scores | None
     images: Path | None
     labels: Path | None
     hosts: tuple[str, ...]
@@ -77,6 +79,7 @@ class BenchmarkOptions(Record, frozen=True, kw_only=True):
     show_default=True,
     help="Inference threads. All counts up to the cores are tried for the model alone.",
 )
+@scores_option
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
@@ -87,7 +90,8 @@ class BenchmarkOptions(Record, frozen=True, kw_only=True):
     "--labels",
     type=click.Path(path_type=Path),
     metavar="CSV",
-    help="CSV with a header 'file,label'; without it, class subfolders are the labels.",
+    help="CSV with a header 'file,label'; without it, class subfolders are the labels. Several"
+    " labels of one image are joined by ';'.",
 )
 @click.option(
     "--host",
@@ -168,6 +172,7 @@ def _measure(ctx: click.Context, options: BenchmarkOptions) -> Report:
             source=options.source,
             duration_s=options.duration_s,
             threads=options.threads,
+            scores=options.scores,
             images=options.images,
             labels=options.labels,
             strict=options.strict,

@@ -11,8 +11,8 @@ from typing import Any, get_args
 import click
 from msgspec.structs import asdict
 
-from edgekit.cli.options import Decorator, FiniteRange, input_size_type
-from edgekit.spec import Activation, CheckpointFlags, HeadActivation, Padding, Resize
+from edgekit.cli.options import Decorator, FiniteRange, input_size_type, threshold_option
+from edgekit.spec import Activation, CheckpointFlags, HeadActivation, Padding, Resize, Scores
 
 _NAMES = CheckpointFlags.__struct_fields__
 
@@ -69,6 +69,14 @@ _OPTIONS: tuple[Decorator, ...] = (
         type=click.Choice(get_args(HeadActivation)),
         help="The activation between the linear layers of a head of your own.",
     ),
+    click.option(
+        "--scores",
+        type=click.Choice(get_args(Scores)),
+        help="What the output means: logits of classes that exclude each other (softmax), the"
+        " scores themselves (probabilities), one logit that decides between two classes (sigmoid),"
+        " or a logit for each independent label (multilabel).",
+    ),
+    threshold_option,
 )
 
 

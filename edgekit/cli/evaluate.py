@@ -45,7 +45,8 @@ class EvaluateOptions(Record, frozen=True, kw_only=True):
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
-    help="CSV with a header 'file,label'; without it, class subfolders are the labels.",
+    help="CSV with a header 'file,label'; without it, class subfolders are the labels. Several"
+    " labels of one image are joined by ';'.",
 )
 @click.option(
     "--checkpoint",
@@ -107,7 +108,7 @@ def _evaluate(options: EvaluateOptions) -> Evaluation:
     if options.output is not None:
         check_folder(options.output)
     _check_calibration(options)
-    bundle = open_bundle(options.bundle)
+    bundle = open_bundle(options.bundle).set_threshold(options.flags.threshold)
     with Steps(quiet=options.as_json) as progress:
         evaluation = evaluate(
             bundle,

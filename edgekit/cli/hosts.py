@@ -45,6 +45,7 @@ def measure_hosts(options: BenchmarkOptions) -> int:
         threads=options.threads,
         keep=options.keep,
         wheel=pack_wheel(),
+        scores=options.scores,
     )
     unwritten: list[str] = []
     with HostProgress(hosts, quiet=options.as_json) as progress, interrupt_on_sigterm():

@@ -70,6 +70,8 @@ def is_model_file(path: Path) -> bool:
 
 def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     """The facts of a checkpoint under their JSON keys; `defaults` lists those that are defaults."""
+    from edgekit.scores import make_model_rule
+
     spec = checkpoint.spec
     return {
         "kind": "checkpoint",
@@ -78,6 +80,8 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "input_size": str(spec.input.size),
         "color": spec.input.color,
         "classes": spec.classes,
+        "scores": spec.scores,
+        "threshold": None if make_model_rule(spec).kind == "best" else spec.threshold,
         "parameters": spec.parameters,
         "multiply_adds": spec.multiply_adds,
         "normalization": spec.input.normalization.name,

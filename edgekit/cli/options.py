@@ -9,14 +9,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, get_args
 
 import click
 from click.core import ParameterSource
 
 from edgekit.cli.settings import SETTINGS_FILE
 from edgekit.errors import OutputError, SettingsError
-from edgekit.spec import Size
+from edgekit.spec import Scores, Size
 
 
 class FiniteRange(click.FloatRange):
@@ -67,6 +67,22 @@ class SizeType(click.ParamType["Size"]):
 
 
 input_size_type = SizeType(8, 1024)
+
+threshold_option = click.option(
+    "--threshold",
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
+    metavar="P",
+    help="For one output, and for independent labels: the score from which a class is the answer."
+    "  [default: the bundle's own, else 0.5]",
+)
+
+scores_option = click.option(
+    "--scores",
+    type=click.Choice(get_args(Scores)),
+    help="What the output of a plain .tflite means: softmax and sigmoid are logits, of which the"
+    " scores are made, multilabel those of independent labels, probabilities the scores"
+    " themselves.  [default: by its last operator]",
+)
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document on standard output."

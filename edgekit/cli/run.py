@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.options import json_option, leave_output, origin, say, strict_option
+from edgekit.cli.options import (
+    json_option,
+    leave_output,
+    origin,
+    say,
+    scores_option,
+    strict_option,
+    threshold_option,
+)
 from edgekit.cli.stream_options import read_run_options, stream_options
 from edgekit.text import spell_path
 
@@ -48,6 +56,8 @@ if TYPE_CHECKING:
     help="imagenet, half, tf, none, or pixel units, for a plain .tflite with a float input."
     "  [default: tf]",
 )
+@scores_option
+@threshold_option
 @click.option(
     "--threads",
     type=click.IntRange(min=1),

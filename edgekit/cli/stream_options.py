@@ -57,7 +57,7 @@ _OPTIONS: tuple[Decorator, ...] = (
         "--min-score",
         type=FiniteRange(0, 1),
         metavar="P",
-        help="Only results with this score or more, from 0 to 1.",
+        help="Only results whose best class has this score or more, from 0 to 1.",
     ),
     click.option(
         "--output",
@@ -95,7 +95,7 @@ _OPTIONS: tuple[Decorator, ...] = (
         help="Serve Prometheus metrics there; on the loopback without an address.",
     ),
     click.option(
-        "--on-change", is_flag=True, help="Only results with another class than the one before."
+        "--on-change", is_flag=True, help="Only results with another answer than the one before."
     ),
 )
 

@@ -79,6 +79,7 @@ def _describe_flags(bundle: Bundle) -> dict[str, Any]:
     known: dict[str, Any] = {
         "input_size": model.input.size,
         "normalize": model.input.normalization,
+        "scores": model.scores,
     }
     if model.family in FAMILIES:
         known |= {"activation": model.activation, "padding": model.padding}

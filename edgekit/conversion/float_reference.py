@@ -14,18 +14,19 @@ from edgekit.errors import ConversionError
 from edgekit.metrics import ParityMeter
 from edgekit.rewrite.graph import first_output
 from edgekit.rewrite.input_pixels import normalize_pixels
+from edgekit.scores import make_model_rule
 from edgekit.spec import Accuracy, Normalization
 
 
 def run_float(checkpoint: Checkpoint, batch: ModelPixels) -> Logits:
-    """The float module's logits, `(N, classes) float32`, for `(N, H, W, C) uint8` pixels."""
+    """The float module's logits, `(N, outputs) float32`, for `(N, H, W, C) uint8` pixels."""
     return run_normalized(checkpoint.module, checkpoint.spec.input.normalization, batch)
 
 
 def run_normalized(
     module: torch.nn.Module, normalization: Normalization, batch: ModelPixels
 ) -> Logits:
-    """The logits, `(N, classes) float32`, of a module that reads normalized images.
+    """The logits, `(N, outputs) float32`, of a module that reads normalized images.
 
     Args:
         module: Takes `(N, C, H, W) float32`.
@@ -33,7 +34,7 @@ def run_normalized(
         batch: `(N, H, W, C) uint8` pixels, 0-255.
 
     Returns:
-        `(N, classes) float32` logits.
+        `(N, outputs) float32` logits.
     """
     with torch.inference_mode():
         output = module(normalize_pixels(torch.from_numpy(batch), normalization))
@@ -42,7 +43,7 @@ def run_normalized(
 
 def make_float_reference(checkpoint: Checkpoint) -> Callable[[ModelPixels], Logits]:
     """The checkpoint's network as a function of one image: `(H, W, C) uint8`, 0-255, of the
-    input's size → `(classes,) float32` logits."""
+    input's size → `(outputs,) float32` logits."""
 
     def infer(pixels: ModelPixels) -> Logits:
         return Logits(run_float(checkpoint, ModelPixels(pixels[None]))[0])
@@ -66,7 +67,7 @@ def measure_parity(
     Raises:
         ConversionError: The artifact's logits are not finite.
     """
-    meter = ParityMeter()
+    meter = ParityMeter(make_model_rule(checkpoint.spec))
     for batch in batches:
         artifact = np.stack([engine.infer(pixels) for pixels in batch])
         if not np.isfinite(artifact).all():

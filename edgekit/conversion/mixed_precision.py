@@ -25,6 +25,7 @@ from edgekit.progress import SILENT
 from edgekit.quantize.pipeline import Calibrated, Quantized
 from edgekit.quantize.sensitivity import Ranking, Sensitivity
 from edgekit.rewrite.graph import WEIGHTED, describe, is_call, read_weight, shape
+from edgekit.scores import make_model_rule
 from edgekit.spec import Accuracy, Record
 from edgekit.targets.base import Int8Model, Target
 
@@ -72,7 +73,8 @@ class Budget:
     """How much accuracy artifacts may lose: at most `max_drop` percentage points.
 
     Args:
-        max_drop: Points of top-1, or of agreement with the float network where there are no labels.
+        max_drop: Points of right answers, or of agreement with the float network where there are no
+            labels.
         checkpoint: The float network.
         target: The board.
         images: What accuracy is measured on; all of them are labelled, or none is.
@@ -89,7 +91,9 @@ class Budget:
     ) -> None:
         size = checkpoint.spec.input
         self.max_drop = max_drop
-        self.validation = Validation(images, size, make_float_reference(checkpoint), damaged)
+        reference = make_float_reference(checkpoint)
+        rule = make_model_rule(checkpoint.spec)
+        self.validation = Validation(images, size, reference, damaged, rule)
         self._target = target
         self._example = self.validation.example
 

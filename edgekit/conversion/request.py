@@ -19,6 +19,7 @@ from edgekit.quantize.normalization_check import NORMALIZATION_IMAGES, check_nor
 from edgekit.quantize.recipe import Recipe, load_recipe
 from edgekit.quantize.statistics_table import Calibration, open_calibration
 from edgekit.resources import demo_images
+from edgekit.scores import number_classes, spell_misfit
 from edgekit.spec import InputSpec, ModelSpec
 from edgekit.targets.base import Target, Writer
 
@@ -78,7 +79,7 @@ def open_job(inputs: Inputs) -> Job:
         inputs.output,
         options,
         class_names,
-        _read_validation(options, class_names, calibration, inputs.progress),
+        _read_validation(options, checkpoint.spec, class_names, calibration, inputs.progress),
         inputs.writer,
         began,
     )
@@ -100,12 +101,10 @@ def check(job: Job) -> Job:
         CalibrationError: An image cannot be read.
         ImageError: A validation image cannot be read.
     """
-    classes = job.request.checkpoint.spec.classes
-    if len(job.class_names) != classes:
-        raise ConversionError(
-            f"{len(job.class_names)} class names do not fit the {classes} classes of the"
-            " checkpoint: expected one name a line for each class"
-        )
+    spec = job.request.checkpoint.spec
+    misfit = spell_misfit(len(job.class_names), spec.scores, spec.outputs, "the checkpoint")
+    if misfit:
+        raise ConversionError(misfit)
     images = job.request.calibration.images
     damaged = DamagedImages("--validation", len(job.validation), strict=job.options.strict)
     warnings = check_images(job.request, job.class_names)
@@ -154,7 +153,7 @@ def read_names(
     """
     names = options.class_names
     if names is None:
-        return tuple(f"class {index}" for index in range(spec.classes))
+        return number_classes(spec.classes)
     if not isinstance(names, (str, Path)):
         return tuple(names)
     return read_class_names(Path(names), progress.note)
@@ -162,6 +161,7 @@ def read_names(
 
 def _read_validation(
     options: ConversionOptions,
+    spec: ModelSpec,
     class_names: Sequence[str],
     calibration: Calibration,
     progress: Progress,
@@ -171,5 +171,9 @@ def _read_validation(
     if options.validation is None:
         return [LabelledImage(path, None) for path in calibration.images.held_out]
     return find_labelled_source(
-        Path(options.validation), class_names, strict=options.strict, note=progress.note
+        Path(options.validation),
+        class_names,
+        multilabel=spec.scores == "multilabel",
+        strict=options.strict,
+        note=progress.note,
     )

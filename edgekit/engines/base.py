@@ -1,7 +1,6 @@
 """The interface of an inference engine: one loaded classifier on one runtime.
 
-In: `(H, W, C) uint8` pixels of the model's input size, RGB or grey. Out: `(classes,) float32`
-scores.
+In: `(H, W, C) uint8` pixels of the model's input size, RGB or grey. Out: `(outputs,) float32`.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 
 from edgekit.arrays import Logits, ModelPixels
 from edgekit.errors import ImageError
+from edgekit.scores import LastOperator
 from edgekit.spec import Channels, Count, NotNegative, PositiveCount, Record
 
 Kernels = Literal["default", "reference"]
@@ -69,10 +69,16 @@ class Engine(ABC):
     input_height: int
     input_width: int
     input_channels: Channels = 3
-    classes: int
-    output_is_probability: bool
+    outputs: int
+    """How many values it gives: one a class, or one that decides between two."""
+    last_operator: LastOperator | None = None
+    """The softmax or sigmoid that the model file ends in, where the runtime shows its operators."""
     takes_float: bool
     """Whether the input is float32, so that the engine normalizes before it."""
+    uses_normalization: bool = False
+    """Whether the engine normalizes pixels, because the model takes other values than bytes."""
+    assumed_normalization: str | None = None
+    """What was assumed of the normalization, in words; None where nothing was."""
     output_quantum: float
     """The step between neighbouring output values; 0 for a float output."""
     tolerance: float = 1e-3
@@ -81,7 +87,7 @@ class Engine(ABC):
     def infer(self, pixels: ModelPixels) -> Logits:
         """Run the network on `(input_height, input_width, input_channels) uint8` pixels.
 
-        Returns `(classes,) float32`: logits, or probabilities when `output_is_probability`.
+        Returns `(outputs,) float32`: logits, or probabilities where there is a `last_operator`.
         Raises ImageError for pixels of another shape or dtype.
         """
         expected = (self.input_height, self.input_width, self.input_channels)

@@ -16,8 +16,10 @@ import numpy.typing as npt
 from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import IMAGE_INPUT, Engine, EngineDescription, Kernels
 from edgekit.engines.tflite_graph import Graph, read_graph
+from edgekit.engines.tflite_input import choose_codes, write_codes
 from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
 from edgekit.native_libraries import classify_import_error, load_library
+from edgekit.scores import LastOperator
 from edgekit.spec import Normalization
 
 _STANDARD_ERROR = threading.Lock()
@@ -90,7 +92,8 @@ class LiteRTEngine(Engine):
             model: The file's content.
             threads: Inference threads.
             kernels: `default`, or `reference` for the runtime's plain kernels.
-            normalization: What a float input expects; None for `tf`.
+            normalization: What the network was trained with; None for `tf`, or for what a quantized
+                input's scale and zero point show. Not used where the codes are pixels.
             name: What errors call the model.
 
         Raises:
@@ -119,7 +122,7 @@ class LiteRTEngine(Engine):
         self._read_tensors(name)
         self._write: Any = self._writer(normalization)
         graph = read_graph(self._interpreter)
-        self.output_is_probability = _ends_in_softmax([op.name for op in graph.operators])
+        self.last_operator = _find_last([op.name for op in graph.operators])
         self.description = EngineDescription(
             runtime=package,
             version=_read_version(package),
@@ -133,7 +136,10 @@ class LiteRTEngine(Engine):
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         shape = tuple(int(side) for side in inputs[0]["shape"])
-        if len(inputs) != 1 or not self._read_input(shape):
+        # PyTorch's order: (1, channels, height, width).
+        self._channels_first = len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3)
+        sides = (shape[0], shape[2], shape[3], shape[1]) if self._channels_first else shape
+        if len(inputs) != 1 or not self._read_input(sides):
             raise ModelFileError(
                 f"{name} has {len(inputs)} inputs, the first of shape {shape}:"
                 f" expected {IMAGE_INPUT}"
@@ -144,10 +150,10 @@ class LiteRTEngine(Engine):
                 f"{name} has {len(outputs)} outputs, the first of shape {scores}: expected one,"
                 " class scores (1, classes): a network that finds objects or areas is not supported"
             )
-        self.classes = max(scores)
+        self.outputs = max(scores)
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
         self._input_type = np.dtype(inputs[0]["dtype"])
-        self._input_scale, self._input_zero = inputs[0]["quantization"]
+        self._input_quantization: tuple[float, int] = inputs[0]["quantization"]
         self.takes_float = bool(self._input_type == np.float32)
         scale, zero = outputs[0]["quantization"]
         kind = np.dtype(outputs[0]["dtype"])
@@ -167,14 +173,29 @@ class LiteRTEngine(Engine):
         """Returns what writes `(H, W, C) uint8` pixels into the input tensor, converted."""
         # Asked for each time: the runtime may move it, and refuses to run while it is held.
         tensor = self._interpreter.tensor(self._input)
-        if self._input_type == np.uint8:
-            return lambda pixels: np.copyto(tensor()[0], pixels)
-        if self._input_type == np.int8:
-            return lambda pixels: _flip_sign(pixels, tensor()[0])
+        axes = (1, 2, 0) if self._channels_first else (0, 1, 2)
+        if not self.takes_float:
+            return self._code_writer(lambda: tensor()[0].transpose(axes), normalization)
+        self.uses_normalization = True
+        if normalization is None:
+            self.assumed_normalization = "tf, (p - 127.5) / 127.5, is assumed"
         spec = (normalization or Normalization.parse("tf")).for_channels(self.input_channels)
         mean = np.asarray(spec.mean, np.float32)
         factor = np.float32(1) / np.asarray(spec.std, np.float32)
-        return lambda pixels: _normalize(pixels, mean, factor, tensor()[0])
+        return lambda pixels: _normalize(pixels, mean, factor, tensor()[0].transpose(axes))
+
+    def _code_writer(
+        self, find_codes: Callable[[], Any], normalization: Normalization | None
+    ) -> Callable[[ModelPixels], None]:
+        """Returns what writes pixels into a quantized input, which `find_codes` finds."""
+        kind, quantization = self._input_type, self._input_quantization
+        table, assumed = choose_codes(kind, quantization, self.input_channels, normalization)
+        if table is not None:
+            self.uses_normalization, self.assumed_normalization = True, assumed
+            return lambda pixels: write_codes(pixels, table, find_codes().view(np.uint8))
+        if kind == np.uint8:
+            return lambda pixels: np.copyto(find_codes(), pixels)
+        return lambda pixels: _flip_sign(pixels, find_codes())
 
     def _infer(self, pixels: ModelPixels) -> Logits:
         self._write(pixels)
@@ -202,10 +223,14 @@ def _normalize(pixels: ModelPixels, mean: Values, factor: Values, values: Values
     np.multiply(values, factor, out=values)
 
 
-def _ends_in_softmax(operators: list[str]) -> bool:
+_LAST_OPERATORS: dict[str, LastOperator] = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}
+
+
+def _find_last(operators: list[str]) -> LastOperator | None:
+    """The operator that makes scores, where the graph ends in one."""
     rounding = {"QUANTIZE", "DEQUANTIZE", "RESHAPE"}
     last = next((name for name in reversed(operators) if name not in rounding), "")
-    return last in ("SOFTMAX", "LOGISTIC")
+    return _LAST_OPERATORS.get(last)
 
 
 def _count_names(graph: Graph) -> dict[str, int]:

@@ -83,7 +83,6 @@ class OnnxRuntimeEngine(Engine):
                 f"{name} cannot be loaded by ONNX Runtime: {reason}: expected a whole .onnx file"
             ) from error
         self._read_tensors(name)
-        self.output_is_probability = False
         self.takes_float = False
         self.output_quantum = 0.0
         self.tolerance = CODES_TOLERANCE
@@ -103,7 +102,8 @@ class OnnxRuntimeEngine(Engine):
         if len(inputs) != 1 or not self._read_input(shape):
             raise ModelFileError(
                 f"{name} has {len(inputs)} inputs, the first of shape {shape}:"
-                f" expected {IMAGE_INPUT}, as edgekit writes it"
+                f" expected {IMAGE_INPUT}, as edgekit writes it: give the"
+                " PyTorch checkpoint or .pt2 that it was exported from to edgekit convert"
             )
         if inputs[0].type != "tensor(uint8)":
             raise ModelFileError(f"{name} has an input of type {inputs[0].type}: expected uint8")
@@ -114,7 +114,7 @@ class OnnxRuntimeEngine(Engine):
                 f"{name} has {len(outputs)} outputs, the first of shape {scores}: expected one,"
                 " class scores (1, classes): a network that finds objects or areas is not supported"
             )
-        self.classes = max(scores)
+        self.outputs = max(scores)
         self._input, self._output = inputs[0].name, outputs[0].name
 
     def _infer(self, pixels: ModelPixels) -> Logits:

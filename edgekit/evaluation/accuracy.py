@@ -19,10 +19,14 @@ from edgekit.images import DamagedImages, LabelledImage, read_image
 from edgekit.metrics import ParityMeter
 from edgekit.preprocess import preprocess
 from edgekit.progress import SILENT, Progress
-from edgekit.spec import Accuracy, InputSpec
+from edgekit.scores import Choice, ScoreRule
+from edgekit.spec import MEASURES, Accuracy, InputSpec
 
 Reference = Callable[[ModelPixels], Logits]
-"""`(H, W, C) uint8` pixels → the float original's logits, `(classes,)`."""
+"""`(H, W, C) uint8` pixels → the float original's logits, `(outputs,)`."""
+
+Label = int | frozenset[int] | None
+BEST_CLASS = ScoreRule()
 
 READ_AHEAD = 16
 
@@ -34,6 +38,7 @@ def measure_accuracy(
     reference: Reference | None,
     progress: Progress = SILENT,
     damaged: DamagedImages | None = None,
+    rule: ScoreRule = BEST_CLASS,
 ) -> Accuracy:
     """Classify every image once.
 
@@ -44,14 +49,15 @@ def measure_accuracy(
         reference: The float original to compare with; None for none.
         progress: Receives how many images are done.
         damaged: Counts images that cannot be read; without it the first is an error.
+        rule: What the model's output means.
 
     Returns:
-        Top-1 and top-5 over all images, and with a `reference` agreement and SQNR.
+        How many images are answered right, and with a `reference` agreement and SQNR.
 
     Raises:
         ImageError: an image cannot be read.
     """
-    tally = _Tally()
+    tally = _Tally(rule)
     for done, (label, pixels) in enumerate(stream(images, spec, damaged), start=1):
         expected = reference(pixels) if reference is not None else None
         tally.add(label, engine.infer(pixels), expected)
@@ -65,6 +71,7 @@ def measure_stages(
     spec: InputSpec,
     progress: Progress = SILENT,
     damaged: DamagedImages | None = None,
+    rule: ScoreRule = BEST_CLASS,
 ) -> dict[str, Accuracy]:
     """Classify every image once with each of several stages of one conversion.
 
@@ -74,6 +81,7 @@ def measure_stages(
         spec: How an image becomes the model's input.
         progress: Receives how many images are done.
         damaged: Counts images that cannot be read; without it the first is an error.
+        rule: What the network's output means.
 
     Returns:
         The accuracy of each stage by name; agreement and SQNR are with the first.
@@ -81,7 +89,7 @@ def measure_stages(
     Raises:
         ImageError: an image cannot be read.
     """
-    tallies = {name: _Tally() for name in stages}
+    tallies = {name: _Tally(rule) for name in stages}
     for done, (label, pixels) in enumerate(stream(images, spec, damaged), start=1):
         first = None
         for name, infer in stages.items():
@@ -104,6 +112,7 @@ class Validation:
         spec: InputSpec,
         reference: Reference,
         damaged: DamagedImages | None = None,
+        rule: ScoreRule = BEST_CLASS,
     ) -> None:
         """Run the float network on every image.
 
@@ -112,11 +121,12 @@ class Validation:
             spec: How they become pixels.
             reference: The float network.
             damaged: Counts images that cannot be read; without it the first is an error.
+            rule: What its output means.
 
         Raises:
             ImageError: An image cannot be read.
         """
-        self._spec = spec
+        self._spec, self._rule = spec, rule
         self._images: list[LabelledImage] = []
         """Those that can be read."""
         logits = []
@@ -138,16 +148,16 @@ class Validation:
     @property
     def measure(self) -> str:
         """Name the measure of the drop and the number of images."""
-        name = "top-1" if self.labelled else "agreement"
+        name = MEASURES[self._rule.kind] if self.labelled else "agreement"
         return f"{name} on {len(self._images)} images"
 
     def compare(self, engine: Engine) -> tuple[Accuracy, float]:
         """Run every image once: the accuracy, and its drop from the float network's.
 
-        The drop is in percentage points of top-1, or of agreement where there are no labels.
+        The drop is in percentage points of right answers, or of agreement without labels.
         """
         seen = np.stack([engine.infer(pixels) for _, pixels in stream(self._images, self._spec)])
-        meter = ParityMeter()
+        meter = ParityMeter(self._rule)
         meter.add(self._float_logits, seen)
         parity = meter.result()
         if not self.labelled:
@@ -157,40 +167,72 @@ class Validation:
         return replace(parity, top1=top1), drop
 
     def _top1(self, logits: npt.NDArray[np.float32]) -> float:
-        return round(100 * float(np.mean(logits.argmax(axis=1) == self._labels)), 3)
+        chosen = self._rule.decide(Logits(logits))
+        right = [
+            np.array_equal(one, mark_label(label, len(one)))
+            for one, label in zip(chosen, self._labels, strict=True)
+        ]
+        return round(100 * float(np.mean(right)), 3)
 
 
 class _Tally:
     """Counts hits of one stage, and compares with a reference where there is one."""
 
-    def __init__(self) -> None:
-        self._images, self._best, self._among_five, self._compared = 0, 0, 0, False
-        self._meter = ParityMeter()
+    def __init__(self, rule: ScoreRule) -> None:
+        self._rule = rule
+        self._images, self._right, self._among_five, self._compared = 0, 0, 0, False
+        self._labels, self._right_labels = 0, 0
+        self._meter = ParityMeter(rule)
 
-    def add(self, label: int | None, logits: Logits, expected: Logits | None) -> None:
-        """Count the `(classes,) float32` logits of one image, and those of the float original."""
-        order = np.argsort(-logits, kind="stable")[:5]
+    def add(self, label: Label, logits: Logits, expected: Logits | None) -> None:
+        """Count the `(outputs,) float32` logits of one image, and those of the float original."""
+        chosen = self._rule.decide(logits)
+        alike = chosen == mark_label(label, len(chosen))
         self._images += 1
-        self._best += int(order[0] == label)
-        self._among_five += int(label in order)
+        self._right += int(alike.all())
+        self._labels += len(alike)
+        self._right_labels += int(alike.sum())
+        if self._rule.kind == "best":
+            self._among_five += int(label in np.argsort(-logits, kind="stable")[:5])
         if expected is not None:
             self._compared = True
             self._meter.add(expected[None], logits[None])
 
     def result(self) -> Accuracy:
-        parity = self._meter.result() if self._compared else None
-        return Accuracy(
-            top1=round(100 * self._best / self._images, 3),
-            top5=round(100 * self._among_five / self._images, 3),
+        measured = Accuracy(
+            kind=self._rule.kind,
+            top1=round(100 * self._right / self._images, 3),
             images=self._images,
-            agreement=parity.agreement if parity else None,
-            sqnr_db=parity.sqnr_db if parity else None,
+            agreement=None,
+            sqnr_db=None,
         )
+        if self._rule.kind == "best":
+            measured = replace(measured, top5=round(100 * self._among_five / self._images, 3))
+        if self._rule.kind == "multilabel":
+            by_label = round(100 * self._right_labels / self._labels, 3)
+            measured = replace(measured, label_accuracy=by_label)
+        if not self._compared:
+            return measured
+        parity = self._meter.result()
+        return replace(
+            measured,
+            agreement=parity.agreement,
+            sqnr_db=parity.sqnr_db,
+            label_agreement=parity.label_agreement,
+        )
+
+
+def mark_label(label: Label, classes: int) -> Choice:
+    """The classes of an image, `(classes,)`; none where its label is not known."""
+    marked = np.zeros(classes, np.bool_)
+    if label is not None:
+        marked[[label] if isinstance(label, int) else sorted(label)] = True
+    return marked
 
 
 def stream(
     images: Sequence[LabelledImage], spec: InputSpec, damaged: DamagedImages | None = None
-) -> Iterator[tuple[int | None, ModelPixels]]:
+) -> Iterator[tuple[Label, ModelPixels]]:
     """Give each image's label and its `(H, W, C) uint8` pixels of the model's input size.
 
     Args:

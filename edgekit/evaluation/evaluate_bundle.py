@@ -26,6 +26,7 @@ from edgekit.evaluation.accuracy import Reference, measure_accuracy, measure_sta
 from edgekit.evaluation.layer_sqnr import TAPS, LayerSqnr, OpenTap, compare_layers
 from edgekit.images import DamagedImages, LabelledImage, find_labelled_images
 from edgekit.progress import SILENT, Progress
+from edgekit.scores import make_model_rule
 from edgekit.spec import Accuracy, Record
 
 LAYER_IMAGES = 16
@@ -83,7 +84,7 @@ def evaluate(  # noqa: PLR0913 - a parameter an option of the command
         bundle: The bundle, or its file.
         images: The folder of the images.
         labels: A CSV file with a header `file,label`; without it, the folders that the images are
-            in are named after their classes.
+            in are named after their classes. The labels of a multi-label network are joined by `;`.
         original: The float original and the stages after it, by name, each as pixels → logits; the
             first is what all others are compared with; or a function that makes them, which is
             called once the images are found and the engine is open. Without it, the bundle's own.
@@ -105,24 +106,27 @@ def evaluate(  # noqa: PLR0913 - a parameter an option of the command
         MissingPackageError: A runtime that is needed is not installed.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    model = opened.manifest.model
     left_out: list[str] = []
     found = find_labelled_images(
         Path(images),
         None if labels is None else Path(labels),
         opened.class_names,
+        multilabel=model.scores == "multilabel",
         strict=strict,
         note=left_out.append,
     )
     damaged = DamagedImages(images, len(found), strict=strict)
     if layers:
         _require_reference(opened)
-    spec = opened.manifest.model.input
+    spec = model.input
     with ExitStack() as stack:
         engine = stack.enter_context(
             closing(open_bundle_engine(opened, threads=threads, progress=progress))
         )
         if engine.description.note:
             progress.note(f"on {_spell_runtime(engine.description)}: {engine.description.note}")
+        rule = make_model_rule(model)
         stages = original() if callable(original) else original
         if stages is None:
             stages = _open_original(opened, stack, progress)
@@ -130,12 +134,12 @@ def evaluate(  # noqa: PLR0913 - a parameter an option of the command
             stages = _list_stages(opened, engine, stages, stack)
         progress.step(f"classifying {len(found)} images")
         if steps:
-            measured = measure_stages(stages, found, spec, progress, damaged)
+            measured = measure_stages(stages, found, spec, progress, damaged, rule)
             accuracy = measured[next(reversed(measured))]
         else:
             measured = {}
             reference = next(iter(stages.values()), None)
-            accuracy = measure_accuracy(engine, found, spec, reference, progress, damaged)
+            accuracy = measure_accuracy(engine, found, spec, reference, progress, damaged, rule)
         damaged.report(left_out.append)
         for line in left_out:
             progress.note(line)

@@ -9,6 +9,7 @@ from edgekit.images.decode import decode_image, read_image
 from edgekit.images.folder import DamagedImages, choose_images, find_images, list_images
 from edgekit.images.formats import EXPECTED_IMAGES, is_image_name
 from edgekit.images.labels import (
+    LABEL_SEPARATOR,
     LabelledImage,
     find_labelled_images,
     find_labelled_source,
@@ -18,6 +19,7 @@ from edgekit.images.labels import (
 
 __all__ = [
     "EXPECTED_IMAGES",
+    "LABEL_SEPARATOR",
     "DamagedImages",
     "LabelledImage",
     "choose_images",

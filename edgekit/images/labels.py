@@ -23,21 +23,28 @@ LABEL_COLUMNS = (
 )
 """Names of the column with the labels, likewise."""
 _DELIMITERS = ",;\t|"
+LABEL_SEPARATOR = ";"
+"""Between the labels of one image, in one cell."""
 
 
 class LabelledImage(NamedTuple):
-    """An image file and the index of its class; `label` is None when the class is unknown."""
+    """An image file and the index of its class, or of a multi-label network the indices of its
+    labels; `label` is None when the class is unknown."""
 
     path: Path
-    label: int | None
+    label: int | frozenset[int] | None
 
 
 class Table(NamedTuple):
-    """A CSV file: its columns, the rows with their line numbers, and which columns are which."""
+    """A CSV file: its columns, the rows with their line numbers, and which columns are which.
+
+    `overlong` is the number of the first line with more cells than columns; None without one.
+    """
 
     path: Path
     columns: list[str]
     rows: list[tuple[int, dict[str, str]]]
+    overlong: int | None = None
 
     @property
     def file_column(self) -> str | None:
@@ -86,10 +93,14 @@ def read_csv_table(path: Path) -> Table:
     try:
         columns = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = columns
-        rows = [(reader.line_num, {name: row[name].strip() for name in columns}) for row in reader]
+        rows, overlong = [], None
+        for row in reader:
+            rows.append((reader.line_num, {name: row[name].strip() for name in columns}))
+            if overlong is None and any(row.get(None, ())):
+                overlong = reader.line_num
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num}: {error}") from error
-    return Table(path, columns, rows)
+    return Table(path, columns, rows, overlong)
 
 
 def _choose_delimiter(header: str) -> str:
@@ -102,7 +113,12 @@ def _choose_delimiter(header: str) -> str:
 
 
 def read_labels(
-    table: Path, folder: Path, classes: int | None = None, class_names: Sequence[str] = ()
+    table: Path,
+    folder: Path,
+    classes: int | None = None,
+    class_names: Sequence[str] = (),
+    *,
+    multilabel: bool = False,
 ) -> list[LabelledImage]:
     """Read the labelled images that a CSV file lists.
 
@@ -112,6 +128,8 @@ def read_labels(
         classes: The number of classes, where it is known: a label must be below it.
         class_names: The name of each class, in class order: a label may be one of them, unless it
             is a number.
+        multilabel: Whether an image has any number of labels, as in `0;3` or `cat;dog`; an empty
+            cell is none.
 
     Returns:
         One record a line, in the order of the lines.
@@ -129,8 +147,14 @@ def read_labels(
             f"{table} has the columns {read.columns}: expected a header line 'file,label'"
         )
     indices = {name: index for index, name in enumerate(class_names)}
+    if multilabel and read.overlong is not None:
+        raise ImageError(
+            f"{table} line {read.overlong} has more cells than columns: expected several labels in"
+            f' one cell, in quotes where the cells are separated alike, as in "0{LABEL_SEPARATOR}3"'
+        )
+    read_cell = _read_several if multilabel else _read_label
     labels = [
-        _read_label(row[column], indices, len(class_names) or classes, f"{table} line {number}")
+        read_cell(row[column], indices, len(class_names) or classes, f"{table} line {number}")
         for number, row in read.rows
     ]
     if not labels:
@@ -150,11 +174,20 @@ def _read_label(text: str, indices: Mapping[str, int], classes: int | None, wher
     return int(number)
 
 
+def _read_several(
+    text: str, indices: Mapping[str, int], classes: int | None, where: str
+) -> frozenset[int]:
+    """The class indices of all labels in a cell."""
+    parts = filter(None, map(str.strip, text.split(LABEL_SEPARATOR)))
+    return frozenset(_read_label(part, indices, classes, where) for part in parts)
+
+
 def find_labelled_images(
     folder: Path,
     labels: Path | None,
     class_names: Sequence[str],
     *,
+    multilabel: bool = False,
     strict: bool = False,
     note: Note = ignore_note,
 ) -> list[LabelledImage]:
@@ -165,6 +198,7 @@ def find_labelled_images(
         labels: A CSV file as `read_labels` takes it. None: each image is in a subfolder of `folder`
             that is named like its class, or by its class index.
         class_names: The name of each class, in class order.
+        multilabel: Whether an image has any number of labels, which only a CSV file can say.
         strict: Take images whose format is not read here too, so that reading them fails.
         note: Receives what was left out of the folder.
 
@@ -175,7 +209,13 @@ def find_labelled_images(
         ImageError: An image has no label, or there are no images.
     """
     if labels is not None:
-        return read_labels(labels, folder, len(class_names), class_names)
+        return read_labels(labels, folder, len(class_names), class_names, multilabel=multilabel)
+    if multilabel:
+        raise ImageError(
+            f"{folder} has no table of labels, and subfolders cannot say which labels an image of a"
+            f" multi-label network has: expected lines file,label with labels joined by"
+            f" {LABEL_SEPARATOR!r}, as --labels CSV or labels.csv"
+        )
     twice = next((name for name in class_names if class_names.count(name) > 1), None)
     if twice is not None:
         raise ImageError(
@@ -208,6 +248,7 @@ def find_labelled_source(
     source: Path,
     class_names: Sequence[str],
     *,
+    multilabel: bool = False,
     strict: bool = False,
     note: Note = ignore_note,
 ) -> list[LabelledImage]:
@@ -217,6 +258,7 @@ def find_labelled_source(
         source: A CSV file `file,label`, or a folder of images with such a file, `labels.csv`, or
             with one subfolder a class.
         class_names: The name of each class, in class order.
+        multilabel: Whether an image has any number of labels, which only a CSV file can say.
         strict: Take images whose format is not read here too, so that reading them fails.
         note: Receives what was left out of the folder.
 
@@ -228,4 +270,6 @@ def find_labelled_source(
     """
     folder, table = (source.parent, source) if source.is_file() else (source, source / LABELS)
     labels = table if table.is_file() else None
-    return find_labelled_images(folder, labels, class_names, strict=strict, note=note)
+    return find_labelled_images(
+        folder, labels, class_names, multilabel=multilabel, strict=strict, note=note
+    )

@@ -1,4 +1,4 @@
-"""Results as a video: each frame with its class written over it."""
+"""Results as a video: each frame with its answer written over it."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import msgspec
 from edgekit.errors import OutputError
 from edgekit.outputs.result_json import make_line
 from edgekit.runtime.classify_frame import Result
+from edgekit.spec import NO_LABEL, Prediction
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,18 +104,23 @@ class JsonLines(_LineWriter):
 
 
 class PlainLines(_LineWriter):
-    """One line a result: time, label, score, and age of the answer."""
+    """One line a result: time, answer, score, and age of the answer."""
 
     def write(self, result: Result) -> None:
-        best = result.prediction.top[0]
-        self._write(
-            f"{result.time_s:10.3f} s  {best.label:<32} {best.score:6.1%}"
-            f"  {result.age_ns / 1e6:7.1f} ms\n".encode()
-        )
+        answer = spell_answer(result.prediction)
+        self._write(f"{result.time_s:10.3f} s  {answer}  {result.age_ns / 1e6:7.1f} ms\n".encode())
+
+
+def spell_answer(prediction: Prediction) -> str:
+    """The class and its score in columns; of a multi-label network each label with its score."""
+    if prediction.labels is None:
+        return f"{prediction.label:<32} {prediction.score:6.1%}"
+    labels = (f"{place.label} {place.score:.1%}" for place in prediction.labels)
+    return f"{'; '.join(labels) or NO_LABEL:<39}"
 
 
 class LivePanel:
-    """Shows the newest result in place, and leaves a line for each change of the class."""
+    """Shows the newest result in place, and leaves a line for each change of the answer."""
 
     _REFRESH_S = 0.1
 
@@ -132,11 +138,10 @@ class LivePanel:
     def write(self, result: Result) -> None:
         self._frames += 1
         self._dropped += result.dropped
-        best = result.prediction.top[0]
-        if best.label != self._label:
-            self._label = best.label
+        if result.prediction.label != self._label:
+            self._label = result.prediction.label
             self._live.console.print(
-                f"{result.time_s:10.3f} s  {best.label:<32} {best.score:6.1%}",
+                f"{result.time_s:10.3f} s  {spell_answer(result.prediction)}",
                 highlight=False,
                 markup=False,
             )
@@ -151,9 +156,12 @@ class LivePanel:
         from rich.table import Table
 
         table = Table(box=None, show_header=False, padding=(0, 2))
+        labels = result.prediction.labels
         for place in result.prediction.top:
             bar = self._bar * round(20 * place.score)
-            table.add_row(escape(place.label), f"{place.score:6.1%}", f"[cyan]{bar:<20}[/cyan]")
+            style = None if labels is None else "bold" if place in labels else "dim"
+            row = (escape(place.label), f"{place.score:6.1%}", f"[cyan]{bar:<20}[/cyan]")
+            table.add_row(*row, style=style)
         rate = self._frames / max(now - self._began, 1e-3)
         figures = (
             f"{result.time_s:.1f} s",

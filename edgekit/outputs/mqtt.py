@@ -34,18 +34,21 @@ MOST_FRESH = 10_000
 FLUSH_S = 1.0
 """How often results that cannot be sent are written to disk, all at once."""
 CLOSE_S = 0.4
+LONGEST_STATE = 255
+"""How many characters Home Assistant takes as a state."""
 
 
 class MqttOutput(Output):
     """Publishes each result at `TOPIC/result`, retained availability at `TOPIC/available`, and
-    where Home Assistant listens, a sensor that has the classes as its options.
+    where Home Assistant listens, a sensor that has the classes as its options, or of a multi-label
+    network the names of all its labels as text.
 
     `write` accepts every result: those that the broker has not acknowledged were sent, wait in
     memory for up to `FLUSH_S`, or are on disk.
 
     Args:
         broker: the broker, the topic, and how to log in.
-        class_names: the options of Home Assistant's sensor.
+        class_names: the options of Home Assistant's sensor; None for a multi-label network.
         spool: stores results while the broker cannot be reached.
         device: the board's name, for Home Assistant.
     """
@@ -53,7 +56,7 @@ class MqttOutput(Output):
     gather_s = 0.02
 
     def __init__(
-        self, broker: Broker, *, class_names: Sequence[str], spool: Spool, device: str
+        self, broker: Broker, *, class_names: Sequence[str] | None, spool: Spool, device: str
     ) -> None:
         import_paho()
         self.name = broker.shown
@@ -205,18 +208,27 @@ class MqttOutput(Output):
         """Home Assistant's discovery document of this sensor."""
         topic = self._broker.topic
         identity = "edgekit_" + re.sub(r"[^a-zA-Z0-9_-]", "_", topic)
+        attributes = {name: f"value_json.{name}" for name in ("score", "age_ms", "frame")}
+        if self._class_names is None:
+            state: dict[str, Any] = {
+                "name": "labels",
+                "value_template": f"{{{{ value_json.label[:{LONGEST_STATE}] }}}}",
+            }
+            attributes["labels"] = "value_json.labels | map(attribute='label') | list"
+        else:
+            state = {
+                "name": "class",
+                "device_class": "enum",
+                "options": list(self._class_names),
+                "value_template": "{{ value_json.label }}",
+            }
+        pairs = ", ".join(f"'{name}': {value}" for name, value in attributes.items())
         return {
             "unique_id": identity,
-            "name": "class",
-            "device_class": "enum",
-            "options": list(self._class_names),
+            **state,
             "state_topic": f"{topic}/result",
-            "value_template": "{{ value_json.label }}",
             "json_attributes_topic": f"{topic}/result",
-            "json_attributes_template": (
-                "{{ {'score': value_json.score, 'age_ms': value_json.age_ms,"
-                " 'frame': value_json.frame} | tojson }}"
-            ),
+            "json_attributes_template": f"{{{{ {{{pairs}}} | tojson }}}}",
             "availability_topic": f"{topic}/available",
             "device": {"identifiers": [identity], "name": self._device, "manufacturer": "edgekit"},
         }

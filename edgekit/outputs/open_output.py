@@ -20,7 +20,8 @@ VIDEOS = (".mp4", ".avi", ".mkv")
 class OutputContext(NamedTuple):
     """What outputs need to know about the run."""
 
-    class_names: Sequence[str]
+    class_names: Sequence[str] | None
+    """What an answer may be; None for a multi-label network, whose answer is any of them."""
     device: str
     """The board's name, for Home Assistant."""
     fps: float

@@ -11,6 +11,7 @@ from edgekit.outputs.delivery import Delivery
 from edgekit.runtime.classify_frame import Result
 from edgekit.runtime.stream import StreamSummary
 from edgekit.sources.source_state import SourceState
+from edgekit.spec import NO_LABEL
 
 STAGES = ("capture", "preprocess", "inference", "postprocess")
 BUCKETS_S = (
@@ -52,7 +53,10 @@ class Metrics:
             registry=self.registry,
         )
         self._results = library.Counter(
-            "edgekit_results", "Results by class.", ["label"], registry=self.registry
+            "edgekit_results",
+            "Results by class or label.",
+            ["label"],
+            registry=self.registry,
         )
         self.registry.register(self)
 
@@ -61,7 +65,8 @@ class Metrics:
         for histogram, spent_ns in zip(self._stages, result.times, strict=True):
             histogram.observe(spent_ns / 1e9)
         self._age.observe(result.age_ns / 1e9)
-        self._results.labels(result.prediction.label).inc()
+        for name in [place.label for place in result.prediction.answer] or [NO_LABEL]:
+            self._results.labels(name).inc()
 
     def set_source_state(self, state: SourceState) -> None:
         """Store a change of the source's state."""

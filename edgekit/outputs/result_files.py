@@ -11,6 +11,7 @@ from typing import IO, Any
 import msgspec
 
 from edgekit.errors import OutputError
+from edgekit.images import LABEL_SEPARATOR
 from edgekit.outputs.base import NumberedResult, Output
 from edgekit.outputs.result_json import encode_line, make_line
 
@@ -146,11 +147,18 @@ def encode_json_lines(results: Sequence[NumberedResult]) -> bytes:
 
 
 def encode_csv(results: Sequence[NumberedResult]) -> bytes:
-    """One row a result, in the order of `COLUMNS`."""
+    """One row a result, in the order of `COLUMNS`.
+
+    The labels of a multi-label network are joined by `;`, as `edgekit evaluate` reads them, and so
+    are their classes and scores; without a label the cells are empty.
+    """
     rows = []
     for numbered in results:
         line: dict[str, Any] = msgspec.to_builtins(make_line(numbered.result, numbered.id))
         line |= {f"{stage}_ms": value for stage, value in line["stages_ms"].items()}
+        if "labels" in line:
+            for key in ("label", "class", "score"):
+                line[key] = LABEL_SEPARATOR.join(str(place[key]) for place in line["labels"])
         rows.append(encode_row([line[column] for column in COLUMNS]))
     return b"".join(rows)
 

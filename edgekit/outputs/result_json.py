@@ -27,33 +27,35 @@ class ResultLine(Record, frozen=True, kw_only=True):
 
     `captured_at` is in Unix seconds, by the system's clock as it is set now. `dropped` counts the
     frames passed over since the line before. `id`, which outputs alone have, is that of no other
-    result, so that one which arrives twice counts once.
+    result, so that one which arrives twice counts once. `labels`, which multi-label networks alone
+    have, are all classes that reach the threshold: none, one or several; `label` names them
+    together, and `class` is the one with the highest score, null where there is none.
     """
 
     frame: int
     time_s: float
     label: str
-    class_index: int = msgspec.field(name="class")
+    class_index: int | None = msgspec.field(name="class")
     score: float
     top: tuple[ClassScore, ...]
     stages_ms: StageMilliseconds
     age_ms: float
     dropped: int
     captured_at: float
+    labels: tuple[ClassScore, ...] | msgspec.UnsetType = msgspec.UNSET
     id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def make_line(result: Result, id: str | msgspec.UnsetType = msgspec.UNSET) -> ResultLine:
     """The public form of a result: times are rounded to the microsecond."""
-    best = result.prediction.top[0]
-    times = result.times
+    prediction, times = result.prediction, result.times
     return ResultLine(
         frame=result.index,
         time_s=round(result.time_s, 6),
-        label=best.label,
-        class_index=best.class_index,
-        score=best.score,
-        top=result.prediction.top,
+        label=prediction.label,
+        class_index=prediction.class_index,
+        score=prediction.score,
+        top=prediction.top,
         stages_ms=StageMilliseconds(
             capture=_ms(times.capture),
             preprocess=_ms(times.preprocess),
@@ -63,6 +65,7 @@ def make_line(result: Result, id: str | msgspec.UnsetType = msgspec.UNSET) -> Re
         age_ms=_ms(result.age_ns),
         dropped=result.dropped,
         captured_at=round(time.time() - (time.monotonic_ns() - result.captured_ns) / 1e9, 3),
+        labels=msgspec.UNSET if prediction.labels is None else prediction.labels,
         id=id,
     )
 

@@ -116,10 +116,11 @@ class PageSink:
         """Store the newest result, and its frame while somebody looks."""
         self._result = result
         self._window.append((result.times, result.age_ns))
-        best = result.prediction.top[0]
-        if best.label != self._label:
-            self._label = best.label
-            self._recent.appendleft({"at": time.time(), "label": best.label, "score": best.score})
+        prediction = result.prediction
+        if prediction.label != self._label:
+            self._label = prediction.label
+            score = prediction.score if prediction.answer else None
+            self._recent.appendleft({"at": time.time(), "label": self._label, "score": score})
 
     def set_source_state(self, state: SourceState) -> None:
         """Store the source's new state."""
@@ -200,7 +201,10 @@ def _encode_event(result: Result) -> bytes:
 
 def _make_short_line(result: Result) -> ResultLine:
     line = make_line(result)
-    return replace(line, top=line.top[:MOST_CLASSES])
+    top = line.top[:MOST_CLASSES]
+    if line.labels is msgspec.UNSET:
+        return replace(line, top=top)
+    return replace(line, top=top, labels=tuple(place for place in top if place in line.labels))
 
 
 def _make_event(message: dict[str, Any]) -> bytes:

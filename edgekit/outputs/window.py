@@ -1,4 +1,4 @@
-"""`--show`: each frame in a window, with its class written over it."""
+"""`--show`: each frame in a window, with its answer written over it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from edgekit.arrays import BgrFrame
 from edgekit.errors import SettingsError
 from edgekit.native_libraries import load_opencv
 from edgekit.runtime.classify_frame import Result
+from edgekit.spec import NO_LABEL
 
 cv2 = load_opencv()
 
 _TITLE = "edgekit"
 _ESCAPE = 27
+_LINE = 32
+"""The height of a line of text in a frame of 720 pixels."""
 _PROBE = f"import cv2; cv2.namedWindow({_TITLE!r}); cv2.waitKey(1)"
 
 
@@ -69,17 +72,30 @@ class Window:
 
 
 def draw_result(pixels: BgrFrame, result: Result) -> BgrFrame:
-    """A copy of `(H, W, 3) uint8` BGR pixels with the best class written over it."""
-    best = result.prediction.top[0]
-    # OpenCV's letters are ASCII; it would draw ?? for each other character.
-    label = best.label.encode("ascii", "replace").decode()
-    text = f"{label} {best.score:.0%} {result.age_ns / 1e6:.0f} ms"
+    """A copy of `(H, W, 3) uint8` BGR pixels with the answer written over it, a line a label."""
     drawn: BgrFrame = pixels.copy()
     scale = max(0.5, drawn.shape[0] / 720)
-    place = (round(12 * scale), round(32 * scale))
-    for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
-        thickness = max(1, round(width * scale))
-        cv2.putText(
-            drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA
-        )
+    room = max(1, int(drawn.shape[0] / (_LINE * scale)))
+    for number, text in enumerate(spell_lines(result, room), start=1):
+        place = (round(12 * scale), round(_LINE * scale * number))
+        for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 1)):
+            thickness = max(1, round(width * scale))
+            cv2.putText(
+                drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA
+            )
     return drawn
+
+
+def spell_lines(result: Result, most: int) -> list[str]:
+    """The answer in at most so many lines: the labels with the highest scores where there are more,
+    and how many are left out. The age of the answer ends the first line."""
+    answer = result.prediction.answer
+    if len(answer) > most:
+        answer = tuple(sorted(answer, key=lambda place: -place.score)[: max(1, most - 1)])
+    lines = [f"{place.label} {place.score:.0%}" for place in answer] or [NO_LABEL]
+    left_out = len(result.prediction.answer) - len(answer)
+    if left_out:
+        lines = [*lines, f"and {left_out} more"][:most]
+    lines[0] += f" {result.age_ns / 1e6:.0f} ms"
+    # OpenCV's letters are ASCII; it would draw ?? for each other character.
+    return [line.encode("ascii", "replace").decode() for line in lines]

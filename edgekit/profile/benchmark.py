@@ -57,6 +57,7 @@ from edgekit.profile.worker_protocol import (
 )
 from edgekit.progress import SILENT, Progress
 from edgekit.resources import demo_video
+from edgekit.spec import Scores
 
 DEFAULT_DURATION_S = 8.0
 DEFAULT_HALF_WIDTH = 0.005
@@ -110,6 +111,7 @@ class BenchmarkSettings(NamedTuple):
         limit_s: How long the run should take for each model. A slow model gets three rounds, then
             fewer thread counts and no layers. None for no limit.
         images: Images to measure accuracy on, after everything else.
+        scores: What the output of a plain .tflite file means; None for what its last operator says.
     """
 
     models: tuple[Path, ...]
@@ -119,6 +121,7 @@ class BenchmarkSettings(NamedTuple):
     half_width: float | None = None
     limit_s: float | None = None
     images: LabelledFolder | None = None
+    scores: Scores | None = None
 
 
 def benchmark(
@@ -127,6 +130,7 @@ def benchmark(
     source: str | None = None,
     duration_s: float | None = None,
     threads: int = 1,
+    scores: Scores | None = None,
     images: Path | str | None = None,
     labels: Path | str | None = None,
     strict: bool = False,
@@ -142,6 +146,7 @@ def benchmark(
         duration_s: How long the model alone is measured, and again the loop, for each model.
             Without it the run ends once every median is known to ±0.5 %, after 36 s at the latest.
         threads: How many cores one inference uses.
+        scores: What the output of a plain .tflite file means; None for what its last operator says.
         images: A folder of labelled images, to measure accuracy too.
         labels: A CSV file with a header `file,label`; without it, the folders that the images are
             in are named after their classes.
@@ -166,6 +171,7 @@ def benchmark(
         source=source or str(demo_video()),
         threads=threads,
         images=_check_images(images, labels, strict),
+        scores=scores,
     )
     if duration_s is None:
         settings = settings._replace(half_width=DEFAULT_HALF_WIDTH, limit_s=DEFAULT_LIMIT_S)
@@ -280,7 +286,10 @@ class Benchmark:
     def _start(self, model: Path, processes: contextlib.ExitStack) -> Turns:
         """Start the process several times for its cold start; the last one stays."""
         self._progress.step(f"{model.name}: cold start")
-        load = Load(model=str(model), source=self._settings.source, threads=self._settings.threads)
+        asked = self._settings
+        load = Load(
+            model=str(model), source=asked.source, threads=asked.threads, scores=asked.scores
+        )
         starts: dict[float, ColdStart] = {}
         while True:
             began = self._moment()
@@ -378,9 +387,13 @@ class Benchmark:
         if self._settings.images is not None:
             from edgekit.images import find_labelled_images  # OpenCV: not in every run
 
-            folder = self._settings.images
+            folder, loaded = self._settings.images, process.loaded
             find_labelled_images(
-                folder.images, folder.labels, process.loaded.class_names, strict=folder.strict
+                folder.images,
+                folder.labels,
+                loaded.class_names,
+                multilabel=loaded.answer == "multilabel",
+                strict=folder.strict,
             )
 
     def _evaluate(self, subject: Turns, folder: LabelledFolder) -> None:

@@ -101,7 +101,7 @@ class Worker:
         self._path = Path(request.model)
         file = read_model_file(self._path)
         self._model = file.model
-        self._classifier, facts = open_classifier(file, request.threads)
+        self._classifier, facts = open_classifier(file, request.threads, request.scores)
         loaded_ns = time.perf_counter_ns()
         self._source = RepeatedSource(make_source(request.source))
         opened_ns = time.perf_counter_ns()
@@ -119,6 +119,7 @@ class Worker:
             model=facts,
             source=str(self._source),
             class_names=tuple(self._classifier.class_names),
+            answer=self._classifier.rule.kind,
             engine=description,
             packages={
                 description.runtime: description.version,
@@ -203,10 +204,15 @@ class Worker:
 
     def _evaluate(self, request: Evaluate) -> Evaluated:
         labels = Path(request.labels) if request.labels else None
-        names = self._classifier.class_names
+        names, rule = self._classifier.class_names, self._classifier.rule
         left_out: list[str] = []
         images = find_labelled_images(
-            Path(request.images), labels, names, strict=request.strict, note=left_out.append
+            Path(request.images),
+            labels,
+            names,
+            multilabel=rule.kind == "multilabel",
+            strict=request.strict,
+            note=left_out.append,
         )
         damaged = DamagedImages(request.images, len(images), strict=request.strict)
         bundle = read_model_file(self._path).bundle  # again: not kept, its memory is measured
@@ -218,6 +224,7 @@ class Worker:
             self._classifier.input_spec,
             infer,
             damaged=damaged,
+            rule=rule,
         )
         damaged.report(left_out.append)
         return Evaluated(accuracy=result, left_out=tuple(left_out))

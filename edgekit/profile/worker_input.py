@@ -14,12 +14,26 @@ from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.classify_frame import Capture, read_capture
 from edgekit.runtime.load_model import ModelFile
 from edgekit.sources.base import Source
+from edgekit.spec import Scores
 
 
-def open_classifier(file: ModelFile, threads: int) -> tuple[Classifier, MeasuredModel]:
-    """A bundle or a plain model file, ready to run, and what it is."""
+def open_classifier(
+    file: ModelFile, threads: int, scores: Scores | None = None
+) -> tuple[Classifier, MeasuredModel]:
+    """A bundle or a plain model file, ready to run, and what it is.
+
+    Args:
+        file: The file.
+        threads: How many cores one inference uses.
+        scores: What the output of a plain model file means; None for what it says itself.
+
+    Returns:
+        The classifier, and the facts of the record.
+    """
     if file.bundle is None:
-        classifier = Classifier.from_model(file.model, threads=threads, name=str(file.path))
+        classifier = Classifier.from_model(
+            file.model, threads=threads, scores=scores, name=str(file.path)
+        )
         return classifier, _describe(file, classifier)
     classifier = Classifier.from_bundle(file.bundle, threads=threads)
     manifest = file.bundle.manifest
@@ -41,7 +55,7 @@ def _describe(file: ModelFile, classifier: Classifier) -> MeasuredModel:
         input_height=classifier.input_spec.height,
         input_width=classifier.input_spec.width,
         input_channels=classifier.input_spec.channels,
-        classes=classifier.engine.classes,
+        classes=len(classifier.class_names),
     )
 
 

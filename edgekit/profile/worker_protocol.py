@@ -16,7 +16,7 @@ from edgekit.profile.record import (
     MeasuredModel,
     WarmUp,
 )
-from edgekit.spec import Accuracy, Record
+from edgekit.spec import Accuracy, AnswerKind, Record, Scores
 
 
 class Load(Record, frozen=True, kw_only=True, tag="load"):
@@ -25,6 +25,7 @@ class Load(Record, frozen=True, kw_only=True, tag="load"):
     model: str
     source: str
     threads: int
+    scores: Scores | None = None
 
 
 class Settle(Record, frozen=True, kw_only=True, tag="settle"):
@@ -75,12 +76,13 @@ class Marks(Record, frozen=True, kw_only=True):
 
 class Loaded(Record, frozen=True, kw_only=True, tag="loaded"):
     """The first result is out. `source` describes where the frames come from, `class_names` are
-    in class order."""
+    in class order, `answer` says how scores become an answer."""
 
     model: MeasuredModel
     engine: EngineDescription
     source: str
     class_names: tuple[str, ...]
+    answer: AnswerKind = "best"
     packages: dict[str, str]
     marks_ns: Marks
 

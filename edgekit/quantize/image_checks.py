@@ -222,7 +222,7 @@ def check_classes(source: Path, class_names: Sequence[str]) -> Warnings:
         images = find_labelled_source(source, class_names)
     except ImageError:  # not labelled, or not by these classes
         return ()
-    labels = [image.label for image in images if image.label is not None]
+    labels = [image.label for image in images if isinstance(image.label, int)]
     return compare_classes(labels, class_names)
 
 

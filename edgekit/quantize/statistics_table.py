@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from edgekit._version import __version__
 from edgekit.checkpoint import Checkpoint
@@ -21,7 +22,7 @@ from edgekit.files import write_atomic
 from edgekit.quantize.activation_statistics import TensorStatistics
 from edgekit.quantize.calibration_images import CalibrationImages, find_calibration_images
 from edgekit.quantize.recipe import Recipe
-from edgekit.spec import InputSpec, ModelSpec, Record
+from edgekit.spec import THRESHOLD, InputSpec, ModelSpec, Record
 
 SCHEMA = "edgekit-statistics-1"
 SUFFIX = ".json"
@@ -51,7 +52,7 @@ class Provenance(Record, frozen=True, kw_only=True):
         """
         return cls(
             checkpoint_sha256=checkpoint.sha256 or "",
-            model=checkpoint.spec,
+            model=replace(checkpoint.spec, threshold=THRESHOLD),  # it changes no statistics
             target=target,
             equalization=recipe.equalization,
             absorb_biases=recipe.absorb_biases,

@@ -22,6 +22,7 @@ from edgekit.progress import Progress
 from edgekit.remote.connection import Connection, Finished
 from edgekit.remote.wheel import NAME as WHEEL_NAME
 from edgekit.resources import resource
+from edgekit.spec import Scores
 
 _INSTALL_BYTES = 200_000_000
 """The size of the device half without the system's own packages, with room for pip's work."""
@@ -42,7 +43,8 @@ _STEP = re.compile(r"^\s*✓ (.*) [\d.]+ s$")
 
 
 class Wanted(NamedTuple):
-    """What to measure on each board. `duration_s` None: until the medians are known well."""
+    """What to measure on each board. `duration_s` None: until the medians are known well; `scores`
+    None: what a plain model's last operator says."""
 
     models: Sequence[Path]
     source: str | None
@@ -50,6 +52,7 @@ class Wanted(NamedTuple):
     threads: int
     keep: bool
     wheel: bytes
+    scores: Scores | None = None
 
 
 class Measured(NamedTuple):
@@ -214,6 +217,8 @@ class _Session:
         arguments += ["--threads", str(wanted.threads)]
         if wanted.duration_s is not None:
             arguments += ["--duration", str(wanted.duration_s)]
+        if wanted.scores is not None:
+            arguments += ["--scores", wanted.scores]
         local = self._local_source()
         if local is not None:
             self._progress.step(f"sending {local.name}")

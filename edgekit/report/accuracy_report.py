@@ -15,11 +15,16 @@ from edgekit.report.html import add, add_figures, add_plot, add_table, frame_pag
 from edgekit.report.outline import Figure
 from edgekit.report.plot import BOTTOM, WIDTH, Plot, Scale
 from edgekit.report.table import Table
-from edgekit.spec import Accuracy
+from edgekit.spec import Accuracy, AnswerKind
 
 JSON_NAME, PAGE_NAME = "accuracy.json", "accuracy.html"
 EXACT_DB = 100.0
 """SQNR beyond float32's own rounding; bars end here."""
+_SAME: Mapping[AnswerKind, str] = {
+    "best": "same best class as in float",
+    "binary": "same class as in float",
+    "multilabel": "same labels as in float",
+}
 
 
 def write_accuracy(evaluation: Evaluation, folder: Path) -> None:
@@ -55,15 +60,25 @@ def render_page(evaluation: Evaluation) -> str:
 def _figures(accuracy: Accuracy) -> list[Figure]:
     images = f"{accuracy.images:,} images"
     figures = [
-        Figure("Top-1", f"{accuracy.top1:.2f} %", images),
-        Figure("Top-5", f"{accuracy.top5:.2f} %", images),
+        Figure(name.capitalize(), f"{value:.2f} %", images)
+        for name, value in list_measures(accuracy)
     ]
     if accuracy.agreement is not None:
         agreement = f"{accuracy.agreement:.2f} %"
-        figures.append(Figure("Agreement", agreement, "same best class as in float"))
+        figures.append(Figure("Agreement", agreement, _SAME[accuracy.kind]))
         sqnr = f"{accuracy.sqnr_db:.2f} dB"
         figures.append(Figure("SQNR", sqnr, "of the logits, against float"))
     return figures
+
+
+def list_measures(accuracy: Accuracy) -> list[tuple[str, float]]:
+    """What was measured of the answers against the labels, by name, in percent."""
+    measures = {
+        accuracy.measure: accuracy.top1,
+        "top-5": accuracy.top5,
+        "labels right": accuracy.label_accuracy,
+    }
+    return [(name, value) for name, value in measures.items() if value is not None]
 
 
 def steps_table(steps: Mapping[str, Accuracy]) -> Table:
@@ -71,16 +86,16 @@ def steps_table(steps: Mapping[str, Accuracy]) -> Table:
     rows = tuple(
         (
             name,
-            f"{step.top1:.2f} %",
-            f"{step.top5:.2f} %",
+            *(f"{value:.2f} %" for _, value in list_measures(step)),
             f"{step.agreement:.2f} %",
             "exact" if _decibels(step) >= EXACT_DB else f"{step.sqnr_db:.1f} dB",
         )
         for name, step in steps.items()
     )
+    measures = [name for name, _ in list_measures(next(iter(steps.values())))]
     return Table(
         "Step by step",
-        ("step", "top-1", "top-5", "agreement", "SQNR"),
+        ("step", *measures, "agreement", "SQNR"),
         rows,
         note="Agreement and SQNR against the first step.",
     )

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edgekit.evaluation.evaluate_bundle import LAYER_IMAGES, Evaluation
-from edgekit.report.accuracy_report import steps_table
+from edgekit.report.accuracy_report import list_measures, steps_table
 from edgekit.spec import Accuracy
 
 _BAR_LENGTH = 24
@@ -28,13 +28,15 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
 
 def _figures(accuracy: Accuracy) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_row("top-1", f"[bold]{accuracy.top1:.2f} %[/]")
-    table.add_row("top-5", f"{accuracy.top5:.2f} %")
+    for number, (name, value) in enumerate(list_measures(accuracy)):
+        table.add_row(name, f"{value:.2f} %" if number else f"[bold]{value:.2f} %[/]")
     table.add_row("images", str(accuracy.images))
     if accuracy.agreement is None:
         table.add_row("float original", "not in the bundle: --checkpoint FILE compares with it")
     else:
         table.add_row("agreement", f"{accuracy.agreement:.2f} % with the float original")
+        if accuracy.label_agreement is not None:
+            table.add_row("by label", f"{accuracy.label_agreement:.2f} % with the float original")
         table.add_row("SQNR", f"{accuracy.sqnr_db:.2f} dB of the logits")
     return table
 

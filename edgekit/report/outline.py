@@ -112,7 +112,8 @@ def _figures(result: ModelResult) -> Iterable[Figure]:
         )
     accuracy = result.accuracy
     if accuracy is not None and accuracy.top1 is not None:
-        yield Figure("Top-1 accuracy", f"{accuracy.top1:.2f} %", f"{accuracy.images:,} images")
+        name = "Top-1 accuracy" if accuracy.kind == "best" else accuracy.measure.capitalize()
+        yield Figure(name, f"{accuracy.top1:.2f} %", f"{accuracy.images:,} images")
 
 
 def _spell_interval(interval: Interval | None, median: float) -> str:

@@ -84,12 +84,21 @@ def accuracy_table(report: Report) -> Table | None:
 
     return Table(
         title="Accuracy and latency",
-        columns=("model", "p50 ms", "top-1 %", "top-5 %", "as float %", "images", "best"),
+        columns=("model", "p50 ms", f"{_name_measure(report)} %", "top-5 %", *_LAST_COLUMNS),
         rows=tuple(row(result) for result in report.results),
         note="best: on the Pareto line, no model here is more accurate and no slower, or as"
-        " accurate and faster beyond the 95 % intervals of the medians. as float: the best class"
-        " is the float original's.",
+        " accurate and faster beyond the 95 % intervals of the medians. as float: the answer is the"
+        " float original's.",
     )
+
+
+_LAST_COLUMNS = ("as float %", "images", "best")
+
+
+def _name_measure(report: Report) -> str:
+    """What right answers are called: of models of several kinds, all of them."""
+    accuracies = [result.accuracy for result in report.results if result.accuracy is not None]
+    return " / ".join(dict.fromkeys(accuracy.measure for accuracy in accuracies))
 
 
 def _spell_percent(value: float | None) -> str:

@@ -14,11 +14,11 @@ _Z = 1.96
 
 
 def draw_tradeoff(results: Sequence[ModelResult]) -> ElementTree.Element | None:
-    """Top-1 against the model's median, each with its 95 % interval; None for under two models."""
+    """Right answers against the median, with 95 % intervals; None for under two models."""
     rated = find_rated(results)
     if len(rated) < 2:
         return None
-    plot = Plot("Top-1 accuracy against the median latency of the model alone", HEIGHT + 40)
+    plot = Plot("Accuracy against the median latency of the model alone", HEIGHT + 40)
     ranges = [wilson_interval(one.top1, one.images) for one in rated]
     medians = [one.result.model_ms.p50 for one in rated]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)

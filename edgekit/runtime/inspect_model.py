@@ -8,6 +8,7 @@ from typing import Any
 from edgekit.bundle import Bundle
 from edgekit.engines.open_engine import open_engine
 from edgekit.runtime.load_model import ModelFile, read_model_file
+from edgekit.scores import choose_scores, count_classes, make_model_rule
 from edgekit.spec import Size, name_color
 
 
@@ -22,6 +23,7 @@ def inspect_model_file(path: Path) -> dict[str, Any]:
 
 def _inspect_bundle(bundle: Bundle) -> dict[str, Any]:
     manifest, model = bundle.manifest, bundle.manifest.model
+    rule = make_model_rule(model)
     parity = manifest.parity
     return {
         "kind": "bundle",
@@ -32,6 +34,8 @@ def _inspect_bundle(bundle: Bundle) -> dict[str, Any]:
         "input_size": str(model.input.size),
         "color": model.input.color,
         "classes": model.classes,
+        "scores": model.scores,
+        "threshold": None if rule.kind == "best" else rule.threshold,
         "parameters": model.parameters,
         "multiply_adds": model.multiply_adds,
         "normalization": model.input.normalization.name,
@@ -55,13 +59,15 @@ def _inspect_bundle(bundle: Bundle) -> dict[str, Any]:
 def _inspect_plain(file: ModelFile) -> dict[str, Any]:
     """A plain file does not say its family; the runtime says its input and classes."""
     engine = open_engine(file.model, name=str(file.path))
+    scores = choose_scores(str(file.path), engine.outputs, engine.last_operator, None)
     return {
         "kind": engine.model_format,
         "family": None,
         "width": None,
         "input_size": str(Size(engine.input_width, engine.input_height)),
         "color": name_color(engine.input_channels),
-        "classes": engine.classes,
+        "classes": count_classes(scores, engine.outputs),
+        "scores": scores,
         "parameters": None,
         "multiply_adds": None,
         "normalization": None,

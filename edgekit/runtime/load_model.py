@@ -12,14 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgekit.errors import ModelFileError, SettingsError
+from edgekit.foreign_models import describe_foreign_model
 from edgekit.images import read_class_names
 from edgekit.progress import SILENT, Progress
 from edgekit.runtime.classifier import Classifier
-from edgekit.spec import NORMALIZATIONS, Normalization, Resize
+from edgekit.spec import AnswerKind, Normalization, Resize, Scores
 
 if TYPE_CHECKING:
     from edgekit.bundle import Bundle
 
+_ASSUMED: dict[AnswerKind, str] = {
+    "best": "softmax, of classes that exclude each other",
+    "binary": "sigmoid, one logit that decides between two classes",
+}
 GPU_WORKERS = 2
 """One preprocesses while the GPU computes for the other."""
 
@@ -34,12 +39,15 @@ class ModelFile(NamedTuple):
 
 
 class ModelChoice(NamedTuple):
-    """A model's path, and what a plain model file does not say itself."""
+    """A model's path, and what a plain model file does not say itself; `threshold` also replaces a
+    bundle's own."""
 
     path: Path
     class_names: Path | None = None
     resize: Resize | None = None
     normalization: Normalization | None = None
+    scores: Scores | None = None
+    threshold: float | None = None
 
 
 class LoadedModel(NamedTuple):
@@ -58,6 +66,8 @@ def read_model_file(path: Path) -> ModelFile:
     Raises BundleError for a bundle that is damaged or of another version, ModelFileError for a file
     that cannot be read.
     """
+    if (foreign := describe_foreign_model(path, "run")) is not None:
+        raise ModelFileError(f"{path} is {foreign}")
     if is_bundle(path):
         from edgekit.bundle import open_bundle  # a plain model file does without its libraries
 
@@ -101,7 +111,8 @@ def load_model(
         BundleError: the bundle is damaged, or gives other answers here than where it was made.
         ModelFileError: the file cannot be read or loaded, or the names do not fit its classes.
         ImageError: the class names cannot be read.
-        SettingsError: options are given that a bundle sets itself.
+        SettingsError: options are given that a bundle sets itself, or that do not go with the
+            model's output.
         EngineError: TensorRT cannot build or run the engine.
         MissingPackageError: the runtime that the model needs is not installed.
     """
@@ -116,13 +127,19 @@ def _load_bundle(
 ) -> LoadedModel:
     from edgekit.runtime.golden_check import check_golden
 
-    options = {"--class-names": choice.class_names, "--resize": choice.resize}
-    for option, value in (options | {"--normalize": choice.normalization}).items():
+    options: dict[str, object] = {
+        "--class-names": choice.class_names,
+        "--resize": choice.resize,
+        "--normalize": choice.normalization,
+        "--scores": choice.scores,
+    }
+    for option, value in options.items():
         if value is not None:
             raise SettingsError(
                 f"{option} is for plain .tflite files, but {choice.path} is a bundle and sets that"
                 " itself: leave it out, or convert again with it"
             )
+    bundle = bundle.set_threshold(choice.threshold)
     classifier = Classifier.from_bundle(bundle, threads=threads, progress=progress)
     check = check_golden(bundle, classifier)
     if classifier.engine.description.gpu is not None:
@@ -140,7 +157,9 @@ def _load_plain(model: bytes, choice: ModelChoice, workers: int, threads: int) -
         model,
         class_names=names,
         resize=choice.resize or "stretch",
-        normalization=choice.normalization or NORMALIZATIONS["tf"],
+        normalization=choice.normalization,
+        scores=choice.scores,
+        threshold=choice.threshold,
         threads=threads,
         name=str(choice.path),
     )
@@ -151,13 +170,15 @@ def _load_plain(model: bytes, choice: ModelChoice, workers: int, threads: int) -
 
 def _list_assumptions(choice: ModelChoice, classifier: Classifier) -> list[str]:
     """What neither the file nor the user says, so that it was assumed."""
-    takes_float = classifier.engine.takes_float
+    engine = classifier.engine
     notes = []
     if choice.class_names is None:
         notes.append("class names: none, so classes are numbered (--class-names FILE names them)")
-    if takes_float and choice.normalization is None:
-        notes.append("normalization: tf, (p - 127.5) / 127.5, is assumed (--normalize)")
-    if not takes_float and choice.normalization is not None:
+    if choice.scores is None and engine.last_operator is None:
+        notes.append(f"scores: {_ASSUMED[classifier.rule.kind]}, is assumed (--scores)")
+    if engine.assumed_normalization is not None:
+        notes.append(f"normalization: {engine.assumed_normalization} (--normalize)")
+    if not engine.uses_normalization and choice.normalization is not None:
         notes.append("normalization: --normalize is not used, the model takes 8-bit pixels")
     return notes
 

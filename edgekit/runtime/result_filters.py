@@ -44,21 +44,22 @@ class Smooth:
 
 
 class MinScore:
-    """Holds back results whose best class has a lower score."""
+    """Holds back results whose first class has a lower score."""
 
     def __init__(self, least: float) -> None:
         self._least = least
 
     def __call__(self, result: Result) -> Result | None:
-        return result if result.prediction.top[0].score >= self._least else None
+        return result if result.prediction.score >= self._least else None
 
 
 class OnChange:
-    """Holds back results whose best class is that of the result before."""
+    """Holds back results whose answer is that of the result before."""
 
     def __init__(self) -> None:
-        self._class: int | None = None
+        self._classes: tuple[int, ...] | None = None
 
     def __call__(self, result: Result) -> Result | None:
-        before, self._class = self._class, result.prediction.class_index
-        return result if self._class != before else None
+        classes = tuple(place.class_index for place in result.prediction.answer)
+        before, self._classes = self._classes, classes
+        return result if classes != before else None

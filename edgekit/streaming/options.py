@@ -10,7 +10,7 @@ from edgekit.runtime.classifier import TOP_CLASSES
 from edgekit.runtime.classify_frame import Region
 from edgekit.runtime.frame_policy import FramePolicy
 from edgekit.sources.base import ANY_FORMAT, RequestedFormat
-from edgekit.spec import Normalization, Record, Resize
+from edgekit.spec import Normalization, Record, Resize, Scores
 
 Address = tuple[str, int]
 """Where to listen: an address of this machine, and a port."""
@@ -28,6 +28,9 @@ class RunOptions(Record, frozen=True, kw_only=True):
         class_names: a file with one name a line, for a plain .tflite file.
         resize: how a frame is fitted to the input of a plain .tflite file; None for `stretch`.
         normalization: what a float input of a plain .tflite file expects; None for `tf`.
+        scores: what the output of a plain .tflite file means; None for what its last operator says.
+        threshold: the score, between 0 and 1, from which a class of its own sigmoid is the answer;
+            None for the bundle's own, of a plain .tflite file 0.5.
         threads: cores to use, as workers for files and as inference threads for live sources; None
             for what suits this machine.
         requested_format: size and rate that a camera is asked for.
@@ -38,8 +41,8 @@ class RunOptions(Record, frozen=True, kw_only=True):
         region: the part of each frame that is classified; None for the whole frame.
         top: how many classes a result holds.
         smooth: weight of the newest frame, above 0 to 1, when scores are averaged over frames.
-        min_score: report only results with this score or more, 0 to 1.
-        on_change: report only results with another class than the one before.
+        min_score: report only results whose best class has this score or more, 0 to 1.
+        on_change: report only results with another answer than the one before.
         outputs: FILE.jsonl, FILE.csv, FILE.mp4 (annotated video), `mqtt[s]://USER:PASSWORD@HOST/
             TOPIC` and `http[s]://HOST/PATH`, any number of them.
         rotate_bytes: begin a new file of an output at this size.
@@ -55,6 +58,8 @@ class RunOptions(Record, frozen=True, kw_only=True):
     class_names: Path | str | None = None
     resize: Resize | None = None
     normalization: Normalization | None = None
+    scores: Scores | None = None
+    threshold: float | None = None
     threads: int | None = None
     requested_format: RequestedFormat = ANY_FORMAT
     wait: bool = False
@@ -88,6 +93,8 @@ class RunOptions(Record, frozen=True, kw_only=True):
             yield "rotate_bytes", "more than 0"
         if self.smooth is not None and not 0 < self.smooth <= 1:
             yield "smooth", "a weight above 0, 1 at most"
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            yield "threshold", "a score above 0 and below 1"
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             yield "min_score", "a score from 0 to 1"
         for name in ("serve", "metrics"):

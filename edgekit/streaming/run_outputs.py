@@ -44,8 +44,9 @@ class RunOutputs:
         """Whether the next result is to carry its frame."""
         return self._always_wants_pixels or self._viewer_present.is_set()
 
-    def open(self, stream: Stream, class_names: Sequence[str]) -> None:
-        """Open every output, once the stream is open.
+    def open(self, stream: Stream, class_names: Sequence[str] | None) -> None:
+        """Open every output, once the stream is open; `class_names` are what an answer may be, None
+        for a multi-label network.
 
         Raises OutputError, SettingsError or MissingPackageError for the first that cannot be
         opened; `close` closes those before it.
@@ -69,7 +70,9 @@ class RunOutputs:
         self._sinks.append(sink)
         self._cleanup.callback(sink.close)
 
-    def _open_outputs(self, stream: Stream, class_names: Sequence[str]) -> Sequence[Delivery]:
+    def _open_outputs(
+        self, stream: Stream, class_names: Sequence[str] | None
+    ) -> Sequence[Delivery]:
         """A thread for each output."""
         if not self._options.outputs:
             return ()

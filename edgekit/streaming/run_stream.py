@@ -206,7 +206,9 @@ class StreamRun:
         try:
             if self._stream.open(wait=self._options.wait):
                 _check_is_live(self._options, self._stream)
-                self._outputs.open(self._stream, self._classifier.class_names)
+                classifier = self._classifier
+                is_multilabel = classifier.rule.kind == "multilabel"
+                self._outputs.open(self._stream, None if is_multilabel else classifier.class_names)
                 self._is_open = True
         finally:
             if not self._is_open:
@@ -330,6 +332,8 @@ def _load_model(options: RunOptions, *, live: bool, progress: Progress) -> Loade
         None if options.class_names is None else Path(options.class_names),
         options.resize,
         options.normalization,
+        options.scores,
+        options.threshold,
     )
     cores = usable_cores()
     if live:

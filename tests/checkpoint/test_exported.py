@@ -94,6 +94,7 @@ def test_where_each_value_came_from(exported: Path) -> None:
         "padding": "program",
         "resize": "default",
         "batch_norm_eps": "program",
+        "scores": "default",
     }
 
 

@@ -77,6 +77,7 @@ def test_flags_replace_defaults_and_are_named() -> None:
         "padding": "flag",
         "resize": "flag",
         "batch_norm_eps": "flag",
+        "scores": "default",
     }
 
 

@@ -76,7 +76,7 @@ def test_exported_program(tmp_path: Path) -> None:
     facts = ("kind", "family", "width", "input_size", "classes", "file_kind")
     expected = ("checkpoint", "exported", 1.0, f"{SIZE}x{SIZE}", 5, "torch.export program")
     assert tuple(document[name] for name in facts) == expected
-    assert document["defaults"] == ["normalization", "resize"]
+    assert document["defaults"] == ["normalization", "resize", "scores"]
     with pytest.raises(SettingsError, match="--padding same does not go with"):
         run(path, "--padding", "same")
 

@@ -239,7 +239,7 @@ def test_what_engines_and_classifiers_refuse() -> None:
             engine.infer(ModelPixels(pixels))
     with pytest.raises(SettingsError, match="--threads is 0: expected 1 or more"):
         open_engine(model, threads=0)
-    with pytest.raises(ModelFileError, match="2 class names were given for x, which has 10"):
+    with pytest.raises(ModelFileError, match="2 class names do not fit the 10 classes of x"):
         Classifier.from_model(model, class_names=["a", "b"], name="x")
     with pytest.raises(ModelFileError, match=r"is not a TFLite or ONNX model: expected a .tflite"):
         open_engine(b"PK\x03\x04 something")

@@ -16,7 +16,7 @@ class SleepingEngine(Engine):
     """Its inferences take `seconds`; `calls` counts them."""
 
     input_height = input_width = 8
-    classes = 1
+    outputs = 1
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.calls = seconds, 0

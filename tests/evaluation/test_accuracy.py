@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,8 @@ from edgekit.errors import ImageError
 from edgekit.evaluation.accuracy import READ_AHEAD, Validation, measure_accuracy
 from edgekit.images import DamagedImages, LabelledImage
 from edgekit.progress import Progress
-from edgekit.spec import InputSpec
+from edgekit.scores import make_rule
+from edgekit.spec import MEASURES, InputSpec, Scores
 
 SPEC = InputSpec(height=32, width=32)
 CLASSES = 10
@@ -24,7 +26,7 @@ class BrightnessEngine(Engine):
     """Its classes are steps of brightness; the next brighter ones follow."""
 
     input_height = input_width = 32
-    classes = CLASSES
+    outputs = CLASSES
 
     def _infer(self, pixels: ModelPixels) -> Logits:
         step = round(float(pixels.mean()) / 20)
@@ -107,3 +109,84 @@ def test_a_budget_is_held_on_the_images_that_can_be_read(tmp_path: Path) -> None
     assert held.measure.endswith("on 39 images")
     assert held.example.mean() == pytest.approx(20)
     assert "1 of 40 images was passed over" in str(damaged)
+
+
+class LogitsEngine(Engine):
+    """Its logits are what it is told, image after image."""
+
+    input_height = input_width = 32
+
+    def __init__(self, logits: Sequence[Sequence[float]]) -> None:
+        self.outputs = len(logits[0])
+        self._logits = iter(logits)
+
+    def _infer(self, pixels: ModelPixels) -> Logits:
+        return Logits(np.array(next(self._logits), np.float32))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def label(images: list[LabelledImage], *labels: int | frozenset[int]) -> list[LabelledImage]:
+    return [image._replace(label=label) for image, label in zip(images, labels, strict=True)]
+
+
+def test_accuracy_of_one_output_is_that_of_its_side(tmp_path: Path) -> None:
+    images = label(write_steps(tmp_path, 0, 4), 0, 1, 1, 1)
+    logits = [[-2.0], [1.0], [-0.1], [3.0]]
+    floats = iter([[-2.1], [-0.2], [-0.2], [2.9]])
+    result = measure_accuracy(
+        LogitsEngine(logits),
+        images,
+        SPEC,
+        lambda pixels: Logits(np.array(next(floats), np.float32)),
+        rule=make_rule("sigmoid", 1),
+    )
+    assert (result.top1, result.top5, result.measure) == (75, None, "accuracy")
+    assert result.agreement == 75  # the second changed sides
+    low = measure_accuracy(
+        LogitsEngine(logits), images, SPEC, None, rule=make_rule("sigmoid", 1, 0.4)
+    )
+    assert low.top1 == 100  # sigmoid(-0.1) = 0.475
+
+
+def test_accuracy_of_labels_counts_images_and_labels(tmp_path: Path) -> None:
+    images = label(
+        write_steps(tmp_path, 0, 4), frozenset({0, 2}), frozenset(), frozenset({1}), frozenset({1})
+    )
+    logits = [[2.0, -1, 1], [-1.0, -2, -3], [1.0, 1, -1], [-1.0, 1, -1]]
+    floats = iter([[2.0, -1, 1], [-1.0, -2, 3], [1.0, 1, -1], [-1.0, 1, -1]])
+    result = measure_accuracy(
+        LogitsEngine(logits),
+        images,
+        SPEC,
+        lambda pixels: Logits(np.array(next(floats), np.float32)),
+        rule=make_rule("multilabel", 3),
+    )
+    assert (result.top1, result.top5, result.measure) == (75, None, "all labels right")
+    assert result.label_accuracy == round(100 * 11 / 12, 3)
+    assert (result.agreement, result.label_agreement) == (75, round(100 * 11 / 12, 3))
+
+
+@pytest.mark.parametrize(
+    ("scores", "outputs", "labels"),
+    [
+        ("sigmoid", 1, (1, 1, 0)),
+        ("multilabel", 2, (frozenset({0}), frozenset({0, 1}), frozenset())),
+    ],
+)
+def test_a_budget_is_held_on_what_the_output_means(
+    tmp_path: Path, scores: Scores, outputs: int, labels: tuple[int | frozenset[int], ...]
+) -> None:
+    """One of three images is answered otherwise than in float: with labels, and without."""
+    right = [[1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]]
+    wrong = [[1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
+    images = label(write_steps(tmp_path, 0, 3), *labels)
+    unlabelled = [image._replace(label=None) for image in images]
+    for chosen, measure in ((images, MEASURES[make_rule(scores, outputs).kind]), (unlabelled, "a")):
+        original = LogitsEngine([one[:outputs] for one in right])
+        held = Validation(chosen, SPEC, original.infer, rule=make_rule(scores, outputs))
+        accuracy, lost = held.compare(LogitsEngine([one[:outputs] for one in wrong]))
+        assert lost == pytest.approx(33.333)
+        assert accuracy.agreement == pytest.approx(66.667)
+        assert held.measure.startswith(measure) and held.measure.endswith("on 3 images")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.errors import ImageError
-from edgekit.images import find_labelled_images, read_labels
+from edgekit.images import find_labelled_images, find_labelled_source, read_labels
 
 
 @pytest.mark.parametrize(
@@ -142,3 +142,39 @@ def test_what_is_left_out_of_a_labelled_folder_is_reported(tmp_path: Path) -> No
     assert len(notes) == 1
     assert "left out 1 .dng file (not read by edgekit: save as JPEG or PNG)" in notes[0]
     assert notes[0].endswith("2 hidden files")
+
+
+def test_several_labels_of_one_image(tmp_path: Path) -> None:
+    """Joined by semicolons, by index or name; an empty cell says that there is none."""
+    names = ("cat", "dog", "car")
+    table = label_images(tmp_path, "cat;dog", "2", "0; 2", "")
+    images = find_labelled_images(tmp_path, table, names, multilabel=True)
+    expected: list[set[int]] = [{0, 1}, {2}, {0, 2}, set()]
+    assert [image.label for image in images] == expected
+    assert find_labelled_source(table, names, multilabel=True) == images
+    with pytest.raises(ImageError, match="line 2 has label 'cow'"):
+        table = label_images(tmp_path, "cat;cow")
+        find_labelled_images(tmp_path, table, names, multilabel=True)
+    with pytest.raises(ImageError, match="labels joined by ';'"):
+        find_labelled_images(tmp_path, None, names, multilabel=True)
+
+
+def test_labels_in_a_table_that_is_separated_alike(tmp_path: Path) -> None:
+    """In quotes they are labels; without, none of them is lost in silence."""
+    table = label_images(tmp_path, "0", "1")
+    table.write_text('file;label\n0.png;"0;1"\n1.png;1\n')
+    images = find_labelled_images(tmp_path, table, ("cat", "dog"), multilabel=True)
+    assert [image.label for image in images] == [{0, 1}, {1}]
+    table.write_text("file;label\n0.png;1\n1.png;0;1\n")
+    with pytest.raises(ImageError, match=r"line 3 has more cells .* as in \"0;3\""):
+        find_labelled_images(tmp_path, table, ("cat", "dog"), multilabel=True)
+
+
+def label_images(folder: Path, *labels: str) -> Path:
+    """A table of images that exist, with these labels."""
+    for index in range(len(labels)):
+        (folder / f"{index}.png").write_bytes(b"")
+    rows = "".join(f"{index}.png,{label}\n" for index, label in enumerate(labels))
+    table = folder / "labels.csv"
+    table.write_text("file,label\n" + rows)
+    return table

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from edgekit.arrays import BgrFrame
 from edgekit.outputs.base import NumberedResult
@@ -26,6 +27,21 @@ def make_result(index: int, pixels: npt.NDArray[np.uint8] | None = None) -> Resu
         age_ns=10_000_000,
         pixels=None if pixels is None else BgrFrame(pixels),
     )
+
+
+def make_labels(*indices: int, pixels: npt.NDArray[np.uint8] | None = None) -> Result:
+    """A multi-label answer: the classes `indices` of ten reach the threshold, or none does."""
+    places = [
+        ClassScore(label=f"class {index}", class_index=index, score=score)
+        for index, score in ((index, 0.9 - index / 20) for index in indices)
+    ]
+    others = [
+        ClassScore(label=f"class {index}", class_index=index, score=0.25 - index / 50)
+        for index in range(10)
+        if index not in indices
+    ]
+    prediction = Prediction(top=tuple([*places, *others][:5]), labels=tuple(places))
+    return replace(make_result(0, pixels), prediction=prediction)
 
 
 def make_numbered(count: int, first: int = 0) -> list[NumberedResult]:

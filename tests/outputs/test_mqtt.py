@@ -18,12 +18,13 @@ import pytest
 
 from edgekit.errors import OutputError
 from edgekit.outputs import mqtt as module
+from edgekit.outputs.base import NumberedResult
 from edgekit.outputs.delivery import Delivery
 from edgekit.outputs.mqtt import MqttOutput
 from edgekit.outputs.mqtt_connection import Broker
 from edgekit.outputs.spool import Spool
 from tests.environments import skip_or_fail
-from tests.outputs.results import make_numbered, wait_until
+from tests.outputs.results import make_labels, make_numbered, wait_until
 from tests.sources.video_files import wait_for_threads
 
 paho = pytest.importorskip("paho.mqtt.client")
@@ -166,6 +167,35 @@ def test_results_availability_and_discovery(server: Server, tmp_path: Path) -> N
         wait_until(lambda: late.last(f"{TOPIC}/available") is not None)
         assert all(retained for _, _, retained in late.messages)
         assert late.last(f"{TOPIC}/result") is None
+
+
+def test_labels_are_text_in_home_assistant(server: Server, tmp_path: Path) -> None:
+    """The entity of a multi-label network has no fixed options: any number of labels, or none."""
+    jinja2 = pytest.importorskip("jinja2")
+    spool = Spool(tmp_path / "spool.sqlite")
+    broker = Broker.parse(f"mqtt://127.0.0.1:{server.port}/{TOPIC}")
+    output = MqttOutput(broker, class_names=None, spool=spool, device="a board")
+    output.check()
+    with reading(server.port) as reader:
+        delivery = Delivery(output, lambda text: None)
+        for number, result in enumerate((make_labels(0, 3), make_labels())):
+            delivery.put(NumberedResult(f"run-{number}", result))
+        wait_until(lambda: len(reader.ids()) == 2)
+        finish(delivery)
+        wait_until(
+            lambda: reader.last("homeassistant/sensor/edgekit_edge_camera/config") is not None
+        )
+        entity = json.loads(reader.last("homeassistant/sensor/edgekit_edge_camera/config") or b"")
+        sent = [json.loads(body) for topic, body, _ in reader.messages if topic.endswith("/result")]
+    assert not {"options", "device_class"} & set(entity)
+    state = jinja2.Template(entity["value_template"])
+    assert [state.render(value_json=line) for line in sent] == ["class 0; class 3", "none"]
+    assert len(state.render(value_json={"label": "x" * 300})) == 255
+    environment = jinja2.Environment()
+    environment.filters["tojson"] = json.dumps
+    attributes = environment.from_string(entity["json_attributes_template"])
+    assert json.loads(attributes.render(value_json=sent[0]))["labels"] == ["class 0", "class 3"]
+    assert json.loads(attributes.render(value_json=sent[1]))["labels"] == []
 
 
 def test_the_last_will_tells_of_a_board_that_died(server: Server, tmp_path: Path) -> None:

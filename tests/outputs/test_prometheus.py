@@ -13,7 +13,7 @@ from edgekit.outputs.delivery import Delivery
 from edgekit.outputs.prometheus import Metrics, serve_metrics
 from edgekit.runtime.stream import StreamSummary
 from edgekit.sources.source_state import SourceState
-from tests.outputs.results import make_numbered, make_result, wait_until
+from tests.outputs.results import make_labels, make_numbered, make_result, wait_until
 from tests.outputs.test_delivery import Collector
 
 parser = pytest.importorskip("prometheus_client.parser")
@@ -88,3 +88,19 @@ def test_a_port_in_use() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(OutputError, match=f"--metrics 127.0.0.1:{port} cannot be served"):
             serve_metrics(Metrics(lambda: SUMMARY), "127.0.0.1", port)
+
+
+def test_each_label_counts() -> None:
+    """Of a multi-label network, and a frame without any label counts too."""
+    metrics = Metrics(lambda: SUMMARY)
+    for result in (make_labels(0, 3), make_labels(3), make_labels()):
+        metrics.write(result)
+    port = find_port()
+    stop = serve_metrics(metrics, "127.0.0.1", port)
+    try:
+        seen = read(port)
+    finally:
+        stop()
+    names = {"class 0": 1, "class 3": 2, "none": 1}
+    for name, count in names.items():
+        assert seen["edgekit_results_total", (("label", name),)] == count

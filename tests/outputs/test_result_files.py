@@ -18,7 +18,7 @@ from edgekit.outputs.annotated_video import VideoOutput
 from edgekit.outputs.base import NumberedResult
 from edgekit.outputs.open_output import OutputContext, open_output
 from edgekit.outputs.result_files import COLUMNS, FileOutput, RotatedFile
-from tests.outputs.results import make_numbered, make_result
+from tests.outputs.results import make_labels, make_numbered, make_result
 
 CONTEXT = OutputContext(("a", "b"), "a board", 10.0, 100_000, 2)
 
@@ -44,6 +44,30 @@ def test_csv_has_one_head(tmp_path: Path) -> None:
     assert len(rows) == 6
     assert tuple(rows[0]) == COLUMNS
     assert rows[1]["label"] == "class 1" and rows[1]["inference_ms"] == "3.0"
+
+
+def test_several_labels_none_and_one(tmp_path: Path) -> None:
+    """JSON lists them with their scores; CSV joins them as `edgekit evaluate` reads them."""
+    results = [
+        NumberedResult(str(number), result)
+        for number, result in enumerate((make_labels(0, 3), make_labels(), make_result(2)))
+    ]
+    for name in ("r.jsonl", "r.csv"):
+        output = FileOutput(tmp_path / name)
+        output.write(results)
+        output.close()
+    lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert lines[0]["labels"] == [
+        {"label": "class 0", "class": 0, "score": 0.9},
+        {"label": "class 3", "class": 3, "score": 0.75},
+    ]
+    assert (lines[0]["label"], lines[0]["class"], lines[0]["score"]) == ("class 0; class 3", 0, 0.9)
+    assert (lines[1]["label"], lines[1]["class"], lines[1]["labels"]) == ("none", None, [])
+    assert lines[1]["score"] == 0.25 and len(lines[1]["top"]) == 5
+    assert "labels" not in lines[2]
+    with (tmp_path / "r.csv").open() as stream:
+        rows = [(row["label"], row["class"], row["score"]) for row in csv.DictReader(stream)]
+    assert rows == [("class 0;class 3", "0;3", "0.9;0.75"), ("", "", ""), ("class 2", "2", "0.75")]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])

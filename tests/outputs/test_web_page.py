@@ -24,7 +24,7 @@ from edgekit.outputs.prometheus import Metrics
 from edgekit.runtime.classify_frame import Result
 from edgekit.sources.source_state import SourceState
 from edgekit.spec import ClassScore, Prediction
-from tests.outputs.results import make_result, wait_until
+from tests.outputs.results import make_labels, make_result, wait_until
 from tests.outputs.test_prometheus import SUMMARY, find_port
 from tests.report.chromium import CHROMIUM, MISSING, Page
 from tests.sources.video_files import numbered_frame, read_number, wait_for_threads
@@ -134,6 +134,17 @@ def test_the_page_and_its_numbers(board: Board) -> None:
     assert len(numbers["recent"]) == 12
     assert board.ask("/metrics")[2].startswith(b"# HELP edgekit_")
     assert board.ask("/nothing")[0] == 404
+
+
+def test_labels_and_none_on_the_page() -> None:
+    """The answer names every label; classes below the threshold are pale; none is said, too."""
+    sink = PageSink(lambda: SUMMARY, "camera", [], threading.Event())
+    for result in (make_labels(0, 3), make_labels(0, 3), make_labels()):
+        sink.write(result)
+    numbers = sink.numbers()
+    assert numbers["line"].labels == ()
+    changes = [(change["label"], change["score"]) for change in numbers["recent"]]
+    assert changes == [("none", None), ("class 0; class 3", 0.9)]
 
 
 def test_pictures_are_made_only_while_somebody_looks(board: Board) -> None:

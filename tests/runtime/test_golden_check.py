@@ -51,6 +51,28 @@ def test_other_logits_are_refused(tmp_path: Path, golden_image: Golden) -> None:
         run_check(tmp_path, other)
 
 
+def test_sigmoids_are_held_to_their_scores(tmp_path: Path, golden_image: Golden) -> None:
+    """Logits far from zero, or near it, may differ by more than their own size: the scores of
+    independent labels are the same. Where a label changes, the bundle is refused."""
+    logits = golden_image.logits
+    larger = np.where(logits > 3, 5 * logits, logits)
+    assert (larger != logits).sum() == 1
+    with pytest.raises(BundleError, match="wrong answers here"):
+        run_check(tmp_path, change(golden_image, logits=larger))
+    assert "rounds otherwise" in check_labels(tmp_path, change(golden_image, logits=larger))
+    with pytest.raises(BundleError, match="wrong answers here"):
+        check_labels(tmp_path, change(golden_image, logits=-logits))
+
+
+def check_labels(tmp_path: Path, golden: Golden) -> str:
+    """The warning where the demo's network is one of independent labels."""
+    bundle = open_bundle(write_demo_bundle(tmp_path / "m.edgekit", [golden]))
+    model = msgspec.structs.replace(bundle.manifest.model, scores="multilabel")
+    bundle.manifest = msgspec.structs.replace(bundle.manifest, model=model)
+    (warning,) = check_golden(bundle, Classifier.from_bundle(bundle)).warnings
+    return warning
+
+
 def test_small_difference_of_pixels_warns(tmp_path: Path, golden_image: Golden) -> None:
     pixels = golden_image.pixels.copy()
     pixels[::4] ^= 1

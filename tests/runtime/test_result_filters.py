@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from edgekit.arrays import BgrFrame, Probabilities
 from edgekit.errors import SettingsError
+from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.classify_frame import Region, Result
 from edgekit.runtime.frame_policy import FramePolicy, Picker
 from edgekit.runtime.result_filters import (
@@ -16,6 +18,7 @@ from edgekit.runtime.result_filters import (
     Smooth,
 )
 from edgekit.runtime.stage_clock import StageTimes
+from edgekit.scores import ScoreRule
 from edgekit.sources.base import Frame
 from tests.runtime.test_stream import number_classifier
 from tests.sources.video_files import numbered_frame
@@ -70,6 +73,56 @@ def test_low_scores_are_held_back() -> None:
 def test_only_changes() -> None:
     results = [make_result(shares) for shares in ([1.0], [0.9, 0.1], [0.1, 0.9], [0.8, 0.2])]
     assert classes(OnChange(), results) == [0, None, 1, 0]
+
+
+def label_classifier(threshold: float = 0.5) -> Classifier:
+    return Classifier(
+        CLASSIFIER.engine,
+        CLASSIFIER.input_spec,
+        CLASSIFIER.class_names,
+        ScoreRule("multilabel", "sigmoid", threshold),
+    )
+
+
+def make_label_result(shares: list[float]) -> Result:
+    result = make_result(shares)
+    assert result.probabilities is not None
+    return replace(result, prediction=label_classifier().rank(result.probabilities, 3))
+
+
+def labels(step: Filter, results: list[Result]) -> list[str | None]:
+    seen = (step(result) for result in results)
+    return [None if result is None else result.prediction.label for result in seen]
+
+
+def test_smoothing_averages_each_label_before_the_threshold() -> None:
+    smooth = Smooth(0.5, label_classifier(), top=2)
+    results = [make_label_result(shares) for shares in ([0.9, 0.2], [0.3, 0.9], [0.0, 0.9])]
+    assert labels(smooth, results) == ["0", "0; 1", "1"]
+
+
+def test_a_change_is_one_of_any_label() -> None:
+    shares = ([0.9], [0.6, 0.8], [0.8, 0.6], [0.1, 0.2], [0.3], [0.6, 0.7])
+    results = [make_label_result(each) for each in shares]
+    assert labels(OnChange(), results) == ["0", "0; 1", None, "none", None, "0; 1"]
+
+
+def test_the_least_score_is_that_of_the_best_label() -> None:
+    results = [make_label_result(shares) for shares in ([0.9, 0.6], [0.6], [0.2])]
+    assert labels(MinScore(0.7), results) == ["0; 1", None, None]
+
+
+def test_of_two_classes_the_answer_is_first() -> None:
+    """Also where a low threshold makes the answer of the class with the lower score."""
+    classifier = Classifier(
+        CLASSIFIER.engine,
+        CLASSIFIER.input_spec,
+        ("good", "bad"),
+        ScoreRule("binary", "sigmoid", 0.2),
+    )
+    scores = [classifier.rank(Probabilities(np.array([1 - p, p], np.float32))) for p in (0.3, 0.1)]
+    assert [(place.label, place.score) for place in scores[0].top] == [("bad", 0.3), ("good", 0.7)]
+    assert scores[1].label == "good" and scores[1].labels is None
 
 
 def make_frames(times_s: list[float]) -> list[Frame]:

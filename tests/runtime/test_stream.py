@@ -35,8 +35,7 @@ class NumberEngine(Engine):
     """Says the number of a numbered frame as its class, after `seconds`."""
 
     input_height = input_width = 32
-    classes = 64
-    output_is_probability = True
+    outputs = 64
     output_quantum = 0.0
 
     def __init__(self, seconds: float = 0.0, fails_at: int | None = None) -> None:

@@ -54,4 +54,4 @@ def test_two_writers_work_side_by_side() -> None:
             take_pixels(program, small_spec().normalization, 128, fold_mean=False)
             writer.start(program, small_spec(16))
         models = [first.result(), second.result()]
-    assert [open_engine(model).classes for model in models] == [4, 6]
+    assert [open_engine(model).outputs for model in models] == [4, 6]

@@ -59,7 +59,6 @@ class TensorRTEngine(Engine):
                 f" {gpu.name}: {self._log.reason()}: build it again with edgekit build --force"
             )
         self._read_tensors(name)
-        self.output_is_probability = False
         self.takes_float = False
         self.output_quantum = 0.0
         self.tolerance = TOLERANCE
@@ -107,7 +106,7 @@ class TensorRTEngine(Engine):
                 f" {IMAGE_INPUT}, in uint8, and one float32 output, as edgekit writes them"
             )
         self._input, self._output = inputs[0], outputs[0]
-        self.classes = int(np.prod(shapes[self._output]))
+        self.outputs = int(np.prod(shapes[self._output]))
 
     def _allocate(self) -> None:
         cuda = self._cuda
@@ -117,7 +116,7 @@ class TensorRTEngine(Engine):
         self._host_pixels = self._allocate_pinned(
             self.input_height * self.input_width * self.input_channels
         )
-        self._host_scores = self._allocate_pinned(self.classes * 4)
+        self._host_scores = self._allocate_pinned(self.outputs * 4)
         self._device_pixels = self._allocate_device(self._host_pixels.nbytes)
         self._device_scores = self._allocate_device(self._host_scores.nbytes)
         self._bind(self._context)
