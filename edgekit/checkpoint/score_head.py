@@ -122,6 +122,18 @@ def _note_end(last: LastOperator, outputs: int, wanted: Scores | None) -> tuple[
     )
 
 
+class ImageByImage(nn.Module):
+    """Computes the images of a batch one after the other, for a graph that takes one only."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map `(N, C, H, W)` images to `(N, outputs)` logits."""
+        return torch.cat([self.network(image) for image in images.split(1)])
+
+
 class _Seen(NamedTuple):
     """What a network does with one image of noise: its `(1, outputs)` output, and the operator that
     made it."""
@@ -199,7 +211,7 @@ def _are_probabilities(output: Tensor) -> bool:
 def _take_off(module: nn.Module, seen: _Seen, image: InputSpec) -> nn.Module | None:
     """The network without its last operator; None where that cannot be removed alone."""
     bare: nn.Module
-    if isinstance(module, ExportedNetwork):
+    if isinstance(module, ExportedNetwork) and not module._forward_hooks:
         bare = copied = copy.deepcopy(module)
         graph = copied._program
     else:
@@ -218,8 +230,21 @@ def _take_off(module: nn.Module, seen: _Seen, image: InputSpec) -> nn.Module | N
     if scores.shape == seen.output.shape and torch.allclose(
         scores, seen.compute_scores(), rtol=0, atol=TOLERANCE
     ):
+        bare = bare if _takes_batches(bare, seen.images) else ImageByImage(bare)
         return bare.requires_grad_(False)
     return None
+
+
+def _takes_batches(module: nn.Module, images: Tensor) -> bool:
+    """Whether two images at once give what each of them gives alone."""
+    pair = torch.cat([images, images.flip(-1)])
+    with torch.no_grad():
+        expected = torch.cat([module(image) for image in pair.split(1)])
+        try:
+            seen = module(pair)
+        except Exception:  # noqa: BLE001 - a graph for one image fails in many ways
+            return False
+    return seen.shape == expected.shape and torch.allclose(seen, expected, atol=TOLERANCE)
 
 
 def _remove_last(graph: fx.Graph) -> bool:

@@ -102,6 +102,17 @@ def test_the_end_is_taken_off(
     assert difference.abs().max() < 1e-5
 
 
+def test_a_network_for_one_image_keeps_taking_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its code writes the batch size into a shape: the images are computed one by one."""
+    net = make_net(4, lambda x: x.reshape(1, 2, 2).flatten(1).sigmoid())
+    for checkpoint in (load_program(tmp_path, net), load_code(tmp_path, monkeypatch, net)):
+        assert checkpoint.spec.scores == "multilabel"
+        expected = torch.cat([net(image) for image in IMAGES.split(1)])
+        assert torch.allclose(checkpoint.module(IMAGES).sigmoid(), expected, atol=1e-6)
+
+
 def test_logits_stay_logits(tmp_path: Path) -> None:
     net = make_net(4, lambda x: x)
     checkpoint = load_program(tmp_path, net)

@@ -29,8 +29,10 @@ from edgekit.conversion.float_reference import measure_parity
 from edgekit.conversion.outcome import Outcome
 from edgekit.engines.open_engine import open_reference_engine
 from edgekit.errors import ConversionError
+from edgekit.evaluation.evaluate_bundle import evaluate
 from edgekit.images import list_images, read_image
 from edgekit.preprocess import preprocess
+from edgekit.report.accuracy_report import render_page
 from edgekit.rewrite.input_pixels import normalize_pixels
 from edgekit.runtime.classifier import Classifier
 from edgekit.spec import CheckpointFlags, Prediction, Scores
@@ -260,3 +262,38 @@ def test_one_output_refuses_one_name_and_three(names: tuple[str, ...], tmp_path:
     with pytest.raises(ConversionError, match="expected two lines, the negative class first"):
         convert(checkpoint, tmp_path / "x.edgekit", images(), options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("outputs", "end"), [(1, "none"), (4, "sigmoid")])
+def test_evaluate_counts_right_answers_of_each_kind(outputs: int, end: str, tmp_path: Path) -> None:
+    """Labels are what PyTorch answers, so that only int8 makes the artifact wrong; then they are
+    turned round, and it is nearly always wrong. The page says what was counted."""
+    case = make_case(outputs, end)
+    path = case.checkpoint.path
+    assert path is not None
+    bundle = case.bundles["pi"]
+    original = open_original(bundle, path, CheckpointFlags(input_size=SIZE))
+    for turned, least, most in ((False, 60, 100), (True, 0, 40)):
+        labels = write_labels(tmp_path / "labels.csv", case.scores, turned=turned)
+        found = evaluate(bundle, images(), labels=labels, original=original)
+        accuracy = found.accuracy
+        assert accuracy.top1 is not None and least <= accuracy.top1 <= most
+        assert accuracy.agreement is not None and accuracy.agreement >= 60
+        assert accuracy.top5 is None
+        if outputs > 1:
+            assert accuracy.label_accuracy is not None and accuracy.label_agreement is not None
+            assert accuracy.label_agreement >= accuracy.agreement
+    page = render_page(found)
+    assert ("All labels right" if outputs > 1 else "Accuracy</") in page
+    assert "Top-" not in page
+
+
+def write_labels(path: Path, scores: Values, *, turned: bool) -> Path:
+    """A table of `pictures` with the labels of these scores, or with exactly the others."""
+    lines = ["file,label"]
+    for picture, row in zip(pictures(), scores, strict=True):
+        chosen = (row >= 0.5) != turned
+        one, several = str(int(chosen[0])), ";".join(map(str, np.flatnonzero(chosen)))
+        lines.append(f"{picture.name},{one if len(row) == 1 else several}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
