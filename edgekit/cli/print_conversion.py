@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from edgekit.conversion.outcome import Outcome
     from edgekit.spec import Accuracy
 
-POOR_AGREEMENT, POOR_SQNR_DB = 80.0, 10.0
-"""Below these, a conversion is said to harm the network."""
+POOR_AGREEMENT, POOR_LABEL_AGREEMENT, POOR_SQNR_DB = 80.0, 95.0, 10.0
+"""Below these, a conversion is said to harm the network. Of many labels all seldom agree, so they
+count one by one; most are absent from most images, where a poor network agrees too."""
 
 
 def print_conversion(outcome: Outcome) -> None:
@@ -46,8 +47,8 @@ def _print_table(outcome: Outcome) -> None:
     )
     table.add_row(
         "parity",
-        f"{parity.agreement:.1f} % agreement with float, {parity.sqnr_db:.1f} dB,"
-        f" on {parity.images} held-out images",
+        f"{parity.agreement:.1f} % agreement with float,{_spell_labels(parity)}"
+        f" {parity.sqnr_db:.1f} dB, on {parity.images} held-out images",
     )
     for name, text in _describe_runtime(outcome):
         table.add_row(name, escape(text))
@@ -61,6 +62,11 @@ def _print_table(outcome: Outcome) -> None:
     following = builds if facts.builds_engine else f"run {name} --camera 0"
     table.add_row("next", escape(f"edgekit {following}"))
     Console(highlight=False).print(table, soft_wrap=True)
+
+
+def _spell_labels(parity: Accuracy) -> str:
+    by_label = parity.label_agreement
+    return "" if by_label is None else f" {by_label:.1f} % label by label,"
 
 
 def _list_warnings(outcome: Outcome) -> Iterator[str]:
@@ -83,8 +89,10 @@ def _list_warnings(outcome: Outcome) -> Iterator[str]:
 
 def _is_poor(parity: Accuracy) -> bool:
     """Whether the conversion is known to have harmed the network."""
-    agreement, sqnr_db = parity.agreement, parity.sqnr_db
-    return (agreement is not None and agreement < POOR_AGREEMENT) or (
+    agreement, least, sqnr_db = parity.agreement, POOR_AGREEMENT, parity.sqnr_db
+    if parity.label_agreement is not None:
+        agreement, least = parity.label_agreement, POOR_LABEL_AGREEMENT
+    return (agreement is not None and agreement < least) or (
         sqnr_db is not None and sqnr_db < POOR_SQNR_DB
     )
 

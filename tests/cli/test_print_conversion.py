@@ -1,0 +1,34 @@
+"""What a person is told of a conversion's parity."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgekit.cli.print_conversion import _is_poor
+from edgekit.spec import Accuracy
+
+
+@pytest.mark.parametrize(
+    ("parity", "is_poor"),
+    [
+        (Accuracy(agreement=81.0, sqnr_db=20.0, images=50), False),
+        (Accuracy(agreement=79.0, sqnr_db=20.0, images=50), True),
+        (Accuracy(kind="binary", agreement=79.0, sqnr_db=20.0, images=50), True),
+        (Accuracy(kind="binary", agreement=100.0, sqnr_db=9.0, images=50), True),
+        (
+            Accuracy(
+                kind="multilabel", agreement=60.0, label_agreement=99.0, sqnr_db=20.0, images=50
+            ),
+            False,
+        ),
+        (
+            Accuracy(
+                kind="multilabel", agreement=60.0, label_agreement=90.0, sqnr_db=20.0, images=50
+            ),
+            True,
+        ),
+    ],
+)
+def test_what_harms_a_network(parity: Accuracy, is_poor: bool) -> None:
+    """Of many labels all seldom agree on an image: they count one by one."""
+    assert _is_poor(parity) == is_poor
