@@ -5,6 +5,9 @@ The command line prints it and exits with status 1; a traceback means a bug in e
 also inherits the builtin exception that fits, so callers may catch either.
 """
 
+BUG_REPORT = "this is a bug in edgekit, please report it"
+"""How the message of a fault ends that no input should be able to cause."""
+
 
 class EdgekitError(Exception):
     """Base of every error that edgekit raises on purpose."""

@@ -127,7 +127,8 @@ class CheckpointFlags(Record, frozen=True, kw_only=True):
     normalization itself. `state_dict` is the key of one of several state dicts, or what the keys of
     one of several networks begin with; `head` the path of one of several heads; `head_activation`
     what is between its linear layers. `scores` is what the output means, `threshold` the score from
-    which a class of its own sigmoid belongs to the answer.
+    which a class of its own sigmoid belongs to the answer. `output_tensor` is the name or number of
+    the output, of a network with several.
     """
 
     arch: str | None = None
@@ -143,6 +144,7 @@ class CheckpointFlags(Record, frozen=True, kw_only=True):
     head_activation: HeadActivation | None = None
     scores: Scores | None = None
     threshold: float | None = None
+    output_tensor: str | None = None
 
     def fill(self, defaults: Mapping[str, Any]) -> CheckpointFlags:
         """Return these flags, with `defaults` by name where nothing was said."""

@@ -8,7 +8,7 @@ otherwise.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,12 +31,14 @@ class StateDict:
     """Weights by key.
 
     `container` is the key under which the file has them, `bare` for none; keys of dicts in dicts
-    are joined by dots. `notes` are remarks for the user.
+    are joined by dots. `notes` are remarks for the user. `versions` are the layers' versions by
+    their path, as PyTorch stores them beside the weights.
     """
 
     tensors: Mapping[str, Tensor]
     container: str
     notes: tuple[str, ...] = ()
+    versions: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find_state_dict(content: Any, name: str, key: str | None = None) -> StateDict:
@@ -73,7 +75,9 @@ def find_state_dict(content: Any, name: str, key: str | None = None) -> StateDic
         container, weights = _choose_by_key(found, key, name)
         return StateDict(_clean(weights, name), container)
     container, notes = _choose(found, name)
-    return StateDict(_clean(found[container], name), container, notes)
+    weights = found[container]
+    versions = getattr(weights, "_metadata", {})
+    return StateDict(_clean(weights, name), container, notes, versions)
 
 
 def _find_state_dicts(content: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:

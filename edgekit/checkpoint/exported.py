@@ -11,19 +11,22 @@ itself. No source text is generated, so nothing in a file can become Python code
 
 from __future__ import annotations
 
+import json
 import operator
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, NoReturn, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, fx, nn
 
 from edgekit.checkpoint.archive import DTYPES, SAVE_ADVICE, ProgramArchive
-from edgekit.checkpoint.composed import compose_layers
 from edgekit.checkpoint.defaults import Defaults
+from edgekit.checkpoint.exported_settings import read_settings
 from edgekit.checkpoint.operators import CHECKS, Operator, find_operator
-from edgekit.errors import CheckpointError
-from edgekit.spec import Activation, Channels, Padding, Size
+from edgekit.checkpoint.outputs import NamedShape, choose_output, name_leaves
+from edgekit.errors import CheckpointError, SettingsError
+from edgekit.rewrite.compose_layers import compose_layers
+from edgekit.spec import Channels, Size
 
 FAMILY = "exported"
 """The name of such a network in the place of a family's."""
@@ -45,12 +48,14 @@ class Exported(NamedTuple):
     """The network, and the settings that were read from its program.
 
     It takes images of `channels` channels, and with `fixed_size` of `defaults.input_size` only.
+    `notes` are remarks for the user.
     """
 
     module: nn.Module
     defaults: Defaults
     channels: Channels
     fixed_size: bool
+    notes: tuple[str, ...] = ()
 
 
 class ExportedNetwork(nn.Module):
@@ -78,16 +83,24 @@ class ExportedNetwork(nn.Module):
         return output
 
 
-def build_exported(archive: ProgramArchive) -> Exported:
-    """Build the network of `archive`.
+def build_exported(archive: ProgramArchive, output_tensor: str | None = None) -> Exported:
+    """Build the network of a program.
 
-    Raises CheckpointError for a program that is not a classifier of RGB or grayscale images, that
-    was exported in training mode or quantized, or that calls an operator that `operators` does not
-    list.
+    Args:
+        archive: The program and its tensors.
+        output_tensor: The name or number of the output to take; None for the first.
+
+    Returns:
+        The network and its settings.
+
+    Raises:
+        CheckpointError: The program is not a classifier of RGB or grayscale images, was exported
+            in training mode or quantized, or calls an operator that `operators` does not list.
+        SettingsError: There is no output of that name or number.
     """
     try:
-        return _Builder(archive).build()
-    except CheckpointError:
+        return _Builder(archive, output_tensor).build()
+    except (CheckpointError, SettingsError):
         raise
     except Exception as error:  # a damaged graph can raise any exception
         reason = " ".join(f"{type(error).__name__}: {error}".splitlines()[:1])
@@ -103,8 +116,9 @@ class _Builder:
     order of execution, so a name is known before it is read.
     """
 
-    def __init__(self, archive: ProgramArchive) -> None:
+    def __init__(self, archive: ProgramArchive, output_tensor: str | None) -> None:
         self._archive = archive
+        self._output_tensor = output_tensor
         self._name = archive.name
         self._graph: Mapping[str, Any] = archive.program["graph"]
         self._values: dict[str, fx.Node] = {}
@@ -121,9 +135,12 @@ class _Builder:
             self._add_weight(spec)
         for node in self._graph["nodes"]:
             self._add_node(node)
-        self._program.output(self._values[self._find_output(signature["output_specs"])])
+        name, notes = self._find_output(signature["output_specs"])
+        self._program.output(self._shape_logits(name))
         compose_layers(self._program)
-        return Exported(self._network, self._describe(size), channels, fixed_size)
+        return Exported(
+            self._network, read_settings(self._program, size), channels, fixed_size, notes
+        )
 
     def _refuse(self, found: str, expected: str) -> NoReturn:
         raise CheckpointError(f"{self._name} {found}: expected {expected}")
@@ -165,17 +182,51 @@ class _Builder:
         fixed_size = "as_int" in sizes[2] or "as_int" in sizes[3]
         return Size(width, height), 1 if channels == 1 else 3, fixed_size, one_image
 
-    def _find_output(self, specs: list[dict[str, Any]]) -> str:
+    def _find_output(self, specs: list[dict[str, Any]]) -> tuple[str, tuple[str, ...]]:
+        """Find the name of the output in the program, and remarks for the user."""
         others = [next(iter(spec)) for spec in specs if "user_output" not in spec]
         if others:
             self._refuse(
                 f"changes its own state when it runs ({others[0]})",
                 f"a network in eval mode; {SAVE_ADVICE}",
             )
-        if len(specs) != 1 or "as_tensor" not in specs[0]["user_output"]["arg"]:
-            self._refuse(f"returns {len(specs)} outputs", "one, the logits of a classifier")
-        name: str = specs[0]["user_output"]["arg"]["as_tensor"]["name"]
-        return name
+        arguments = [spec["user_output"]["arg"] for spec in specs]
+        tensors = [
+            (name, argument["as_tensor"]["name"])
+            for name, argument in zip(self._name_outputs(len(arguments)), arguments, strict=True)
+            if "as_tensor" in argument
+        ]
+        if not tensors:
+            self._refuse("returns no tensor", "the logits of a classifier")
+        named = [NamedShape(name, self._read_shape(value)) for name, value in tensors]
+        choice = choose_output(named, self._output_tensor, self._name)
+        return tensors[choice.number][1], choice.notes
+
+    def _name_outputs(self, count: int) -> Sequence[str]:
+        """The names of the outputs in the record that the network returned, else their numbers."""
+        for entry in self._archive.program.get("module_call_graph", ()):
+            if entry["fqn"] == "" and entry.get("signature"):
+                _, tree = json.loads(entry["signature"]["out_spec"])
+                names = list(name_leaves(tree))
+                if len(names) == count:
+                    return names
+        return [str(number) for number in range(count)]
+
+    def _read_shape(self, value: str) -> tuple[int, ...]:
+        """The shape of a tensor of the program; a dynamic side is the example input's, else 0."""
+        sizes = self._graph["tensor_values"][value]["sizes"]
+        return tuple(_example(size) or 0 for size in sizes)
+
+    def _shape_logits(self, name: str) -> fx.Node:
+        """The output `name` as `(N, classes)`: without axes of length 1 after the classes, and
+        with the one that the network squeezed away."""
+        node, sides = self._values[name], self._read_shape(name)
+        if len(sides) < 2:
+            logits = [1, -1] if self._network._one_image else [-1, 1]
+            return self._program.call_function(torch.ops.aten.reshape.default, (node, logits))
+        if len(sides) > 2 and all(side == 1 for side in sides[2:]):
+            return self._program.call_function(torch.ops.aten.flatten.using_ints, (node, 1))
+        return node
 
     # --- Weights ----------------------------------------------------------------------------------
 
@@ -294,17 +345,6 @@ class _Builder:
             f"tensors and numbers; {SAVE_ADVICE}",
         )
 
-    # --- Settings ---------------------------------------------------------------------------------
-
-    def _describe(self, size: Size) -> Defaults:
-        return Defaults(
-            activation=_find_activation(self._program),
-            padding=_find_padding(self._program),
-            batch_norm_eps=_find_eps(self._program),
-            normalize="imagenet",
-            input_size=size,
-        )
-
 
 def _example(size: Mapping[str, Any]) -> int | None:
     """A size, or for a dynamic one the example input's size; None where the file lacks it."""
@@ -342,38 +382,3 @@ def _bind(function: Operator, named: dict[str, Any]) -> tuple[tuple[Any, ...], d
             break
         args.append(named.pop(argument.name))
     return tuple(args), named
-
-
-# --- Settings that the graph shows ---------------------------------------------------------------
-
-
-def _calls(program: fx.Graph, *names: str) -> Iterator[fx.Node]:
-    """Find the nodes that call PyTorch operators of these names, in place or not."""
-    for node in program.nodes:
-        if not isinstance(node.target, torch._ops.OpOverload):
-            continue
-        if node.target._schema.name.removeprefix("aten::").removesuffix("_") in names:
-            yield node
-
-
-def _find_activation(program: fx.Graph) -> Activation:
-    """Find the activation that the network's operators show."""
-    if any(_calls(program, "hardswish")):
-        return "hardswish"
-    bounded = any(node.args[1:] == (0, 6) for node in _calls(program, "hardtanh", "clamp"))
-    return "relu6" if bounded or any(_calls(program, "relu6")) else "relu"
-
-
-def _find_padding(program: fx.Graph) -> Padding:
-    """Find the kind of padding: TensorFlow's pads more pixels on one side than on the other."""
-    for node in _calls(program, "pad", "constant_pad_nd"):
-        left, right, *_ = cast("list[int]", node.args[1])
-        if left != right:
-            return "same"
-    return "symmetric"
-
-
-def _find_eps(program: fx.Graph) -> float:
-    for node in _calls(program, "batch_norm"):
-        return float(cast(float, node.args[7]))
-    return 1e-5

@@ -8,26 +8,28 @@ module's own names. This runs the user's code, but nothing that is in the checkp
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
+from edgekit.checkpoint.containers import StateDict
 from edgekit.checkpoint.defaults import Defaults
-from edgekit.checkpoint.leftovers import BOOKKEEPING
+from edgekit.checkpoint.leftovers import is_bookkeeping, is_set_aside
 from edgekit.errors import CheckpointError
+from edgekit.rewrite.user_code import describe_failure, find_place
 from edgekit.spec import Activation
 
 
-def build_from_factory(
-    arch: str, tensors: Mapping[str, Tensor], name: str
-) -> tuple[nn.Module, Defaults]:
+def build_from_factory(arch: str, weights: StateDict, name: str) -> tuple[nn.Module, Defaults]:
     """Call a factory and load the weights into its module.
 
     Args:
         arch: `package.module:factory`; the module may be in the working folder.
-        tensors: The weights by key, each of the `(…,)` shape that its layer has.
+        weights: The weights, each of the `(…,)` shape that its layer has.
         name: The file's name, for messages.
 
     Returns:
@@ -38,9 +40,9 @@ def build_from_factory(
             the weights do not fit.
     """
     module = _call(arch)
-    tensors = _restore_prefix(module, tensors)
+    tensors = _fit_names(module, weights.tensors)
     _check_shapes(module, tensors, arch, name)
-    missing, unexpected = module.load_state_dict(dict(tensors), strict=False)
+    missing, unexpected = _load(module, tensors, weights.versions, arch)
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     if missing or unexpected:
         raise CheckpointError(
@@ -66,20 +68,24 @@ def _call(arch: str) -> nn.Module:
         factory = getattr(import_module(module_name), factory_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise CheckpointError(
-            f"--arch {arch} cannot be imported ({error}): expected package.module:factory,"
-            " importable from the working folder"
+            f"--arch {arch} cannot be imported ({describe_failure(error)}): expected"
+            " package.module:factory, importable from the working folder"
         ) from error
     except Exception as error:  # whatever the user's own code raises
-        raise CheckpointError(f"--arch {arch} cannot be imported: {_describe(error)}") from error
+        raise CheckpointError(
+            f"--arch {arch} cannot be imported: {describe_failure(error)}"
+        ) from error
     try:
         module = factory() if callable(factory) else factory
-    except TypeError as error:
-        raise CheckpointError(
-            f"--arch {arch} cannot be called without arguments ({error}): expected a factory that"
-            " returns the network"
-        ) from error
     except Exception as error:  # whatever the user's own code raises
-        raise CheckpointError(f"--arch {arch} failed when called: {_describe(error)}") from error
+        if isinstance(error, TypeError) and find_place(error) is None:
+            raise CheckpointError(
+                f"--arch {arch} cannot be called without arguments ({error}): expected a factory"
+                " that returns the network"
+            ) from error
+        raise CheckpointError(
+            f"--arch {arch} failed when called: {describe_failure(error)}"
+        ) from error
     if not isinstance(module, nn.Module):
         raise CheckpointError(
             f"--arch {arch} returned a {type(module).__name__}: expected a torch.nn.Module"
@@ -87,26 +93,66 @@ def _call(arch: str) -> nn.Module:
     return module
 
 
-def _describe(error: Exception) -> str:
-    """Name an error by its type and first line."""
-    line = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+def _load(
+    module: nn.Module, tensors: Mapping[str, Tensor], versions: Mapping[str, Any], arch: str
+) -> tuple[list[str], list[str]]:
+    """Load the weights, and return the keys that are missing and those that are unknown.
 
-
-def _restore_prefix(module: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Put back a prefix that was removed as a wrapper's but is the module's own.
-
-    `find_state_dict` removes `net.` from keys that all begin with it. The keys of a class whose
-    only attribute is `self.net` do so, too.
+    Layers read their version from the state dict, as torchvision's MNASNet does. Where the file
+    has none, the weights are taken to be of the version that the code is.
     """
-    own = {key for key in module.state_dict() if key.rpartition(".")[2] not in BOOKKEEPING}
-    prefix, rest = "", min(own, default="")
-    while "." in rest and not own & set(tensors):
+    state: OrderedDict[str, Tensor] = OrderedDict(tensors)
+    state._metadata = _fit_versions(module, versions)  # type: ignore[attr-defined]
+    try:
+        missing, unexpected = module.load_state_dict(state, strict=False)
+    except Exception as error:  # whatever the user's own code raises
+        raise CheckpointError(
+            f"--arch {arch} does not take the weights: {describe_failure(error)}"
+        ) from error
+    return missing, unexpected
+
+
+def _fit_names(module: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Give the weights the module's own names.
+
+    A training script's keys may begin with a wrapper's prefix, as `module.` or `model.`, and have
+    losses and metrics beside them. A module of one attribute may have been saved without its name.
+    """
+    own = {key for key in module.state_dict() if not is_bookkeeping(key)}
+    probe = max(own, key=len, default="")
+    prefixes = {key.removesuffix(probe) for key in tensors if f".{key}".endswith(f".{probe}")}
+    if prefixes:
+        prefix = max(sorted(prefixes), key=lambda one: len(own & _without(one, tensors).keys()))
+        fitted = _without(prefix, tensors)
+        return {key: value for key, value in fitted.items() if key in own or not is_set_aside(key)}
+    added, rest = "", min(own, default="")
+    while "." in rest:
         part, _, rest = rest.partition(".")
-        prefix += f"{part}."
-        if own & {prefix + key for key in tensors}:
-            return {prefix + key: tensor for key, tensor in tensors.items()}
+        added += f"{part}."
+        if own & {added + key for key in tensors}:
+            return {added + key: tensor for key, tensor in tensors.items()}
     return tensors
+
+
+def _without(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose keys begin with a prefix, and those under other names that are weights."""
+    return {
+        key.removeprefix(prefix): value
+        for key, value in tensors.items()
+        if key.startswith(prefix) or not is_set_aside(key)
+    }
+
+
+def _fit_versions(module: nn.Module, versions: Mapping[str, Any]) -> dict[str, Any]:
+    """The versions of the module's own layers, whatever prefix the file's paths have."""
+    own: Mapping[str, Any] = getattr(module.state_dict(), "_metadata", {})
+    found: dict[str, Any] = {}
+    for prefix in ["", *sorted(versions, key=len)]:
+        named = {path: ".".join(filter(None, (prefix, path))) for path in own}
+        fitted = {path: versions[name] for path, name in named.items() if name in versions}
+        if len(fitted) > len(found):
+            found = fitted
+    return {**own, **found}
 
 
 def _check_shapes(module: nn.Module, tensors: Mapping[str, Tensor], arch: str, name: str) -> None:

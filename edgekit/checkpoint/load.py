@@ -10,12 +10,12 @@ from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
+import torch
 from torch import nn
 
 from edgekit.checkpoint.archive import ProgramArchive
@@ -24,13 +24,19 @@ from edgekit.checkpoint.defaults import Defaults, find_defaults
 from edgekit.checkpoint.exported import FAMILY, build_exported
 from edgekit.checkpoint.factory import build_from_factory
 from edgekit.checkpoint.heads import attach_head, make_head
+from edgekit.checkpoint.inner_normalization import (
+    InnerNormalization,
+    find_inner_normalization,
+)
 from edgekit.checkpoint.open import open_checkpoint
+from edgekit.checkpoint.own_network import find_channels, make_classifier
 from edgekit.checkpoint.recognise import Recognition, recognise
 from edgekit.checkpoint.reparametrized import fold_parametrizations
 from edgekit.checkpoint.score_head import ScoreHead, find_score_head
 from edgekit.errors import CheckpointError, SettingsError
 from edgekit.models import FAMILIES
 from edgekit.models.cost import Cost, count_cost
+from edgekit.rewrite.user_code import describe_failure
 from edgekit.scores import count_classes, is_binary, make_rule
 from edgekit.spec import (
     THRESHOLD,
@@ -121,10 +127,10 @@ def load_checkpoint(
     else:
         weights = find_state_dict(opened.content, opened.name, flags.state_dict)
         network = _build(weights, opened.name, flags)
-        container, notes = weights.container, (*weights.notes, *network.notes)
+        container, notes = weights.container, weights.notes
     size = Size.of(flags.input_size or network.defaults.input_size)
-    cost, channels = _count_classifier(network, size)
-    image = _describe_input(network, flags, size, channels)
+    cost = _count_classifier(network, size)
+    image = _describe_input(network, flags, size)
     head = _find_head(network, image, cost, flags)
     return Checkpoint(
         module=head.module,
@@ -135,7 +141,7 @@ def load_checkpoint(
         file_kind=opened.kind,
         path=opened.path,
         sha256=opened.sha256,
-        notes=notes + head.notes,
+        notes=(*notes, *network.notes, *head.notes),
     )
 
 
@@ -173,9 +179,9 @@ def _check_flags(flags: CheckpointFlags) -> None:
 class _Network:
     """The float module with its weights, and the values for flags that are not set.
 
-    `subject` is its name in messages. `channels` are those of its images, None where only running
-    it shows them. `determined` names the values of the spec that were read from
-    the program, and are not defaults.
+    `subject` is its name in messages, `notes` are remarks for the user. `channels` are those of its
+    images. `determined` names the values of the spec that were read from the program, and are not
+    defaults.
     """
 
     module: nn.Module
@@ -184,7 +190,7 @@ class _Network:
     layout: str
     defaults: Defaults
     subject: str
-    channels: Channels | None = None
+    channels: Channels
     determined: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
@@ -200,6 +206,8 @@ def _build(weights: StateDict, name: str, flags: CheckpointFlags) -> _Network:
 def _build_family(found: Recognition, flags: CheckpointFlags) -> _Network:
     family = found.family.name
     layout = found.layout.name
+    reason = f"{family}, which has one output: leave it out"
+    _refuse_flags(reason, output_tensor=flags.output_tensor)
     defaults = find_defaults(found.family, layout, flags.padding, found.width)
     if flags.batch_norm_eps is not None:
         defaults = replace(defaults, batch_norm_eps=flags.batch_norm_eps)
@@ -264,8 +272,13 @@ def _build_from_factory(
         head=flags.head,
         head_activation=flags.head_activation,
     )
-    module, defaults = build_from_factory(arch, weights.tensors, name)
-    return _Network(_freeze(module), arch, 1.0, layout=arch, defaults=defaults, subject=arch)
+    module, defaults = build_from_factory(arch, weights, name)
+    size = Size.of(flags.input_size or defaults.input_size)
+    channels = find_channels(_freeze(module), size)
+    image = torch.zeros(1, channels, size.height, size.width)
+    classifier = make_classifier(module, image, arch, flags.output_tensor)
+    network = _Network(classifier.module, arch, 1.0, arch, defaults, arch, channels)
+    return _take_over(network, classifier.inner, classifier.notes, flags)
 
 
 def _build_exported(archive: ProgramArchive, flags: CheckpointFlags) -> _Network:
@@ -281,7 +294,7 @@ def _build_exported(archive: ProgramArchive, flags: CheckpointFlags) -> _Network
         head=flags.head,
         head_activation=flags.head_activation,
     )
-    exported = build_exported(archive)
+    exported = build_exported(archive, flags.output_tensor)
     size = Size.of(exported.defaults.input_size)
     wanted = Size.of(flags.input_size or size)
     if exported.fixed_size and wanted != size:
@@ -290,7 +303,7 @@ def _build_exported(archive: ProgramArchive, flags: CheckpointFlags) -> _Network
             f" pixels: leave it out, or export the network at {wanted}"
         )
     determined = {"activation", "padding", "batch_norm_eps"}
-    return _Network(
+    network = _Network(
         _freeze(exported.module),
         FAMILY,
         1.0,
@@ -300,6 +313,22 @@ def _build_exported(archive: ProgramArchive, flags: CheckpointFlags) -> _Network
         channels=exported.channels,
         determined=frozenset(determined | {"input_size"} if exported.fixed_size else determined),
     )
+    image = torch.zeros(1, exported.channels, wanted.height, wanted.width)
+    inner = find_inner_normalization(network.module, image)
+    return _take_over(network, inner, exported.notes, flags)
+
+
+def _take_over(
+    network: _Network,
+    inner: InnerNormalization | None,
+    notes: tuple[str, ...],
+    flags: CheckpointFlags,
+) -> _Network:
+    """Make the normalization that a network suggests its default, and add remarks for the user."""
+    if inner is None or flags.normalize is not None:
+        return replace(network, notes=notes)
+    defaults = replace(network.defaults, normalize=inner.normalize or network.defaults.normalize)
+    return replace(network, defaults=defaults, notes=(*notes, inner.describe()))
 
 
 def _refuse_flags(reason: str, **flags: str | float | None) -> None:
@@ -312,18 +341,16 @@ def _freeze(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def _describe_input(
-    network: _Network, flags: CheckpointFlags, size: Size, channels: Channels
-) -> InputSpec:
+def _describe_input(network: _Network, flags: CheckpointFlags, size: Size) -> InputSpec:
     normalization = flags.normalize or network.defaults.normalize
     if isinstance(normalization, str):
         normalization = Normalization.parse(normalization)
     return InputSpec(
         height=size.height,
         width=size.width,
-        channels=channels,
+        channels=network.channels,
         resize=flags.resize or network.defaults.resize,
-        normalization=normalization.for_channels(channels),
+        normalization=normalization.for_channels(network.channels),
     )
 
 
@@ -361,38 +388,33 @@ def _describe(
     )
 
 
-def _count_classifier(network: _Network, size: Size) -> tuple[Cost, Channels]:
-    """Count the cost, which runs the network, on an image of as many channels as it reads.
+def _count_classifier(network: _Network, size: Size) -> Cost:
+    """Count the cost, which runs the network.
 
     A network of the user's own code may fail, or turn out not to be a classifier.
     """
-    channels = network.channels or _find_channels(network.module, size)
+    channels = network.channels
     try:
-        cost = count_cost(network.module, size, channels)
+        cost = _count(network.module, size, channels)
     except Exception as error:  # whatever the user's own code raises
         raise CheckpointError(
             f"{network.subject} does not run on a {(1, channels, size.height, size.width)} image:"
-            f" {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            f" {describe_failure(error)}"
         ) from error
     if len(cost.output_shape) != 2:
         raise CheckpointError(
             f"{network.subject} returns an output of shape {list(cost.output_shape)}:"
             " expected the logits of a classifier, (N, classes)"
         )
-    return cost, channels
+    return cost
 
 
-def _find_channels(module: nn.Module, size: Size) -> Channels:
-    """Find what a network reads: RGB if it runs on it, else grayscale.
-
-    Where it runs on neither, which may be the size's fault, its first convolution shows it.
-    """
-    for channels in get_args(Channels)[::-1]:
-        with suppress(Exception):  # whatever the user's own code raises
-            count_cost(module, size, channels)
-            return cast(Channels, channels)
-    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
-    return 1 if first is not None and first.in_channels == 1 else 3
+def _count(module: nn.Module, size: Size, channels: Channels) -> Cost:
+    """Count the cost of one image, without arithmetic where the network can run without it."""
+    try:
+        return count_cost(module, size, channels)
+    except Exception:  # noqa: BLE001 - code that reads values, or names a device
+        return count_cost(module, size, channels, device="cpu")
 
 
 def _find_origins(

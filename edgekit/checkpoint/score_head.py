@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from edgekit.checkpoint.exported import ExportedNetwork
 from edgekit.errors import CheckpointError, ConversionError
 from edgekit.rewrite.export import trace
+from edgekit.rewrite.user_code import describe_failure
 from edgekit.scores import LastOperator, choose_scores
 from edgekit.spec import InputSpec, Scores
 
@@ -162,9 +163,8 @@ def _watch(module: nn.Module, name: str, image: InputSpec) -> _Seen:
         with torch.inference_mode(False), torch.no_grad(), _Watch() as watch:
             output: Tensor = module(images)
     except Exception as error:  # whatever the user's own code raises
-        reason = " ".join(f"{type(error).__name__}: {error}".splitlines()[:1])
         raise CheckpointError(
-            f"{name} fails on an image of {image.size} pixels: {reason}"
+            f"{name} fails on an image of {image.size} pixels: {describe_failure(error)}"
         ) from error
     return _Seen(images, output.detach(), watch.find_maker(output))
 

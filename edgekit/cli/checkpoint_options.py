@@ -77,6 +77,11 @@ _OPTIONS: tuple[Decorator, ...] = (
         " or a logit for each independent label (multilabel).",
     ),
     threshold_option,
+    click.option(
+        "--output-tensor",
+        metavar="NAME|NUMBER",
+        help="The output with the logits, of your own network that returns several.",
+    ),
 )
 
 

@@ -133,7 +133,7 @@ def make_float_program(traced: GraphModule, size: InputSpec, offset: int) -> Gra
             several layers.
     """
     program = run_passes(copy.deepcopy(traced), FLOAT_PASSES)
-    check_rewriting(traced, program, size)
+    check_rewriting(traced, program)
     take_pixels(program, size.normalization, offset, fold_mean=False)
     return program
 
@@ -144,7 +144,7 @@ def calibrate_network(traced: GraphModule, request: Request) -> Calibrated:
     Raises CalibrationError when the images or their table cannot be used.
     """
     program = run_passes(copy.deepcopy(traced), INTEGER_PASSES)
-    check_rewriting(traced, program, request.size)
+    check_rewriting(traced, program)
     images, table = request.calibration
     cached = None
     if table is not None:

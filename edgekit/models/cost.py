@@ -1,7 +1,7 @@
 """Counts the parameters and multiply-adds of any module, layer by layer.
 
 In: a PyTorch module and the size of its input. Out: a `Cost`. The module runs on the meta device,
-which computes shapes only: no arithmetic is done and no weight is read.
+which computes shapes only, unless another is asked for: no arithmetic is done, no weight is read.
 """
 
 from __future__ import annotations
@@ -70,7 +70,12 @@ def count_family(family: Family, width: float, input_size: int | Size) -> Cost:
     return count_cost(module, input_size)
 
 
-def count_cost(module: nn.Module, input_size: int | Size, channels: int = 3) -> Cost:
+def count_cost(
+    module: nn.Module,
+    input_size: int | Size,
+    channels: int = 3,
+    device: Literal["meta", "cpu"] = "meta",
+) -> Cost:
     """Count the cost of `module` for one image.
 
     A convolution costs D_K·D_K·(M/groups)·N·D_F·D_F multiply-adds (arXiv:1704.04861, equation 2);
@@ -83,15 +88,16 @@ def count_cost(module: nn.Module, input_size: int | Size, channels: int = 3) -> 
         module: The network; it maps `(N, channels, height, width) float32` to `(N, …)`.
         input_size: The side of the square input in pixels, or its width and height.
         channels: The channels of the image: 3 for RGB, 1 for grayscale.
+        device: `meta` computes shapes only, `cpu` runs the network, for code that `meta` cannot.
 
     Returns:
         The cost, and the shape of the output for a batch of one.
     """
     size = Size.of(input_size)
     recorder = _Recorder()
-    network = _copy_to_meta(module).eval()
+    network = _copy_to_meta(module).eval() if device == "meta" else module.eval()
     with torch.no_grad(), _named_calls(network, recorder), recorder:
-        output = network(torch.empty(1, channels, size.height, size.width, device="meta"))
+        output = network(torch.zeros(1, channels, size.height, size.width, device=device))
     return Cost(
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         multiply_adds=sum(layer.multiply_adds for layer in recorder.layers),

@@ -24,6 +24,8 @@ SAMPLES_PER_IMAGE = 4096
 """The least number of values of each tensor and image that the histogram counts (all of a smaller
 tensor), in evenly spread runs of `RUN` neighbours. The extremes are those of all values."""
 RUN = 64
+SMALLEST_MAGNITUDE = 1e-35
+"""A tensor of smaller values alone counts as zero: float32 has no steps for a histogram of them."""
 AVERAGING = 0.01
 """The weight of each image's extremes in their moving average, as in torchao."""
 
@@ -42,10 +44,11 @@ class TensorStatistics:
         self.counts: Counts = np.zeros(BINS)
 
     def update(self, values: torch.Tensor) -> None:
-        """Count values, `(N, …) float32` with one entry an image.
+        """Count values, `(N, …) float32` with one entry an image, or a constant of any shape.
 
         Raises ConversionError when they are not finite.
         """
+        values = values.reshape(1, -1) if values.dim() < 2 else values
         lows, highs = torch.aminmax(_as_stored(values).flatten(1), dim=1)
         low, high = float(lows.min()), float(highs.max())
         if not (np.isfinite(low) and np.isfinite(high)):
@@ -71,6 +74,8 @@ class TensorStatistics:
             )
 
     def _widen(self, magnitude: float) -> None:
+        if magnitude < SMALLEST_MAGNITUDE:
+            return
         if magnitude > self.limit and self.limit == 0.0:
             self.limit = float(2.0 ** np.ceil(np.log2(magnitude)))
         while magnitude > self.limit:
@@ -154,40 +159,40 @@ class _Observer(Interpreter):
 
 
 def gather_channel_maxima(
-    program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
+    program: GraphModule, axes: Mapping[str, int], batches: Iterable[torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """Find the largest magnitude of each channel of some activations.
 
     Args:
         program: The program.
-        names: The activations, by node name.
+        axes: The axis of the channels of each activation, by node name.
         batches: The program's input, `(N, H, W, C) float32` pixels less the offset.
 
     Returns:
         The magnitudes, `(C,) float32`, by node name.
     """
-    return _gather_channels(program, names, batches, lambda v: v.abs().amax(1), torch.maximum)
+    return _gather_channels(program, axes, batches, lambda v: v.abs().amax(1), torch.maximum)
 
 
 def gather_channel_minima(
-    program: GraphModule, names: Sequence[str], batches: Iterable[torch.Tensor]
+    program: GraphModule, axes: Mapping[str, int], batches: Iterable[torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """Find the least value of each channel of some activations.
 
     Args:
         program: The program.
-        names: The activations, by node name.
+        axes: The axis of the channels of each activation, by node name.
         batches: The program's input, `(N, H, W, C) float32` pixels less the offset.
 
     Returns:
         The values, `(C,) float32`, by node name.
     """
-    return _gather_channels(program, names, batches, lambda v: v.amin(1), torch.minimum)
+    return _gather_channels(program, axes, batches, lambda v: v.amin(1), torch.minimum)
 
 
 def _gather_channels(
     program: GraphModule,
-    names: Sequence[str],
+    axes: Mapping[str, int],
     batches: Iterable[torch.Tensor],
     read: Callable[[torch.Tensor], torch.Tensor],
     join: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
@@ -196,10 +201,10 @@ def _gather_channels(
     extremes: dict[str, torch.Tensor] = {}
 
     def update(name: str, value: torch.Tensor) -> None:
-        seen = read(value.transpose(0, 1).flatten(1))
+        seen = read(value.movedim(axes[name], 0).flatten(1))
         extremes[name] = join(extremes.get(name, seen), seen)
 
-    observer = _Observer(program, names, update)
+    observer = _Observer(program, list(axes), update)
     with torch.inference_mode():
         for batch in batches:
             observer.run(batch)

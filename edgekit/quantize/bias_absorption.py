@@ -21,6 +21,7 @@ from edgekit.rewrite.graph import (
     CONVOLUTION,
     argument,
     aten,
+    channel_axis,
     clean_up,
     is_call,
     read_bias,
@@ -38,7 +39,8 @@ def absorb_high_biases(program: GraphModule, batches: Iterable[torch.Tensor]) ->
     `(N, H, W, C) float32` pixels less the offset. Returns how many channels were changed.
     """
     pairs = [pair for pair in find_pairs(program) if _can_absorb(pair.first, pair.second)]
-    minima = gather_channel_minima(program, [pair.first.name for pair in pairs], batches)
+    axes = {pair.first.name: channel_axis(pair.first) for pair in pairs}
+    minima = gather_channel_minima(program, axes, batches)
     moved = 0
     for pair in pairs:
         least = minima[pair.first.name].double().clamp_min(0)

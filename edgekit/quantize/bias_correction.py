@@ -8,48 +8,74 @@ is larger than its variation from image to image.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
-from edgekit.rewrite.graph import WEIGHTED, is_call, read_bias, set_bias
+from edgekit.rewrite.graph import WEIGHTED, channel_axis, is_call, read_bias, set_bias
 
 
 class _Recorder(Interpreter):
-    """Runs a program and keeps the mean of each layer's output for each image and channel."""
+    """Runs a program and keeps the mean of each layer's output for each image and channel.
+
+    `means` has one entry a batch, `(N, C)`, by node name.
+    """
 
     def __init__(self, program: GraphModule) -> None:
         super().__init__(program)
-        self.means: dict[str, torch.Tensor] = {}
+        self.means: dict[str, list[torch.Tensor]] = {}
 
     def run_node(self, n: Node) -> Any:
         value = super().run_node(n)
         if is_call(n, *WEIGHTED):
-            self.means[n.name] = image_means(value)
+            self.means.setdefault(n.name, []).append(image_means(value, channel_axis(n)))
         return value
 
 
-class _Corrector(Interpreter):
-    """Runs the quantized program, corrects each layer's output, and keeps the corrections."""
+class _Corrector:
+    """Runs the quantized program on all batches side by side, node by node.
 
-    def __init__(self, program: GraphModule, expected: dict[str, torch.Tensor]) -> None:
-        super().__init__(program)
+    It corrects each layer's output, and keeps the corrections as `shifts`, `(C,)` by node name.
+    """
+
+    def __init__(
+        self, program: GraphModule, expected: Mapping[str, Sequence[torch.Tensor]]
+    ) -> None:
+        self._program = program
         self._expected = expected
         self.shifts: dict[str, torch.Tensor] = {}
 
-    def run_node(self, n: Node) -> Any:
-        value = super().run_node(n)
-        if is_call(n, *WEIGHTED) and n.name in self._expected:
-            shift = estimate_mean(self._expected[n.name] - image_means(value))
-            self.shifts[n.name] = shift
-            value = value + shift.reshape(1, -1, *[1] * (value.dim() - 2))
-        return value
+    def run(self, batches: Sequence[torch.Tensor]) -> None:
+        runs = [Interpreter(self._program) for _ in batches]
+        for run, batch in zip(runs, batches, strict=True):
+            run.env, run.args_iter = {}, iter([batch])
+        for node in self._program.graph.nodes:
+            values = [run.run_node(node) for run in runs]
+            if is_call(node, *WEIGHTED) and node.name in self._expected:
+                values = self._correct(node, values)
+            for run, value in zip(runs, values, strict=True):
+                run.env[node] = value
+                for used in run.user_to_last_uses.get(node, ()):
+                    del run.env[used]
+
+    def _correct(self, layer: Node, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        axis = channel_axis(layer)
+        errors = [
+            expected - image_means(value, axis)
+            for expected, value in zip(self._expected[layer.name], values, strict=True)
+        ]
+        shift = estimate_mean(torch.cat(errors))
+        self.shifts[layer.name] = shift
+        along = shift.reshape(-1, *[1] * (values[0].dim() - 1 - axis))
+        return [value + along for value in values]
 
 
-def image_means(value: torch.Tensor) -> torch.Tensor:
-    """Compute the mean of each channel in each image, `(N, C)`, of values `(N, C, …)`."""
-    return value.flatten(2).mean(2) if value.dim() > 2 else value
+def image_means(value: torch.Tensor, axis: int = 1) -> torch.Tensor:
+    """Compute the mean of each channel in each image, `(N, C)`, of values `(N, …)` that have their
+    channels along `axis`."""
+    return value.movedim(axis, 1).flatten(2).mean(2) if value.dim() > 2 else value
 
 
 def estimate_mean(samples: torch.Tensor) -> torch.Tensor:
@@ -66,7 +92,9 @@ def estimate_mean(samples: torch.Tensor) -> torch.Tensor:
     return mean * (1 - variance_of_mean / mean.square().clamp_min(1e-30)).clamp_min(0)
 
 
-def correct_biases(program: GraphModule, quantized: GraphModule, images: torch.Tensor) -> None:
+def correct_biases(
+    program: GraphModule, quantized: GraphModule, batches: Sequence[torch.Tensor]
+) -> None:
     """Correct the biases of a quantized program in place, layer after layer in one pass.
 
     Each layer reads the outputs of layers that were corrected before it.
@@ -74,14 +102,15 @@ def correct_biases(program: GraphModule, quantized: GraphModule, images: torch.T
     Args:
         program: The float program.
         quantized: Its quantized form.
-        images: The programs' common input, `(N, H, W, C) float32` pixels less the offset; 32
-            images are enough.
+        batches: The programs' common input, `(N, H, W, C) float32` pixels less the offset; 32
+            images in all are enough.
     """
     with torch.inference_mode():
         recorder = _Recorder(program)
-        recorder.run(images)
+        for batch in batches:
+            recorder.run(batch)
         corrector = _Corrector(quantized, recorder.means)
-        corrector.run(images)
+        corrector.run(batches)
     for node in list(quantized.graph.nodes):
         if node.name in corrector.shifts:
             shift = corrector.shifts[node.name]

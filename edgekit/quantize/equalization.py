@@ -17,7 +17,7 @@ two choices of s:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch.fx import GraphModule, Node
@@ -26,15 +26,18 @@ from edgekit.quantize.activation_statistics import gather_channel_maxima
 from edgekit.quantize.litert_plan import fused_activation
 from edgekit.rewrite.graph import (
     CONVOLUTION,
+    PADDING,
     WEIGHTED,
     argument,
     aten,
+    channel_axis,
     clean_up,
     is_call,
     read_bias,
     read_weight,
     set_bias,
     set_weight,
+    shape,
     sole_user,
 )
 
@@ -79,10 +82,13 @@ def find_pairs(program: GraphModule) -> list[Pair]:
 
 def _pair(program: GraphModule, first: Node) -> Pair | None:
     """The pair that begins with `first`; None where scale cannot be moved channel by channel."""
-    user = sole_user(first)
+    user, axis = sole_user(first), channel_axis(first)
     while user is not None and (is_call(user, *PASSED_THROUGH) or _pads_with_zero(user)):
-        user = sole_user(user)
-    if user is None or not is_call(user, *WEIGHTED):
+        moved = _follow_axis(user, axis)
+        if moved is None:
+            return None
+        user, axis = sole_user(user), moved
+    if user is None or not is_call(user, *WEIGHTED) or axis != channel_axis(user):
         return None
     groups = int(str(argument(user, 6, 1))) if is_call(user, CONVOLUTION) else 1
     channels, weight = len(read_weight(program, first)), read_weight(program, user)
@@ -91,6 +97,29 @@ def _pair(program: GraphModule, first: Node) -> Pair | None:
     if groups == channels == weight.shape[0]:
         return Pair(first, user, depthwise=True)
     return None
+
+
+def _follow_axis(node: Node, axis: int) -> int | None:
+    """The axis of a node's output that is axis `axis` of its input; None where it is mixed."""
+    before = shape(cast(Node, node.args[0]))
+    if is_call(node, aten.mean.dim):
+        reduced = {number % len(before) for number in cast("list[int]", node.args[1] or [axis])}
+        kept = bool(argument(node, 2, False))
+        return None if axis in reduced else axis - sum(n < axis for n in reduced) * (not kept)
+    if is_call(node, aten.flatten.using_ints):
+        start, end = (
+            cast(int, argument(node, place, default)) % len(before)
+            for place, default in ((1, 0), (2, -1))
+        )
+        if start <= axis <= end:
+            alone = all(before[n] == 1 for n in range(start, end + 1) if n != axis)
+            return start if alone else None
+        return axis if axis < start else axis - (end - start)
+    if is_call(node, *PADDING):
+        return axis if axis < len(before) - len(cast("list[int]", node.args[1])) // 2 else None
+    if is_call(node, aten.max_pool2d.default):
+        return axis if axis < len(before) - 2 else None
+    return axis
 
 
 def _pads_with_zero(node: Node) -> bool:
@@ -118,7 +147,8 @@ def equalize_activations(program: GraphModule, batches: Iterable[torch.Tensor]) 
     """
     pairs = find_pairs(program)
     tensors = {pair.first: (fused_activation(pair.first) or pair.first).name for pair in pairs}
-    maxima = gather_channel_maxima(program, list(tensors.values()), batches)
+    axes = {name: channel_axis(first) for first, name in tensors.items()}
+    maxima = gather_channel_maxima(program, axes, batches)
     layers = _Layers(program, pairs)
     for pair in pairs:
         largest = maxima[tensors[pair.first]].double()
@@ -129,7 +159,10 @@ def equalize_activations(program: GraphModule, batches: Iterable[torch.Tensor]) 
 def _balance(pair: Pair, largest: torch.Tensor, incoming: torch.Tensor) -> torch.Tensor:
     """The scale that each channel is divided by. The channel that needs most range keeps 1."""
     wanted = largest if pair.depthwise else torch.sqrt(largest / incoming)
-    return _where_alive(wanted / wanted[_alive(largest, incoming)].max(), largest, incoming)
+    alive = _alive(largest, incoming)
+    if not bool(alive.any()):  # no image makes the layer fire
+        return torch.ones_like(wanted)
+    return _where_alive(wanted / wanted[alive].max(), largest, incoming)
 
 
 def _alive(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

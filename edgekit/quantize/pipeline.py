@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -36,6 +37,7 @@ from edgekit.quantize.ranges import Encoding, choose_range, encode
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.sensitivity import Ranking, rank_layers
 from edgekit.quantize.weight_rounding import round_weights
+from edgekit.rewrite.export import takes_batches
 from edgekit.rewrite.graph import describe, is_call, output_tensor
 from edgekit.rewrite.input_pixels import take_pixels
 from edgekit.spec import Normalization
@@ -62,11 +64,13 @@ class Quantized(NamedTuple):
 class Calibrated:
     """A float program, ready to be quantized: equalized, its activations' statistics gathered.
 
-    `program` takes p − `offset` for pixels p, `(1, H, W, C)`. `warnings` are about the images.
+    `program` takes p − `offset` for pixels p, `(1, H, W, C)`. `warnings` are about the images. With
+    `one_image` the program takes no batches.
     """
 
     program: GraphModule
     offset: int
+    one_image: bool
     statistics: Mapping[str, TensorStatistics]
     images: CalibrationImages
     recipe: Recipe
@@ -91,7 +95,7 @@ class Calibrated:
 
         A batch is `(N, H, W, C) float32` pixels less the offset.
         """
-        return _inputs(self.images.sample_batches(count), self.offset)
+        return _inputs(self.images.sample_batches(count), self.offset, one_image=self.one_image)
 
     def quantize(
         self, keep_float: Collection[str] = (), progress: Progress | None = None
@@ -148,7 +152,7 @@ class Calibrated:
         if self.recipe.bias_correction_images:
             progress.step("correcting biases")
             sample = self.sample(self.recipe.bias_correction_images)
-            correct_biases(program, quantized, torch.cat(list(sample)))
+            correct_biases(program, quantized, list(sample))
 
     def _describe(
         self,
@@ -226,29 +230,37 @@ def calibrate(
     """
     offset = backend.choose_offset(program, normalization)
     take_pixels(program, normalization, offset, fold_mean=True)
-    _equalize(program, images, recipe, offset, progress)
+    one_image = not takes_batches(program)
+    read = partial(_inputs, offset=offset, one_image=one_image)
+    _equalize(program, recipe, lambda: read(images.sample_batches(EQUALIZATION_IMAGES)), progress)
     backend.arrange(program)
     names = backend.plan(program).tensors[1:]
     if cached is not None:
-        return Calibrated(program, offset, cached(names), images, recipe, backend, progress)
+        return Calibrated(
+            program, offset, one_image, cached(names), images, recipe, backend, progress
+        )
     progress.step(f"calibrating on {len(images.used)} images")
     checks = ContentChecks(images.source)
     batches = checks.check_batches(images.batches())
-    statistics = gather_statistics(program, names, _inputs(batches, offset))
+    statistics = gather_statistics(program, names, read(batches))
     warnings = checks.finish()
-    others = gather_statistics(program, names, _inputs(images.held_out_sample(), offset))
+    others = gather_statistics(program, names, read(images.held_out_sample()))
     warnings += check_saturation(statistics, others)
-    return Calibrated(program, offset, statistics, images, recipe, backend, progress, warnings)
+    return Calibrated(
+        program, offset, one_image, statistics, images, recipe, backend, progress, warnings
+    )
 
 
 def _equalize(
-    program: GraphModule, images: CalibrationImages, recipe: Recipe, offset: int, progress: Progress
+    program: GraphModule,
+    recipe: Recipe,
+    sample: Callable[[], Iterator[torch.Tensor]],
+    progress: Progress,
 ) -> None:
-    """Rescale the float program's channels, in place. It computes the same function."""
+    """Rescale the float program's channels, in place. It computes the same function.
 
-    def sample() -> Iterator[torch.Tensor]:
-        return _inputs(images.sample_batches(EQUALIZATION_IMAGES), offset)
-
+    `sample` reads some of the calibration images as batches of the program's input.
+    """
     if recipe.equalization != "none":
         progress.step("equalizing the ranges of channels")
         equalize_weights(program)
@@ -295,7 +307,13 @@ def choose_encodings(
     return encodings
 
 
-def _inputs(batches: Iterator[ModelPixels], offset: int) -> Iterator[torch.Tensor]:
-    """Convert `(N, H, W, C) uint8` pixels to the program's input, p − `offset`, float32."""
+def _inputs(
+    batches: Iterator[ModelPixels], offset: int, *, one_image: bool
+) -> Iterator[torch.Tensor]:
+    """Convert `(N, H, W, C) uint8` pixels to the program's input, p − `offset`, float32.
+
+    With `one_image` each image is a batch of its own.
+    """
     for batch in batches:
-        yield torch.from_numpy(batch).float() - offset
+        inputs = torch.from_numpy(batch).float() - offset
+        yield from inputs.split(1) if one_image else (inputs,)

@@ -131,7 +131,10 @@ def _least_divergence(statistics: TensorStatistics, two_sided: bool) -> float:
     magnitudes = statistics.counts[half:] + statistics.counts[:half][::-1]
     magnitudes[0] = magnitudes[1]
     width = statistics.limit / half
-    used = int(np.flatnonzero(magnitudes)[-1]) + 1
+    filled = np.flatnonzero(magnitudes)
+    if not filled.size:  # all values that were counted are nearly zero: a ReLU that hardly fires
+        return statistics.limit
+    used = int(filled[-1]) + 1
     levels = 128 if two_sided else 256
     candidates = [*range(levels, used, _STRIDE), max(used, 1)]
     divergences = [_divergence(magnitudes, bins, levels) for bins in candidates]

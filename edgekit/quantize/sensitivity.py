@@ -112,7 +112,7 @@ def _is_layer(node: Node) -> bool:
 def _noise(reference: torch.Tensor, seen: torch.Tensor) -> float:
     """The power of the difference as a fraction of the reference's power."""
     difference = (reference - seen).double().square().sum()
-    return float(difference / reference.double().square().sum())
+    return float(difference / reference.double().square().sum().clamp_min(1e-30))
 
 
 def _operators_around(program: GraphModule, plan: Plan) -> dict[str, set[str]]:

@@ -10,18 +10,25 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 
-from edgekit.errors import ConversionError
-from edgekit.rewrite.graph import aten, clean_up, is_call, shape
+from edgekit.errors import BUG_REPORT, ConversionError
+from edgekit.rewrite.compose_layers import compose_layers
+from edgekit.rewrite.graph import aten, clean_up, is_call, is_in_place, shape
 from edgekit.rewrite.pipeline import INTEGER_PASSES, Pass, run_passes
+from edgekit.rewrite.user_code import describe_failure
 from edgekit.spec import InputSpec
 
 LARGEST_DIFFERENCE = 1e-3
-"""The largest difference that rewriting may make, as a fraction of the outputs' norm.
+"""The largest difference that rewriting may make, as a fraction of the outputs' spread.
 
 In float64 the passes are exact to 1e-15; float32 networks that amplify rounding differ by up to
 1e-4."""
+ROUNDING = 1e-2
+"""The fraction of the outputs' size that counts as spread. `LARGEST_DIFFERENCE` of it, 1e-5, is
+what float32 may round."""
+CHECKED_IMAGES = 4
+RECURRENT = (aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input)
 
 
 def export_program(
@@ -51,12 +58,14 @@ def trace(module: torch.nn.Module, spec: InputSpec) -> GraphModule:
     dtype = next((parameter.dtype for parameter in module.parameters()), torch.float32)
     example = torch.zeros(1, spec.channels, spec.height, spec.width, dtype=dtype)
     try:
-        program = torch.export.export(module.eval(), (example,)).module()
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
+        exported = torch.export.export(module.eval(), (example,))
+        if writes_through_aliases(exported.graph):
+            exported = exported.run_decompositions({})
+        program = exported.module()
+    except Exception as error:  # whatever the network's own code raises
         raise ConversionError(
-            f"torch.export cannot trace this {type(module).__name__}: {reason}: expected a network"
-            " without data-dependent control flow"
+            f"torch.export cannot trace this {type(module).__name__}: {describe_failure(error)}:"
+            " expected a network without data-dependent control flow"
         ) from error
     program = GraphModule(program, program.graph)  # drops the hook that refuses other batch sizes
     for node in list(program.graph.nodes):
@@ -64,8 +73,36 @@ def trace(module: torch.nn.Module, spec: InputSpec) -> GraphModule:
             node.op == "call_module" and node.name.startswith("_guards_fn")
         ):
             program.graph.erase_node(node)
+    compose_layers(program.graph)
     free_batch(program)
     return clean_up(program)
+
+
+def writes_through_aliases(graph: Graph) -> bool:
+    """Whether an in-place operator changes a tensor that is read under another name.
+
+    `canonicalize` writes in-place operators out of place one by one, which is right only for those
+    that change a tensor nothing else reads. `run_decompositions` follows the aliases.
+    """
+    for node in graph.nodes:
+        if not is_in_place(node):
+            continue
+        changed = node.args[0]
+        if not isinstance(changed, Node) or len(changed.users) > 1 or _is_part(changed):
+            return True
+    return False
+
+
+def _is_part(node: Node) -> bool:
+    """Whether a value may share memory with one that is read elsewhere.
+
+    The result of another in-place operator does not, as that one was looked at before.
+    """
+    if is_in_place(node):
+        return False
+    operator = getattr(node.target, "_schema", None)
+    returns = operator.returns if operator is not None else ()
+    return node.op != "call_function" or any(value.alias_info for value in returns)
 
 
 def free_batch(program: GraphModule) -> None:
@@ -85,24 +122,60 @@ def free_batch(program: GraphModule) -> None:
             node.args = (node.args[0], [-1, *after[1:]])
 
 
-def check_rewriting(traced: GraphModule, rewritten: GraphModule, spec: InputSpec) -> None:
-    """Compare a program with the graph that it was rewritten from, on an image of noise.
+def check_rewriting(traced: GraphModule, rewritten: GraphModule) -> None:
+    """Compare a program with the graph that it was rewritten from, on images of noise.
 
     Args:
         traced: The graph before the passes.
         rewritten: The graph after the passes.
-        spec: The height, width and channels of the input.
 
     Raises:
         ConversionError: The outputs differ by more than rounding explains.
     """
-    shape = (1, spec.channels, spec.height, spec.width)
-    image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    images = [_make_noise(traced, seed) for seed in range(CHECKED_IMAGES)]
     with torch.inference_mode():
-        expected, seen = traced(image.clone()).double(), rewritten(image.clone()).double()
-    difference = float((seen - expected).norm() / expected.norm().clamp_min(1e-30))
+        expected = torch.cat([traced(image.clone()).double() for image in images])
+        seen = torch.cat([rewritten(image.clone()).double() for image in images])
+    difference = compare_outputs(expected, seen)
     if not difference <= LARGEST_DIFFERENCE:
         raise ConversionError(
-            f"the rewritten graph differs from the network by {difference:.1e} of its outputs:"
-            f" expected at most {LARGEST_DIFFERENCE:.0e}; a bug in edgekit, please report it"
+            f"the rewritten graph differs from the network by {difference:.1e} of what its outputs"
+            f" vary by: expected at most {LARGEST_DIFFERENCE:.0e}; {BUG_REPORT}"
         )
+
+
+def takes_batches(program: GraphModule) -> bool:
+    """Whether a program computes several images at once as it computes each alone.
+
+    Some programs contain the batch size of the traced image, as in the copies of a class token.
+    PyTorch's recurrent layers end the process where their first state has another.
+    """
+    if any(is_call(node, *RECURRENT) for node in program.graph.nodes):
+        return False
+    images = [_make_noise(program, seed) for seed in range(2)]
+    with torch.inference_mode():
+        expected = torch.cat([program(image.clone()) for image in images]).double()
+        try:
+            seen = program(torch.cat(images)).double()
+        except RuntimeError:  # a shape that does not fit
+            return False
+    same_shape = seen.shape == expected.shape
+    return same_shape and compare_outputs(expected, seen) <= LARGEST_DIFFERENCE
+
+
+def _make_noise(program: GraphModule, seed: int) -> torch.Tensor:
+    """Make one random input of the program's own shape."""
+    image = next(node for node in program.graph.nodes if node.op == "placeholder")
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape(image), generator=generator, dtype=image.meta["val"].dtype)
+
+
+def compare_outputs(expected: torch.Tensor, seen: torch.Tensor) -> float:
+    """Compute how much two sets of outputs, `(N, classes) float64` of the same N images, differ.
+
+    Returns the difference as a fraction of the spread of `expected` over the images. Rounding is
+    not counted where the spread is small next to the values: a single output may be near zero, and
+    all outputs of a dead network are equal.
+    """
+    spread = (expected - expected.mean(0)).norm() + ROUNDING * expected.norm()
+    return float((seen - expected).norm() / spread.clamp_min(1e-30))

@@ -30,6 +30,12 @@ def is_call(node: object, *targets: object) -> TypeGuard[Node]:
     return isinstance(node, Node) and node.op == "call_function" and node.target in targets
 
 
+def is_in_place(node: Node) -> bool:
+    """Whether `node` changes its first argument: `aten.relu_`, not `aten._unsafe_view`."""
+    operator = getattr(node.target, "_opname", "")
+    return operator.endswith("_") and not operator.endswith("__")
+
+
 def is_quantize(node: Node) -> bool:
     """Whether `node` rounds an activation to int8 codes."""
     return node.op == "call_function" and ".quantize_per_tensor" in str(node.target)
@@ -62,6 +68,12 @@ def argument(node: Node, index: int, default: object = None) -> object:
 def shape(node: Node) -> tuple[int, ...]:
     """The shape of the value that a node computes."""
     return tuple(int(side) for side in node.meta["val"].shape)
+
+
+def channel_axis(layer: Node) -> int:
+    """The axis of a layer's output along which each row of its weight makes one entry: the second
+    of a convolution, the last of a linear layer."""
+    return 1 if is_call(layer, CONVOLUTION) else len(shape(layer)) - 1
 
 
 def insert_call(program: GraphModule, target: Any, *args: Any, before: Node) -> Node:
@@ -162,7 +174,7 @@ def read_bias(program: GraphModule, node: Node) -> torch.Tensor:
     bias = argument(node, 2)
     if isinstance(bias, Node):
         return read_constant(program, bias).double()
-    return torch.zeros(read_weight(program, node).shape[0], dtype=torch.float64)
+    return torch.zeros(shape(node)[channel_axis(node)], dtype=torch.float64)
 
 
 def set_weight(program: GraphModule, node: Node, weight: torch.Tensor) -> None:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from torch.fx import GraphModule, Node
 
-from edgekit.errors import ConversionError
+from edgekit.errors import BUG_REPORT, ConversionError
 from edgekit.rewrite.graph import clean_up
 from edgekit.rewrite.passes.arrange_channels import arrange_channels, find_permutations
 from edgekit.rewrite.passes.canonicalize import canonicalize, find_uncanonical
@@ -42,9 +42,11 @@ from edgekit.rewrite.passes.merge_separable_convolutions import (
     find_separable_pairs,
     merge_separable_convolutions,
 )
+from edgekit.rewrite.passes.open_with_convolution import open_with_convolution
 from edgekit.rewrite.passes.repeat_convolutions import repeat_convolutions
 from edgekit.rewrite.passes.split_convolutions import split_convolutions
 from edgekit.rewrite.passes.widen_small_convolutions import widen_small_convolutions
+from edgekit.rewrite.passes.write_batch_norm import write_batch_norm
 from edgekit.rewrite.passes.write_maxima import write_maxima
 from edgekit.rewrite.passes.write_numbers_as_tensors import (
     find_numbers,
@@ -70,12 +72,14 @@ class Pass:
 
 COMMON = (
     Pass("canonicalize", canonicalize, ensures=find_uncanonical),
+    Pass("open with convolution", open_with_convolution, requires=("canonicalize",)),
     Pass(
         "fold batch norm",
         fold_batch_norm,
-        requires=("canonicalize",),
+        requires=("canonicalize", "open with convolution"),
         ensures=find_batch_norm,
     ),
+    Pass("write batch norm", write_batch_norm, requires=("fold batch norm",)),
     Pass("gather permutations", gather_permutations, requires=("canonicalize",)),
     Pass(
         "split convolutions",
@@ -148,8 +152,7 @@ def run_passes(program: GraphModule, passes: Sequence[Pass]) -> GraphModule:
         if left is not None:
             raise ConversionError(
                 f"rewriting pass {step.name!r} left {left.name} ({left.target}) in the graph, after"
-                f" {', '.join(done) or 'no other pass'}: a network edgekit does not know how to"
-                " rewrite; please report it"
+                f" {', '.join(done) or 'no other pass'}: {BUG_REPORT}"
             )
         done.append(step.name)
     return program

@@ -18,7 +18,8 @@ import torch
 from torch.fx import GraphModule
 
 from edgekit._version import __version__
-from edgekit.errors import ConversionError
+from edgekit.errors import BUG_REPORT, ConversionError
+from edgekit.rewrite.user_code import find_operator
 from edgekit.spec import InputSpec
 from edgekit.targets.onnx_passes import lower_opset, tidy, use_fp16, write_float_weights
 from edgekit.targets.tensorrt_operators import FP16_OPSET, OPSET, check_operators
@@ -63,7 +64,7 @@ def write_onnx(
     Raises:
         ConversionError: TensorRT 8.6 cannot read the graph.
     """
-    model = _export(PixelsIn(program, offset), size)
+    model = _export(program, offset, size)
     tidy(model)
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph)
     write_float_weights(model)
@@ -87,14 +88,14 @@ def encode(model: ir.Model) -> bytes:
     except onnx.checker.ValidationError as error:
         reason = str(error).strip().partition("\n")[0]
         raise ConversionError(
-            f"the ONNX graph of this network is not valid: {reason}: a fault of edgekit's, please"
-            " report it"
+            f"the ONNX graph of this network is not valid: {reason}: {BUG_REPORT}"
         ) from error
     content: bytes = proto.SerializeToString(deterministic=True)
     return content
 
 
-def _export(module: torch.nn.Module, size: InputSpec) -> ir.Model:
+def _export(program: GraphModule, offset: int, size: InputSpec) -> ir.Model:
+    module = PixelsIn(program, offset)
     example = torch.zeros(1, size.height, size.width, size.channels, dtype=torch.uint8)
     for part in module.modules():
         part.training = False  # an exported program knows no eval()
@@ -109,12 +110,21 @@ def _export(module: torch.nn.Module, size: InputSpec) -> ir.Model:
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
+            causes = " ".join(str(cause) for cause in _list_causes(error))
+            operator = find_operator(program, causes)
             reason = str(error).strip().partition("\n")[0]
             raise ConversionError(
-                f"torch.onnx cannot write this network: {reason}: expected operators that ONNX has"
+                f"torch.onnx cannot write {f'the operator {operator}' if operator else reason}:"
+                " expected operators that ONNX has; write that part of the network with others"
             ) from error
     assert exported is not None
     return exported.model
+
+
+def _list_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 @contextlib.contextmanager

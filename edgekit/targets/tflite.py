@@ -30,6 +30,8 @@ PIXEL_OFFSET = 128
 """A pixel p enters as the int8 code p − 128."""
 DISK_FULL = 28
 """The worker's exit status when there is no room for the flatbuffer."""
+LONGEST_REASON = 200
+"""The characters of a converter's message that are quoted."""
 
 
 def _no_room(error: OSError) -> str:
@@ -50,6 +52,7 @@ class TFLiteWriter:
             self._folder = tempfile.TemporaryDirectory(prefix="edgekit-")
         except OSError as error:
             raise OutputError(_no_room(error)) from error
+        self._program: GraphModule | None = None
         self._log = (Path(self._folder.name) / "log").open("w+b")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "edgekit.targets.tflite_worker"],
@@ -77,6 +80,7 @@ class TFLiteWriter:
         from edgekit.rewrite.graph import is_quantize
         from edgekit.rewrite.input_pixels import CastPixels
 
+        self._program = program
         quantized = any(is_quantize(node) for node in program.graph.nodes)
         kind = torch.float32 if quantized else torch.int8
         example = torch.zeros(1, size.height, size.width, size.channels, dtype=kind)
@@ -118,14 +122,20 @@ class TFLiteWriter:
         return Path(self._folder.name) / "model.tflite"
 
     def _failure(self) -> str:
+        from edgekit.rewrite.user_code import find_operator
+
         self._process.wait()
         self._log.seek(0)
-        lines = [line.strip() for line in self._log.read().decode(errors="replace").splitlines()]
+        printed = self._log.read().decode(errors="replace")
+        lines = [line.strip() for line in printed.splitlines()]
         spoken = [line for line in lines if line and "File " not in line]
         last = spoken[-1] if spoken else "it printed nothing"
+        operator = find_operator(self._program, last) if self._program is not None else None
+        subject = f"the operator {operator}" if operator else "this network"
         return (
-            f"litert-torch could not write this network (exit {self._process.returncode}): {last}:"
-            " check that `edgekit inspect` knows its family, or report it"
+            f"litert-torch could not write {subject} (exit {self._process.returncode}):"
+            f" {last[:LONGEST_REASON]}: write that part of the network with other operators, or"
+            " report it"
         )
 
     def __enter__(self) -> TFLiteWriter:

@@ -451,7 +451,12 @@ def logits(network: Any, images: Tensor, *others: Tensor) -> Tensor:
         ((torch.zeros(1, 3, 32, 32).half(),), lambda _, x: x.mean((2, 3)), r"torch\.float16"),
         ((torch.zeros(4, 3, 32, 32),), logits, "exported for batches of 4 images: expected one"),
         ((*ONE_IMAGE, *ONE_IMAGE), logits, "takes 2 inputs: expected a classifier"),
-        (ONE_IMAGE, lambda n, x: (logits(n, x), x), "returns 2 outputs: expected one, the logits"),
+        (
+            ONE_IMAGE,
+            lambda n, x: (n.conv(x), x),
+            r"pt2 returns an output of shape \[1, 4, 30, 30\]",
+        ),
+        (ONE_IMAGE, lambda n, x: None, "returns no tensor: expected the logits of a classifier"),
         (ONE_IMAGE, lambda n, x: n.conv(x), r"pt2 returns an output of shape \[1, 4, 30, 30\]"),
         (
             ONE_IMAGE,

@@ -53,7 +53,7 @@ def test_bias_correction_reduces_the_mean_error() -> None:
     before = channel_errors(program, quantized, x)
     outputs = run(quantized, x)
     float_outputs = run(program, x)
-    correct_biases(program, quantized, x)
+    correct_biases(program, quantized, [x])
     after = channel_errors(program, quantized, x)
     assert sum(after) < 0.35 * sum(before)
     assert relative_error(run(quantized, x), float_outputs) < relative_error(outputs, float_outputs)

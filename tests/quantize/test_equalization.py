@@ -98,7 +98,7 @@ def test_bounded_activations_and_forks_are_left_alone() -> None:
 
 
 def channel_maxima(program: torch.fx.GraphModule, activation: str, x: Tensor) -> Tensor:
-    return gather_channel_maxima(program, [activation], [x])[activation]
+    return gather_channel_maxima(program, {activation: 1}, [x])[activation]
 
 
 def test_channels_before_a_depthwise_layer_reach_alike() -> None:

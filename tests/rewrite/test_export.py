@@ -88,7 +88,7 @@ def test_batch_norm_after_a_linear_layer_is_folded() -> None:
     assert relative_error(run(program, x), run(net, x)) < 2e-6
 
 
-def test_batch_norm_stays_where_its_convolution_has_another_reader() -> None:
+def test_batch_norm_is_a_convolution_where_the_one_before_has_another_reader() -> None:
     class Fork(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -100,7 +100,8 @@ def test_batch_norm_stays_where_its_convolution_has_another_reader() -> None:
 
     net = Fork().eval()
     program = export_program(net, small_spec())
-    assert "aten.batch_norm.default" in calls(program)
+    conv = "aten.conv2d.default"
+    assert calls(program) == [conv, conv, "aten.add.Tensor"]
     x = random_input()
     assert relative_error(run(program, x), run(net, x)) < 1e-6
 
@@ -214,9 +215,14 @@ def test_pixels_go_through_a_leading_pad() -> None:
     assert relative_error(run(program, pixels - 128), expect(net, pixels, spec)) < 2e-6
 
 
-def test_a_network_that_does_not_begin_with_one_convolution_is_refused() -> None:
-    program = export(nn.ReLU(), nn.Conv2d(3, 4, 3))
-    with pytest.raises(ConversionError, match=r"input goes into relu: expected one convolution"):
+def test_a_network_that_does_not_begin_with_a_convolution_gets_one() -> None:
+    net, spec = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 4, 3)).eval(), small_spec()
+    program = export_program(net, spec)
+    take_pixels(program, spec.normalization, 128, fold_mean=True)
+    pixels = torch.randint(0, 256, (2, 16, 16, 3)).float()
+    assert relative_error(run(program, pixels - 128), expect(net, pixels, spec)) < 2e-6
+    program = export_program(net, spec, ())
+    with pytest.raises(ConversionError, match=r"input goes into relu: expected convolutions"):
         take_pixels(program, NORMALIZATIONS["half"], 128, fold_mean=True)
 
 

@@ -20,6 +20,7 @@ from edgekit.rewrite.graph import (
     aten,
     insert_call,
     is_call,
+    is_in_place,
     read_constant,
     replace,
     shape,
@@ -58,8 +59,8 @@ def fold_constants(program: GraphModule) -> None:
 def write_out_of_place(program: GraphModule) -> None:
     """Replace in-place operators by ordinary ones: x += y by x + y.
 
-    It is exact for readers of the result. Readers of an alias of x that was made before, such as a
-    slice, are not followed; `check_rewriting` refuses such a network.
+    It is exact for readers of the result. Where an alias of x is read, such as a slice, `trace`
+    has no such operators left.
     """
     for node in list(program.graph.nodes):
         if is_in_place(node) and node.target.namespace == "aten" and not node.kwargs:
@@ -67,12 +68,6 @@ def write_out_of_place(program: GraphModule) -> None:
             target = getattr(packet, node.target._overloadname, None)
             if target is not None:
                 replace(node, insert_call(program, target, *node.args, before=node))
-
-
-def is_in_place(node: Node) -> bool:
-    """Whether `node` changes its first argument: `aten.relu_`, not `aten._unsafe_view`."""
-    operator = getattr(node.target, "_opname", "")
-    return operator.endswith("_") and not operator.endswith("__")
 
 
 def find_uncanonical(program: GraphModule) -> Iterator[Node]:
@@ -189,7 +184,28 @@ def _average_pooling(program: GraphModule, node: Node) -> Node | None:
     return insert_call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
 
 
+def _view(program: GraphModule, node: Node) -> Node:
+    """Write a view as a flattening or a reshaping, which take tensors of any memory layout.
+
+    The network was traced with contiguous tensors; those of a program are often channels-last.
+    """
+    flattened = _reshape(program, node)
+    if flattened is not None:
+        return flattened
+    return insert_call(program, aten.reshape.default, _source(node), node.args[1], before=node)
+
+
+def _reshape(program: GraphModule, node: Node) -> Node | None:
+    before, after = shape(_source(node)), shape(node)
+    if not len(before) > len(after) == 2 or before[0] != after[0]:
+        return None
+    return insert_call(program, aten.flatten.using_ints, _source(node), 1, before=node)
+
+
 REWRITERS: dict[object, Rewriter] = {
+    aten.view.default: _view,
+    aten._unsafe_view.default: _view,
+    aten.reshape.default: _reshape,
     aten.dropout.default: _drop,
     aten.clone.default: _drop,
     aten.detach.default: _drop,
@@ -210,6 +226,8 @@ REWRITERS: dict[object, Rewriter] = {
 }
 
 ALWAYS_REPLACED = (
+    aten.view.default,
+    aten._unsafe_view.default,
     aten.dropout.default,
     aten.relu6.default,
     aten.hardsigmoid.default,

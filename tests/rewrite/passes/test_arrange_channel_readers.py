@@ -109,9 +109,7 @@ def test_linear_heads(name: str, shuffled: bool) -> None:
 
     inputs = pool(torch.zeros(1, 24, 8, 8)).shape[1]
     layers = {"first": pointwise(3, 24), "second": pointwise(24, 24, 2)}
-    program = rewrite_fully(
-        Net(function, **layers, head=nn.Linear(inputs, 5)), moves="view" in name
-    )
+    program = rewrite_fully(Net(function, **layers, head=nn.Linear(inputs, 5)))
     assert CAT not in calls(program)
 
 

@@ -24,6 +24,7 @@ def compose_layers(program: fx.Graph) -> None:
         with program.inserting_before(node):
             layer = _compose(program, node)
         if layer is not None:
+            layer.meta = dict(node.meta)
             node.replace_all_uses_with(layer)
     program.eliminate_dead_code()
 
