@@ -337,10 +337,7 @@ class MicroNet(nn.Module):
         self.hard_swish = nn.Hardswish()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map normalized images `(N, C, H, W) float32` to `(N, classes)` logits.
-
-        H and W are multiples of 32.
-        """
+        """Map normalized images `(N, C, H, W) float32` to `(N, classes)` logits."""
         x = self.hard_swish(global_average(self.activation(self.blocks(self.stem(x)))))
         x = self.hard_swish(self.hidden_bn(self.hidden(x)))
         return self.hard_swish(self.classifier_bn(self.classifier(x)))

@@ -63,7 +63,7 @@ def test_frames_are_recorded(edgekit: Callable[..., Outcome], tmp_path: Path) ->
         (["--recipe", "fast", "--camera", "0", "-o", "d"], "--recipe fast goes with statistics"),
         (
             ["--source", VIDEO, "--input-size", "64", "-o", "d"],
-            "--input-size 64 goes with statistics",
+            "--input-size 64x64 goes with statistics",
         ),
         (["--source", "", "-o", "d"], "the source is empty: expected a camera number"),
         (["no.pth"], "no.pth does not exist: expected a checkpoint file"),

@@ -1,6 +1,6 @@
 """Run on the board: a bundle over photographs and a video's first frames.
 
-`run_bundle.py BUNDLE OUTPUT.npz VIDEO FRAMES IMAGE…` stores `pixels`, `(N, H, W, 3) uint8` RGB, and
+`run_bundle.py BUNDLE OUTPUT.npz VIDEO FRAMES IMAGE…` stores `pixels`, `(N, H, W, C) uint8`, and
 `logits`, `(N, classes) float32`: the images in the order given, then the frames. Prints what the
 golden check warns of.
 """

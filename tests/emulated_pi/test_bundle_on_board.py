@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from edgekit.conversion.convert import convert
 from edgekit.images import read_image
 from edgekit.preprocess import preprocess, preprocess_bgr
 from edgekit.quantize.calibration_images import MINIMUM_IMAGES
+from tests.conversion.conversions import DEMO, convert_gray_digits
 from tests.emulated_pi.board import EmulatedBoard
 
 RUN_BUNDLE = Path(__file__).with_name("run_bundle.py")
@@ -50,28 +52,46 @@ def test_every_logit_is_the_hosts(
 ) -> None:
     photographs = sorted((test_data / "images" / "val").glob("*.JPEG"))[:PHOTOGRAPHS]
     video = test_data / "videos" / "car-detection.mp4"
-    result = emulated_pi.run(
+    compare_with_board(emulated_pi, bundle, video, photographs, cpu)
+
+
+@pytest.mark.slow
+def test_a_grayscale_rectangle_on_the_board(emulated_pi: EmulatedBoard) -> None:
+    """The grey of a photograph's colours, and each logit of it, as on the workstation."""
+    bundle = convert_gray_digits("pi").conversion.bundle
+    photographs = [next((DEMO / "test" / str(digit)).iterdir()) for digit in range(10)]
+    compare_with_board(emulated_pi, bundle, DEMO / "digits.mp4", photographs, "cortex-a72")
+
+
+def compare_with_board(
+    board: EmulatedBoard, bundle: Path, video: Path, photographs: Sequence[Path], cpu: str
+) -> None:
+    """Run a bundle there and here, on photographs and the first frames of a video."""
+    result = board.run(
         [
             "python3",
-            emulated_pi.put(RUN_BUNDLE),
-            emulated_pi.put(bundle),
+            board.put(RUN_BUNDLE),
+            board.put(bundle),
             "board.npz",
-            emulated_pi.put(video),
+            board.put(video),
             str(FRAMES),
-            *(emulated_pi.put(path, f"photographs/{path.name}") for path in photographs),
+            *(
+                board.put(path, f"photographs/{i}-{path.name}")
+                for i, path in enumerate(photographs)
+            ),
         ],
         cpu=cpu,
     )
     assert result.stdout == "", "the golden check warns"
-    with np.load(emulated_pi.path_of("/home/pi/board.npz")) as board:
-        pixels, logits = board["pixels"], board["logits"]
+    with np.load(board.path_of("/home/pi/board.npz")) as arrays:
+        pixels, logits = arrays["pixels"], arrays["logits"]
 
     classifier = Classifier.from_bundle(bundle)
     expected = [preprocess(read_image(path), classifier.input_spec) for path in photographs]
-    np.testing.assert_array_equal(pixels[:PHOTOGRAPHS], expected)
+    np.testing.assert_array_equal(pixels[: len(photographs)], expected)
     frames = [preprocess_bgr(frame, classifier.input_spec) for frame in read_frames(video)]
     # FFmpeg, inside OpenCV, turns a video's YUV into BGR with other rounding on Arm.
-    np.testing.assert_allclose(pixels[PHOTOGRAPHS:].astype(int), frames, atol=2)
+    np.testing.assert_allclose(pixels[len(photographs) :].astype(int), frames, atol=2)
     np.testing.assert_array_equal(logits, [classifier.engine.infer(image) for image in pixels])
 
 
