@@ -146,10 +146,10 @@ def write_variants(name: str, photographs: Path, count: int, recipe: Recipe) -> 
             PLAIN_INT8: pool.submit(write_plain_int8, name, _normalize(images, spec)),
         }
         program = trace(build_network(name), spec)
-        pixels.start(make_float_program(program, spec, PIXEL_OFFSET), spec.height, spec.width)
+        pixels.start(make_float_program(program, spec, PIXEL_OFFSET), spec)
         run_passes(program, INTEGER_PASSES)
         quantized = calibrate(program, spec.normalization, images, recipe, LITERT).quantize()
-        integer.start(quantized.program, spec.height, spec.width)
+        integer.start(quantized.program, spec)
         differences = measure_differences(name)
         models = {variant: job.result() for variant, job in jobs.items()}
         models |= {EDGEKIT_PIXELS: pixels.result(), EDGEKIT_INT8: integer.result()}
