@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from edgekit.checkpoint import load_checkpoint
+from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.conversion.bundle_original import open_original
 from edgekit.conversion.conversion_options import ConversionOptions
 from edgekit.conversion.convert import convert
@@ -14,6 +16,7 @@ from edgekit.evaluation.evaluate_bundle import evaluate
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.golden_check import check_golden
 from edgekit.spec import CheckpointFlags, Precision
+from tests.checkpoint.exported_files import export
 from tests.conversion.conversions import (
     DEMO,
     GRAY_DIGITS,
@@ -81,19 +84,29 @@ class DigitNetwork(nn.Module):
         return logits
 
 
-@pytest.mark.parametrize(
-    ("target", "precision"), [("pi", "fp32"), ("pi", "int8"), ("jetson", "fp16")]
-)
-def test_an_own_network_of_28x28_grayscale_pixels(target: str, precision: Precision) -> None:
-    """A grayscale network of the user's own, smaller than any ImageNet input."""
+def test_an_own_network_of_28x28_grayscale_pixels() -> None:
+    """A grayscale network of the user's own code, smaller than any ImageNet input."""
     torch.manual_seed(0)
     flags = CheckpointFlags(arch=f"{__name__}:DigitNetwork", input_size=28, normalize="33.3,78.6")
     checkpoint = load_checkpoint(DigitNetwork().state_dict(), flags)
-    output = workspace() / f"own-gray-{target}-{precision}.edgekit"
+    assert measure_own(checkpoint, "pi", "fp32") > 50
+
+
+def test_an_exported_network_of_grayscale_pixels(tmp_path: Path) -> None:
+    """A .pt2 says its size and channels itself."""
+    torch.manual_seed(0)
+    path = export(DigitNetwork().eval(), tmp_path / "net.pt2", (torch.zeros(1, 1, 28, 28),))
+    checkpoint = load_checkpoint(path, CheckpointFlags(normalize="33.3,78.6"))
+    assert measure_own(checkpoint, "jetson", "int8") > 20
+
+
+def measure_own(checkpoint: Checkpoint, target: str, precision: Precision) -> float:
+    """Convert, and return the signal-to-noise ratio against PyTorch in dB."""
+    output = workspace() / f"own-gray-{target}.edgekit"
     options = ConversionOptions(target=target, precision=precision, keep_reference=False)
     parity = convert(checkpoint, output, small_images(), options).parity
     assert parity is not None and parity.sqnr_db is not None
-    assert parity.sqnr_db > (20 if precision == "int8" else 50)
+    return parity.sqnr_db
 
 
 @pytest.mark.parametrize(("target", "precision"), [("pi", "fp16"), ("jetson", "fp32")])
