@@ -138,7 +138,7 @@ class Validation:
 
     @property
     def example(self) -> ModelPixels:
-        """The first image, `(H, W, 3) uint8` RGB pixels of the model's input size."""
+        """The first image, `(H, W, C) uint8` pixels of the model's input size."""
         return next(pixels for _, pixels in stream(self._images[:1], self._spec))
 
     @property
