@@ -23,13 +23,13 @@ VIDEO = DEMO / "digits.mp4"
 def test_inspect_of_a_grayscale_bundle(edgekit: Callable[..., Outcome], target: str) -> None:
     bundle = convert_gray_digits(target).conversion.bundle
     document = json.loads(edgekit("inspect", bundle, "--json")[1])
-    assert (document["input_size"], document["color"]) == ("80x64", "grayscale")
+    assert (document["input_size"], document["color"]) == ("56x64", "grayscale")
 
 
 def test_inspect_of_a_grayscale_checkpoint(edgekit: Callable[..., Outcome]) -> None:
-    words = ["inspect", gray_digits(), "--input-size", "80x64"]
+    words = ["inspect", gray_digits(), "--input-size", "56x64"]
     document = json.loads(edgekit(*words, "--json")[1])
-    assert (document["input_size"], document["color"]) == ("80x64", "grayscale")
+    assert (document["input_size"], document["color"]) == ("56x64", "grayscale")
     assert "grayscale" in edgekit(*words)[1]
 
 
@@ -72,7 +72,7 @@ def test_the_plain_model_of_a_grayscale_bundle(
     model = tmp_path / "plain.tflite"
     model.write_bytes(open_bundle(bundle).model)
     document = json.loads(edgekit("inspect", model, "--json")[1])
-    assert (document["input_size"], document["color"]) == ("80x64", "grayscale")
+    assert (document["input_size"], document["color"]) == ("56x64", "grayscale")
     photos = DEMO / "test" / "3"
     words = ["run", model, "--source", photos, "--class-names", DEMO / "class_names.txt", "--json"]
     code, output, error = edgekit(*words, "--resize", "crop")
@@ -101,18 +101,18 @@ def test_benchmark_names_the_input(edgekit: Callable[..., Outcome], tmp_path: Pa
     code, _, error = edgekit(*words)
     assert code == 0, error
     model = read_report(tmp_path / "report" / "report.json").results[0].model
-    assert (model.input_width, model.input_height, model.input_channels) == (80, 64, 1)
-    assert "80×64, grayscale, 10 classes" in (tmp_path / "report" / "report.md").read_text()
+    assert (model.input_width, model.input_height, model.input_channels) == (56, 64, 1)
+    assert "56×64, grayscale, 10 classes" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_a_table_of_statistics_is_of_one_shape(
     edgekit: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     words = ["calibrate", gray_digits(), "--calibration", DEMO / "images", "-o", "t.json"]
-    code, _, error = edgekit(*words, "--input-size", "80x64")
+    code, _, error = edgekit(*words, "--input-size", "56x64")
     assert code == 0, error
-    assert "--input-size 80x64" in error
+    assert "--input-size 56x64" in error
     assert json.loads((tmp_path / "t.json").read_text())
     words = ["convert", gray_digits(), "--calibration", "t.json", "-o", "a.edgekit"]
-    outcome = edgekit(*words, "--input-size", "64x80", "--json")
-    assert_refused(outcome, "made with", "input", "80")
+    outcome = edgekit(*words, "--input-size", "64x56", "--json")
+    assert_refused(outcome, "made with", "input", "56")

@@ -113,7 +113,7 @@ def convert_untrained(family: str) -> Converted:
     return _convert(checkpoint, small_images(), family, "int8", reference=True)
 
 
-GRAY_DIGITS = Size(80, 64)
+GRAY_DIGITS = Size(56, 64)
 """The input of the grayscale digit network: a rectangle whose width is no multiple of 32."""
 
 
