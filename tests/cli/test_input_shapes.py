@@ -57,8 +57,10 @@ def test_run_on_a_video(edgekit: Callable[..., Outcome], target: str) -> None:
     rows = csv.DictReader((DEMO / "digits_labels.csv").read_text().splitlines())
     labels = {int(row["frame"]): int(row["label"]) for row in rows}
     lines = [json.loads(line) for line in output.splitlines()]
-    right = sum(line["class"] == labels[line["frame"]] for line in lines)
-    assert len(lines) == 90 and right >= 80
+    assert len(lines) == 90
+    labelled = [line for line in lines if line["frame"] in labels]
+    right = sum(line["class"] == labels[line["frame"]] for line in labelled)
+    assert right >= 0.95 * len(labelled) >= 50
 
 
 def test_the_plain_model_of_a_grayscale_bundle(
