@@ -86,6 +86,7 @@ class Checkpoint:
         path: The file; None for a state dict in memory.
         sha256: The file's hexadecimal digest; None for a state dict in memory.
         notes: Remarks for the user.
+        evidence: What the network was recognised by, in words.
     """
 
     module: nn.Module
@@ -97,6 +98,7 @@ class Checkpoint:
     path: Path | None = None
     sha256: str | None = None
     notes: tuple[str, ...] = ()
+    evidence: str = ""
 
 
 def load_checkpoint(
@@ -142,6 +144,7 @@ def load_checkpoint(
         path=opened.path,
         sha256=opened.sha256,
         notes=(*notes, *network.notes, *head.notes),
+        evidence=network.evidence,
     )
 
 
@@ -193,6 +196,7 @@ class _Network:
     channels: Channels
     determined: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    evidence: str = ""
 
 
 def _build(weights: StateDict, name: str, flags: CheckpointFlags) -> _Network:
@@ -232,6 +236,7 @@ def _build_family(found: Recognition, flags: CheckpointFlags) -> _Network:
         subject=family,
         channels=found.image_channels,
         notes=notes,
+        evidence=found.evidence,
     )
 
 

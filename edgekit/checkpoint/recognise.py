@@ -38,6 +38,7 @@ class Recognition:
         tensors: The trunk's tensors under edgekit's names, and those of the layout's own head.
         head: The head.
         notes: What was left aside.
+        evidence: What the network was recognised by, in words.
     """
 
     family: Family
@@ -49,6 +50,7 @@ class Recognition:
     tensors: Mapping[str, Tensor]
     head: FoundHead
     notes: tuple[str, ...] = ()
+    evidence: str = ""
 
 
 def recognise(
@@ -169,6 +171,16 @@ def _fit(
         {**fitted, **found.own},
         found,
         (*_note_average(beside, tensors), *found.notes),
+        _describe_evidence(match, fit.width),
+    )
+
+
+def _describe_evidence(match: Match, width: float) -> str:
+    """Say which layers have the names and shapes of the network."""
+    under = f", under {match.prefix!r}" if match.prefix != match.layout.root else ""
+    return (
+        f"{match.found} layers of the trunk, named as in {match.layout.name}{under}, with the"
+        f" shapes of width {width:g}"
     )
 
 

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from edgekit.checkpoint import Checkpoint
 
 MODEL_SUFFIXES = (".edgekit", ".onnx", ".tflite")
+CHANGED_BY = {
+    "family": "--arch",
+    "width": "--width",
+    "input_size": "--input-size",
+    "normalization": "--normalize",
+    "resize": "--resize",
+    "activation": "--activation",
+    "padding": "--padding",
+    "batch_norm_eps": "--batch-norm-eps",
+    "scores": "--scores",
+}
+"""The option that changes each value of a checkpoint."""
 WIDTH = 120
 """Columns of the table: a digest or a sentence is not cut on a narrow or absent terminal."""
 
@@ -29,7 +41,7 @@ def command(file: Path, as_json: bool, flags: CheckpointFlags) -> None:
     """Say what FILE is: a checkpoint, a torch.export .pt2, a bundle, a .tflite or a .onnx.
 
     For a checkpoint, values that are neither in its tensors nor given as options are marked
-    (default).
+    (default), with the option that changes them.
     """
     if not file.exists():
         raise ModelFileError(
@@ -90,10 +102,15 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "padding": spec.padding,
         "batch_norm_eps": spec.batch_norm_eps,
         "layout": checkpoint.layout,
+        "recognized_by": checkpoint.evidence or None,
         "container": checkpoint.container,
         "file_kind": checkpoint.file_kind,
         "sha256": checkpoint.sha256,
         "defaults": [name for name, origin in checkpoint.origins.items() if origin == "default"],
+        "origins": {
+            name: {"from": origin, "changed_by": CHANGED_BY.get(name)}
+            for name, origin in checkpoint.origins.items()
+        },
         "notes": list(checkpoint.notes),
     }
 
@@ -105,9 +122,11 @@ def print_facts(facts: dict[str, Any], defaults: list[str]) -> None:
 
     table = Table.grid(padding=(0, 2), pad_edge=False)
     for name, value in facts.items():
-        if name == "defaults" or value is None or value == []:
+        if name in ("defaults", "origins") or value is None or value == []:
             continue
-        suffix = " (default)" if name in defaults else ""
+        suffix = ""
+        if name in defaults:
+            suffix = f" (default), {CHANGED_BY[name]}" if name in CHANGED_BY else " (default)"
         table.add_row(name.replace("_", " "), format_fact(value) + suffix)
     Console(highlight=False, markup=False, width=WIDTH).print(table)
 

@@ -283,6 +283,30 @@ def test_scripts_of_other_networks_are_refused_with_the_cure(script: Refused) ->
     assert "\n" not in str(raised.value)
 
 
+def test_the_cure_of_an_unknown_network_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--arch` takes what the line for an unknown network says, whatever is before the keys."""
+    (tmp_path / "cifar_net.py").write_text(
+        "from torch import nn\n\n"
+        "def build():\n"
+        "    net = nn.Module()\n"
+        "    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1),\n"
+        "                         nn.Flatten(), nn.Linear(8, 10))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    weights = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.Identity(), nn.Identity(), nn.Identity(), nn.Linear(8, 10)
+    )
+    saved = {
+        "net": {**prefix(weights.state_dict(), "module.net."), "criterion.weight": torch.ones(10)}
+    }
+    with pytest.raises(CheckpointError, match=r"--arch package\.module:factory"):
+        load_checkpoint(saved)
+    checkpoint = load_checkpoint(saved, CheckpointFlags(arch="cifar_net:build", input_size=32))
+    assert checkpoint.spec.classes == 10
+
+
 def test_fastai_with_one_pool_opens_with_its_head() -> None:
     """`concat_pool=False`: batch norm, Linear, ReLU, batch norm, Linear, both without bias."""
     module = with_head(

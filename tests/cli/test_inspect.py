@@ -50,14 +50,17 @@ def test_json_keys(checkpoint: Path) -> None:
     assert (document["layout"], document["container"]) == ("edgekit", "model")
     assert "input_size" not in document["defaults"]
     assert {"activation", "padding", "normalization"} <= set(document["defaults"])
+    assert document["origins"]["width"] == {"from": "tensors", "changed_by": "--width"}
+    assert document["origins"]["padding"] == {"from": "default", "changed_by": "--padding"}
+    assert "layers of the trunk, named as in" in document["recognized_by"]
 
 
 def test_text_marks_defaults(checkpoint: Path) -> None:
     text = run(checkpoint, "--padding", "same")
     rows = dict(line.rstrip().split("  ", 1) for line in text.splitlines())
     rows = {name: value.strip() for name, value in rows.items()}
-    assert rows["input size"] == "224x224 (default)"
-    assert rows["activation"] == "relu (default)"
+    assert rows["input size"] == "224x224 (default), --input-size"
+    assert rows["activation"] == "relu (default), --activation"
     assert rows["padding"] == "same"
     assert rows["parameters"] == "215,642"
     assert len(rows["sha256"]) == 64
