@@ -219,7 +219,8 @@ def test_parity_of_a_broken_artifact_is_not_perfect(outputs: int, end: str) -> N
     case = make_case(outputs, end)
     batches = list(held_out_batches())
     engine = open_reference_engine(case.bundles["jetson"].model)
-    assert measure_parity(case.checkpoint, engine, batches).agreement == 100
+    intact = measure_parity(case.checkpoint, engine, batches).agreement
+    assert intact is not None and intact >= 90
     turned = copy.deepcopy(case.net)
     with torch.no_grad():
         turned.head.weight.neg_()
@@ -229,7 +230,7 @@ def test_parity_of_a_broken_artifact_is_not_perfect(outputs: int, end: str) -> N
     assert parity.agreement is not None and parity.agreement < 5
     other = load_checkpoint(export(make_net(outputs, end, 1), workspace() / f"o-{outputs}.pt2"))
     parity = measure_parity(other, engine, batches)
-    assert parity.agreement is not None and parity.agreement < 95
+    assert parity.agreement is not None and parity.agreement < intact - 5
 
 
 def held_out_batches() -> Iterator[ModelPixels]:
