@@ -261,6 +261,29 @@ def tabulate_hostile(found: Figures) -> str:
     return "\n\n".join(tables)
 
 
+def tabulate_structure(found: Figures) -> str:
+    """Result of `structure_check.py`."""
+    rows = [
+        (
+            network,
+            what,
+            spell_distance(one["first"]),
+            spell_distance(one["median"]),
+            f"{spell_distance(one['largest'])}, {one['layer']}",
+            one["warning"] or "–",
+        )
+        for network, cases in found.items()
+        for what, one in cases.items()
+    ]
+    return make_table(
+        "network | run as, or on | first layer> | median> | largest | reported to fit", rows
+    )
+
+
+def spell_distance(distance: float) -> str:
+    return f"{distance:.4f}"
+
+
 def spell_parity(cell: Figures) -> str:
     """Agreement in percent / SQNR in dB."""
     return f"{cell['agreement_percent']:.1f} / {cell['sqnr_db']:.1f}"
@@ -368,6 +391,7 @@ TABLES: dict[str, Callable[[Figures], str]] = {
     "hostile_networks": of_result("hostile_networks", tabulate_hostile),
     "deployment_graphs": of_result("deployment_graphs", tabulate_deployment),
     "deployment_graphs_rewritten": of_result("deployment_graphs_rewritten", tabulate_deployment),
+    "structure_check": of_result("structure_check", tabulate_structure),
     "digit_networks": of_result("digit_networks", tabulate_digits),
     "device_buffers": of_result("device_buffers", tabulate_buffers),
     "zoo": of_result("zoo", tabulate_zoo),

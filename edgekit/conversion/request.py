@@ -18,6 +18,7 @@ from edgekit.quantize.image_checks import Warnings, check_classes
 from edgekit.quantize.normalization_check import NORMALIZATION_IMAGES, check_normalization
 from edgekit.quantize.recipe import Recipe, load_recipe
 from edgekit.quantize.statistics_table import Calibration, open_calibration
+from edgekit.quantize.structure_check import check_structure
 from edgekit.resources import demo_images
 from edgekit.scores import number_classes, spell_misfit
 from edgekit.spec import InputSpec, ModelSpec
@@ -41,7 +42,8 @@ class Request(NamedTuple):
 class Job(NamedTuple):
     """A whole conversion: what is quantized, and the bundle that `writer` writes the files of.
 
-    `validation` is what a budget is held on, without labels where there are none. `began` is when,
+    `validation` is what a budget is held on, without labels where there are none. `names_images` is
+    whether the user named images, and not the demo's are compared on. `began` is when,
     by the monotonic clock, the checkpoint was loaded. `check` fills in the rest: `warnings` about
     the images, `held_out`, batches `(N, H, W, C) uint8` RGB of those to compare on, and the
     `budget` where there is one.
@@ -54,6 +56,7 @@ class Job(NamedTuple):
     validation: Sequence[LabelledImage]
     writer: Writer
     began: float
+    names_images: bool
     warnings: Warnings = ()
     held_out: Sequence[ModelPixels] = ()
     budget: Budget | None = None
@@ -82,6 +85,7 @@ def open_job(inputs: Inputs) -> Job:
         _read_validation(options, checkpoint.spec, class_names, calibration, inputs.progress),
         inputs.writer,
         began,
+        names_images=inputs.calibration is not None,
     )
 
 
@@ -125,14 +129,15 @@ def _open_budget(job: Job, damaged: DamagedImages) -> Budget | None:
 
 
 def check_images(request: Request, class_names: Sequence[str] = ()) -> Warnings:
-    """Warn of images that are left out, do not fit the network's normalization, or cover few of its
-    classes."""
+    """Warn of images that do not fit the network's batch norms, or cover few of its classes."""
     images = request.calibration.images
-    sample = images.sample_batches(NORMALIZATION_IMAGES)
-    normalization = request.size.normalization
-    warnings = images.notes
-    warnings += check_normalization(request.checkpoint.module, normalization, sample)
-    return warnings + (check_classes(images.source, class_names) if class_names else ())
+    sample = list(images.sample_batches(NORMALIZATION_IMAGES))
+    module, normalization = request.checkpoint.module, request.size.normalization
+    return (
+        *check_normalization(module, normalization, sample),
+        *check_structure(request.checkpoint, sample),
+        *(check_classes(images.source, class_names) if class_names else ()),
+    )
 
 
 def read_names(
