@@ -37,7 +37,7 @@ STRUCTURE_PIXELS, STRUCTURE_IMAGES = 16 * 224 * 224, (16, 32)
 
 
 class _Fit(NamedTuple):
-    """The distances of a network's layers behind the first."""
+    """The distances of a network's layers; the first shows the images."""
 
     module: nn.Module
     layers: Sequence[LayerFit]
@@ -63,7 +63,7 @@ class _Fit(NamedTuple):
 def check_structure(checkpoint: Checkpoint, batches: Iterable[ModelPixels]) -> Warnings:
     """Warn when the batch norms fit the images better in another network with the same tensors.
 
-    There is no warning where this is undecidable: without trained running statistics behind the
+    There is no warning where this is undecidable: without trained running statistics after the
     first batch norm; for images unlike those of training, such as the frames of one camera, unless
     a flag makes them fit.
 
