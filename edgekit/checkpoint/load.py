@@ -9,13 +9,14 @@ from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import torch
+from msgspec import structs
 from torch import nn
 
 from edgekit.checkpoint.archive import ProgramArchive
@@ -27,6 +28,13 @@ from edgekit.checkpoint.heads import attach_head, make_head
 from edgekit.checkpoint.inner_normalization import (
     InnerNormalization,
     find_inner_normalization,
+)
+from edgekit.checkpoint.named_network import (
+    NamedNetwork,
+    find_names,
+    is_tensorflow_port,
+    refuse_other_network,
+    remark_contradiction,
 )
 from edgekit.checkpoint.open import open_checkpoint
 from edgekit.checkpoint.own_network import find_channels, make_classifier
@@ -128,7 +136,8 @@ def load_checkpoint(
         container = "program"
     else:
         weights = find_state_dict(opened.content, opened.name, flags.state_dict)
-        network = _build(weights, opened.name, flags)
+        names = find_names(opened.content, opened.path)
+        network = _build(weights, opened.name, flags, names)
         container, notes = weights.container, weights.notes
     size = Size.of(flags.input_size or network.defaults.input_size)
     cost = _count_classifier(network, size)
@@ -199,11 +208,21 @@ class _Network:
     evidence: str = ""
 
 
-def _build(weights: StateDict, name: str, flags: CheckpointFlags) -> _Network:
+def _build(
+    weights: StateDict, name: str, flags: CheckpointFlags, names: Sequence[NamedNetwork]
+) -> _Network:
+    """Build the network of the tensors; `names` are what the file calls it."""
     if flags.arch is not None and ":" in flags.arch:
         return _build_from_factory(flags.arch, weights, name, flags)
     tensors, notes = fold_parametrizations(weights.tensors, name)
     found = recognise(tensors, name, flags)
+    family = found.family.name
+    if flags.arch is None:
+        refuse_other_network(names, family, name)
+    notes = (*notes, *remark_contradiction(names, family))
+    if flags.padding is None and is_tensorflow_port(names) and found.layout.name == "timm":
+        flags = structs.replace(flags, padding="same")
+        notes = (*notes, "padding same, as in TensorFlow, by the name that the file gives it")
     return _build_family(replace(found, notes=(*notes, *found.notes)), flags)
 
 
