@@ -189,6 +189,25 @@ def _clean(weights: Mapping[str, Any], name: str) -> dict[str, Tensor]:
     return {key: _check(key, value, name) for key, value in tensors.items()}
 
 
+def without_data_parallel(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Drop the part `module` that `nn.DataParallel` puts into the keys of what it wraps.
+
+    It may wrap a part of a network, as in `features.module.0.weight`. The keys stay as they are
+    where two would become the same.
+
+    Args:
+        tensors: The weights by key, each of the `(…,)` shape that its layer has.
+
+    Returns:
+        The weights by their keys without such parts.
+    """
+    plain = {
+        ".".join(part for part in key.split(".") if part != "module"): tensor
+        for key, tensor in tensors.items()
+    }
+    return plain if len(plain) == len(tensors) else tensors
+
+
 def _refuse_quantized(weights: Mapping[str, Any], name: str) -> None:
     for key, value in weights.items():
         if "_packed_params" in key or (isinstance(value, Tensor) and value.is_quantized):

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from edgekit.checkpoint.containers import StateDict
+from edgekit.checkpoint.containers import StateDict, without_data_parallel
 from edgekit.checkpoint.defaults import Defaults
 from edgekit.checkpoint.leftovers import is_bookkeeping, is_set_aside
 from edgekit.errors import CheckpointError
@@ -117,8 +117,12 @@ def _fit_names(module: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str,
 
     A training script's keys may begin with a wrapper's prefix, as `module.` or `model.`, and have
     losses and metrics beside them. A module of one attribute may have been saved without its name.
+    `nn.DataParallel` may wrap a part of it.
     """
     own = {key for key in module.state_dict() if not is_bookkeeping(key)}
+    plain = without_data_parallel(tensors)
+    if len(own & plain.keys()) > len(own & tensors.keys()):
+        tensors = plain
     probe = max(own, key=len, default="")
     prefixes = {key.removesuffix(probe) for key in tensors if f".{key}".endswith(f".{probe}")}
     if prefixes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from edgekit.checkpoint.containers import without_data_parallel
 from edgekit.checkpoint.find_head import FoundHead, find_head
 from edgekit.checkpoint.layouts import LAYOUTS, Layout
 from edgekit.checkpoint.leftovers import is_average, is_set_aside, summarize
@@ -71,6 +72,7 @@ def recognise(
             differs from the nearest layout, or how to choose.
     """
     flags = flags or CheckpointFlags()
+    tensors = without_data_parallel(tensors)
     paths = list(dict.fromkeys(map(path_of, tensors)))
     matches = find_matches(paths, _list_layouts(paths, flags.arch))
     networks = keep_largest(matches)
@@ -170,7 +172,7 @@ def _fit(
         image_channels,
         {**fitted, **found.own},
         found,
-        (*_note_average(beside, tensors), *found.notes),
+        (*_note_average(beside, tensors), *found.notes, *_note_normalization(rest)),
         _describe_evidence(match, fit.width),
     )
 
@@ -187,6 +189,19 @@ def _describe_evidence(match: Match, width: float) -> str:
 def _note_average(beside: Collection[str], tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
     keys = [key for key in tensors if path_of(key) in beside]
     return (f"a copy of the weights is not used: {summarize(keys)}",) if keys else ()
+
+
+def _note_normalization(rest: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Name the flag for a mean and a std that are stored beside the network, as buffers are."""
+    for key, mean in rest.items():
+        path, _, name = key.rpartition(".")
+        std = rest.get(".".join(filter(None, (path, name.replace("mean", "std")))))
+        if "mean" in name and std is not None and mean.numel() == std.numel() == 3:
+            unit = 255 if float(mean.max()) <= 1 else 1
+            values = [*(unit * mean).flatten().tolist(), *(unit * std).flatten().tolist()]
+            flag = ",".join(f"{value:.6g}" for value in values)
+            return (f"{key} beside the network: give --normalize {flag} if it was trained so",)
+    return ()
 
 
 def _is_inside(key: str, match: Match) -> bool:

@@ -47,6 +47,34 @@ def test_any_prefix(weights: Weights, start: str) -> None:
     torch.testing.assert_close(module.classifier.weight.data, weights["classifier.1.weight"])
 
 
+@pytest.mark.parametrize("family", ["mobilenet_v2", "micronet_m0"])
+def test_data_parallel_around_a_part(family: str) -> None:
+    """`nn.DataParallel` around the features alone puts its `module` inside the keys."""
+    whole = FAMILIES[family].build(1.0, 5).eval()
+    names = {name for name, _ in whole.named_children()} - {"classifier"}
+    saved = {}
+    for key, value in whole.state_dict().items():
+        first, _, rest = key.partition(".")
+        saved[f"{first}.module.{rest}" if first in names else key] = value
+    image = torch.rand(1, 3, 64, 64)
+    checkpoint = load_checkpoint(saved, CheckpointFlags(input_size=64))
+    assert checkpoint.layout == "edgekit"
+    torch.testing.assert_close(checkpoint.module(image), whole(image))
+
+
+def test_a_mean_and_a_std_beside_the_network_name_their_flag(weights: Weights) -> None:
+    buffers = {
+        "normalize.mean": torch.tensor([0.4, 0.5, 0.6]).reshape(1, 3, 1, 1),
+        "normalize.std": torch.tensor([0.2, 0.2, 0.2]).reshape(1, 3, 1, 1),
+    }
+    notes = load_checkpoint(prefix(weights, "net.") | buffers).notes
+    flag = "102,127.5,153,51,51,51"
+    assert any(f"--normalize {flag}" in note for note in notes)
+    given = CheckpointFlags(normalize=flag)
+    spec = load_checkpoint(prefix(weights, "net.") | buffers, given).spec
+    assert spec.input.normalization.mean == (102, 127.5, 153)
+
+
 def test_what_is_beside_the_network_is_left_aside_and_listed(weights: Weights) -> None:
     """A loss's weights, metrics, an average and a teacher of another kind beside `model.`."""
     beside = {
