@@ -315,8 +315,10 @@ def main() -> None:
     kinds = list_kinds(FOLDER / "zoo-networks.json")
     record = Record(options.record)
     images = sorted((options.data / "images" / "calibration").glob("*.jpg"))
-    load_converters()
-    for kind, parts in list(choose(options, kinds, record)):
+    chosen = list(choose(options, kinds, record))
+    if chosen:
+        load_converters()
+    for kind, parts in chosen:
         if time.monotonic() < until:
             run_network(kind, parts, images, record)
     figures = summarize(kinds, record.latest())

@@ -82,6 +82,8 @@ def summarize(kinds: Sequence[Kind], steps: Sequence[Step]) -> dict[str, Any]:
         "steps": len(steps),
         "crashes": sum(step.outcome in ("crash", "time", "wrong") for step in steps),
         "refused_networks": len({step.network for step in failures}),
+        "families_run": sum(row["run"] > 0 for row in rows.values()),
+        "int8_converted": sum(find_part(step) == "int8" and step.outcome == "ok" for step in steps),
         "commits": sorted({step.commit for step in steps if step.commit}),
         "families": rows,
         "refusals": group_by_message(failures),
@@ -132,7 +134,7 @@ def group_by_message(steps: Iterable[Step]) -> dict[str, dict[str, list[str]]]:
 
 
 def tabulate_zoo(figures: Figures) -> str:
-    """A row for each family."""
+    """A row for each family of which a network was run."""
     rows = [
         (
             family,
@@ -142,6 +144,7 @@ def tabulate_zoo(figures: Figures) -> str:
             *(spell_int8(row.get(f"int8_{target}")) for target in TARGETS),
         )
         for family, row in figures["families"].items()
+        if row["run"]
     ]
     columns = [
         f"{precision} {title}>" for precision in ("fp32", "int8") for title in TARGETS.values()
