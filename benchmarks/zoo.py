@@ -12,8 +12,8 @@ network, and `convert` compares the artifact with what was loaded.
 
 Results are lines of --record, one a step. What is there is not run again; --failed runs what failed
 and nothing else. --first runs one network of each family, --rest the others, --parts some of the
-steps. At the end --json writes the figures of the whole record. The libraries are installed into an
-environment of their own below `build`.
+steps. At the end, with --minutes 0 at once, --json writes the figures of the whole record. The
+libraries are installed into an environment of their own below `build`.
 """
 
 from __future__ import annotations
@@ -315,7 +315,7 @@ def main() -> None:
     kinds = list_kinds(FOLDER / "zoo-networks.json")
     record = Record(options.record)
     images = sorted((options.data / "images" / "calibration").glob("*.jpg"))
-    chosen = list(choose(options, kinds, record))
+    chosen = list(choose(options, kinds, record)) if options.minutes else []
     if chosen:
         load_converters()
     for kind, parts in chosen:

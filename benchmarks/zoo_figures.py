@@ -115,6 +115,7 @@ def describe_family(group: Sequence[Kind], steps: Sequence[Step]) -> dict[str, A
             row[f"int8_{target}"] = {
                 "network": step.network,
                 "input_size": step.size,
+                "outcome": step.outcome,
                 "agreement_percent": step.agreement_percent,
                 "sqnr_db": step.sqnr_db,
             }
@@ -125,7 +126,9 @@ def group_by_message(steps: Iterable[Step]) -> dict[str, dict[str, list[str]]]:
     """The networks and steps of each message, which is without the names of files."""
     groups: dict[str, dict[str, list[str]]] = {}
     for step in steps:
-        message = OWN_NAMES.sub("", step.line).strip() or step.outcome
+        message = OWN_NAMES.sub("", step.line).strip()
+        if step.outcome == "time":
+            message = f"took longer than {step.seconds:.0f} s"
         entry = groups.setdefault(message, {"networks": [], "steps": []})
         for key, value in (("networks", step.network), ("steps", f"{step.way} {step.step}")):
             if value not in entry[key]:
@@ -162,7 +165,7 @@ def spell_int8(cell: Figures | None) -> str:
     if cell is None:
         return "–"
     if cell["sqnr_db"] is None:
-        return "refused"
+        return str(cell["outcome"])
     return f"{cell['agreement_percent']:.0f} % / {cell['sqnr_db']:.1f} dB"
 
 
