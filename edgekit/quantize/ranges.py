@@ -147,6 +147,8 @@ def _divergence(magnitudes: npt.NDArray[np.float64], bins: int, levels: int) -> 
     p = kept.copy()
     p[-1] += magnitudes[bins:].sum()
     filled = kept > 0
+    if not filled.any():  # all values are larger
+        return float("inf")
     starts = np.unique(np.arange(min(levels, bins)) * bins // min(levels, bins))
     counts = np.add.reduceat(kept, starts)
     occupied = np.add.reduceat(filled, starts, dtype=np.int64)

@@ -154,7 +154,7 @@ def add_constant(program: GraphModule, name: str, value: torch.Tensor, before: N
     while hasattr(program, unique):
         count += 1
         unique = f"{name}_{count}"
-    program.register_buffer(unique, value)
+    program.register_buffer(unique, value.contiguous())
     with program.graph.inserting_before(before):
         node = program.graph.get_attr(unique)
     node.meta["val"] = value

@@ -36,12 +36,24 @@ def main() -> None:
         static = pt2e_quantizer.get_symmetric_quantization_config(is_per_channel=True)
         quantizer = pt2e_quantizer.PT2EQuantizer().set_global(static)
         options, kind = {"quant_config": QuantConfig(pt2e_quantizer=quantizer)}, torch.float32
+    make_contiguous(program)
     program.training = False  # an exported program knows no eval(), and litert-torch warns
     model = litert_torch.convert(program, (torch.zeros(job["shape"], dtype=kind),), **options)
     content = model.model_content()
     if job["fp16"]:
         content = store_fp16(content)
     Path(job["output"]).write_bytes(content)
+
+
+def make_contiguous(program: torch.nn.Module) -> None:
+    """Store every weight in the order of its axes, in place.
+
+    litert-torch 0.10 copies a weight of another order, and identifies weights by the address of
+    the copy. The next copy may be at the same address: that layer then got the weights of the one
+    before.
+    """
+    for tensor in (*program.parameters(), *program.buffers()):
+        tensor.data = tensor.data.contiguous()
 
 
 def store_fp16(model: bytes) -> bytes:

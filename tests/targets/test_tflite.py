@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
+import torch
 from torch import nn
 
+from edgekit.arrays import ModelPixels
 from edgekit.engines.open_engine import open_engine
 from edgekit.errors import ConversionError
 from edgekit.rewrite.input_pixels import take_pixels
@@ -29,7 +32,9 @@ def test_a_failure_quotes_the_workers_last_words() -> None:
         assert writer._process.stdin is not None
         writer._process.stdin.write(b"no job\n")
         writer._process.stdin.close()
-        with pytest.raises(ConversionError, match=r"\(exit 1\): json.*: check that `edgekit insp"):
+        with pytest.raises(
+            ConversionError, match=r"\(exit 1\): json.*: write that part of the net"
+        ):
             writer.result()
 
 
@@ -55,3 +60,29 @@ def test_two_writers_work_side_by_side() -> None:
             writer.start(program, small_spec(16))
         models = [first.result(), second.result()]
     assert [open_engine(model).outputs for model in models] == [4, 6]
+
+
+@pytest.mark.slow
+def test_weights_in_the_memory_order_of_images() -> None:
+    """Six layers of one shape whose weights are stored channels-last: each keeps its own."""
+
+    class Parallel(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Conv2d(3, 12, 3, padding=1) for _ in range(6)])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([layer(x).relu().mean((2, 3)) for layer in self.layers], 1)
+
+    torch.manual_seed(0)
+    program = export(Parallel().to(memory_format=torch.channels_last))
+    take_pixels(program, small_spec().normalization, 128, fold_mean=False)
+    for tensor in (*program.parameters(), *program.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    with TFLiteWriter() as writer:
+        writer.start(program, small_spec(16))
+        model = writer.result()
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    expected = program(torch.from_numpy(pixels)[None].float() - 128).detach().numpy()[0]
+    np.testing.assert_allclose(open_engine(model).infer(ModelPixels(pixels)), expected, atol=1e-5)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgekit.rewrite.passes.canonicalize import ALWAYS_REPLACED, REWRITERS, find_uncanonical
 from edgekit.rewrite.pipeline import FLOAT_PASSES, INTEGER_PASSES, Pass
 from tests.quantize.nets import calls
-from tests.rewrite.compare import ADD, CLAMP, CONV, HARD_SWISH, MUL, RELU, SUB, Net, find, rewrite
+from tests.rewrite.compare import ADD, CLAMP, CONV, HARD_SWISH, MUL, RELU, SUB, Net, rewrite
 
 MEAN = "aten.mean.dim"
 HARD_SIGMOID = [MUL, ADD, CLAMP]
@@ -127,7 +127,6 @@ def test_readers_after_an_in_place_activation_read_its_result() -> None:
     rewrite(after_conv(lambda x: F.relu_(x) + 2 * x), "canonicalize")
 
 
-@pytest.mark.xfail(reason="aliases are not followed; export's own comparison refuses such networks")
 def test_an_in_place_activation_reaches_the_slices_taken_before() -> None:
     def function(x: Tensor) -> Tensor:
         first = x[:, :2]
@@ -171,22 +170,13 @@ def test_unusual_bounds(bounds: tuple[float, float], passes: tuple[Pass, ...]) -
 
 
 @ALL
-def test_a_batch_norm_that_takes_its_statistics_from_the_batch_stays(
-    passes: tuple[Pass, ...],
-) -> None:
-    norm = nn.BatchNorm2d(6, track_running_stats=False)
-    program = rewrite(nn.Sequential(nn.Conv2d(3, 6, 1), norm), passes)
-    assert find(program, torch.ops.aten.batch_norm.default)
-
-
-@ALL
 def test_weights_that_are_computed_are_constants(passes: tuple[Pass, ...]) -> None:
     """Weight norm, and parameters that are reshaped where they are used."""
     normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 6, 3))
     scale = nn.Parameter(torch.rand(6))
     net = Net(lambda net, x: net.conv(x) * net.scale.view(1, -1, 1, 1), conv=normed, scale=scale)
     program = rewrite(net, passes)
-    assert calls(program) == [CONV, MUL]
+    assert calls(program) == [CONV]
 
 
 def test_a_layer_used_twice_gets_two_sets_of_weights() -> None:
