@@ -25,7 +25,7 @@ from results import make_parser, save_result
 from tables import tabulate_structure
 from torch import nn
 
-from edgekit.arrays import ModelPixels
+from edgekit.arrays import BgrFrame, ModelPixels
 from edgekit.checkpoint import Checkpoint, load_checkpoint
 from edgekit.images import list_images, read_image
 from edgekit.preprocess import preprocess, preprocess_bgr
@@ -177,7 +177,7 @@ def read_first(folder: Path, spec: InputSpec) -> ModelPixels:
 def read_frames(video: Path, spec: InputSpec) -> ModelPixels:
     capture, frames = cv2.VideoCapture(str(video)), []
     for _ in range(IMAGES):
-        frames.append(preprocess_bgr(capture.read()[1], spec))
+        frames.append(preprocess_bgr(BgrFrame(capture.read()[1]), spec))
         for _ in range(10):
             capture.grab()
     return ModelPixels(np.stack(frames))
@@ -210,8 +210,8 @@ def set_statistics(checkpoint: Checkpoint, images: ModelPixels) -> None:
     for norm, mean, variance in seen:
         before = (norm.running_var + norm.eps).sqrt()
         after = (variance + norm.eps).sqrt()
-        norm.bias += norm.weight * (mean - norm.running_mean) / before
-        norm.weight *= after / before
+        norm.bias.add_(norm.weight * (mean - norm.running_mean) / before)
+        norm.weight.mul_(after / before)
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
 
