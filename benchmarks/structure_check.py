@@ -177,7 +177,7 @@ def read_first(folder: Path, spec: InputSpec) -> ModelPixels:
 def read_frames(video: Path, spec: InputSpec) -> ModelPixels:
     capture, frames = cv2.VideoCapture(str(video)), []
     for _ in range(IMAGES):
-        frames.append(preprocess_bgr(BgrFrame(capture.read()[1]), spec))
+        frames.append(preprocess_bgr(BgrFrame(np.asarray(capture.read()[1], np.uint8)), spec))
         for _ in range(10):
             capture.grab()
     return ModelPixels(np.stack(frames))
