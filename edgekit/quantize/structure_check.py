@@ -27,6 +27,9 @@ MISFIT = 0.01
 CURED, IMPROVED = 0.5, 0.8
 """Another structure is reported if it at least halves the largest distance. A change becomes part
 of it if it lowers the mean distance this much."""
+STRIDE_MISFIT = 0.06
+"""The distance above which other strides are tried. With images of half the size of training the
+last layers have up to 0.04, and a stride of 1 before them would fit."""
 UNKNOWN_MISFIT, STRANGE_INPUT = 0.04, 0.03
 """The distance above which there is a warning though no structure fits better, and that of the
 first layer above which there is none, as the images are unlike those of training."""
@@ -118,7 +121,7 @@ def _search(
     while best.largest > MISFIT and alternatives:
         fits = {
             alternative: _measure(alternative.apply(best.module), normalization, pixels)
-            for alternative in _find_likely(alternatives, best)
+            for alternative in _find_likely(alternatives, best, given)
         }
         if not fits:
             break
@@ -131,13 +134,21 @@ def _search(
     return chosen, best
 
 
-def _find_likely(alternatives: Sequence[Alternative], fit: _Fit) -> list[Alternative]:
+def _find_likely(alternatives: Sequence[Alternative], fit: _Fit, given: _Fit) -> list[Alternative]:
     """Those without strides, and those whose strides are last before the first misfit.
 
     Images unlike those of training may be smoother or rougher, which looks like another stride.
+
+    Args:
+        alternatives: All that were not chosen yet.
+        fit: With those that were chosen.
+        given: Without any.
+
+    Returns:
+        Those to try.
     """
     flags = [one for one in alternatives if one.place is None]
-    if fit.is_strange:
+    if fit.is_strange or fit.largest <= max(STRIDE_MISFIT, CURED * given.largest):
         return flags
     order = {layer.path.rpartition(".")[0]: index for index, layer in enumerate(fit.layers)}
     misfit = order[fit.first_misfit.path.rpartition(".")[0]]
@@ -151,8 +162,8 @@ def _report_cure(given: _Fit, chosen: Sequence[Alternative], found: _Fit) -> str
     if len(flags) == len(chosen):
         return f"{_describe(given)}: {fit}; convert with {' '.join(flags)}"
     return (
-        f"{_describe(given)}: {fit}; give the network's own code with --arch"
-        " package.module:factory, or export it to a .pt2"
+        f"{_describe(given)}: {fit}; check --input-size, as too small images look alike, and"
+        " give the network's own code with --arch package.module:factory, or export it to a .pt2"
     )
 
 

@@ -256,3 +256,7 @@ def test_images_unlike_those_of_training_give_no_warning(test_data: Path) -> Non
     }
     for name, images in unusual.items():
         assert check_structure(checkpoint, batches(images)) == (), name
+    for size in (96, 128):  # smaller than in training
+        small = load_checkpoint(file, CheckpointFlags(input_size=size))
+        images = read(list_images(test_data / "images" / "calibration"), small.spec.input)
+        assert check_structure(small, batches(images)) == (), size
