@@ -111,7 +111,7 @@ def check(job: Job) -> Job:
         raise ConversionError(misfit)
     images = job.request.calibration.images
     damaged = DamagedImages("--validation", len(job.validation), strict=job.options.strict)
-    warnings = check_images(job.request, job.class_names)
+    warnings = check_images(job.request, job.class_names) if job.names_images else ()
     budget = _open_budget(job, damaged)
     return job._replace(
         warnings=(*warnings, str(damaged)) if str(damaged) else warnings,

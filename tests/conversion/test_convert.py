@@ -30,7 +30,9 @@ from edgekit.errors import (
 from edgekit.evaluation.accuracy import measure_accuracy
 from edgekit.images import LabelledImage, read_image, read_labels
 from edgekit.metrics import ParityMeter
+from edgekit.models import FAMILIES
 from edgekit.preprocess import preprocess
+from edgekit.resources import demo_images
 from edgekit.runtime.classifier import Classifier
 from edgekit.runtime.golden_check import check_golden
 from edgekit.spec import Accuracy, CheckpointFlags, Precision
@@ -46,6 +48,7 @@ from tests.conversion.conversions import (
     small_images,
 )
 from tests.quantize.nets import Lines, small_spec
+from tests.quantize.test_structure_check import train
 
 SMALL_PRECISIONS: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 
@@ -272,6 +275,7 @@ def test_an_image_to_compare_on_that_cannot_be_read_ends_it_early(
         target="jetson",
         max_drop=1.0 if is_validation else None,
         validation=tmp_path / "labelled" if is_validation else None,
+        strict=True,
     )
     progress = Lines()
     calibration = small_images() if is_validation else photos
@@ -279,6 +283,16 @@ def test_an_image_to_compare_on_that_cannot_be_read_ends_it_early(
         convert(checkpoint, tmp_path / "x", calibration, options, progress)
     assert not any(step.startswith("exporting") for step in progress.lines)
     assert not (tmp_path / "x").exists()
+
+
+def test_the_demos_images_are_not_compared_with_another_network(tmp_path: Path) -> None:
+    """Without images of the user's own, nothing is concluded from those that are compared on."""
+    tensors = train(FAMILIES["mobilenet_v1"].build(0.25, 10, batch_norm_eps=1e-3))
+    checkpoint = load_checkpoint(tensors, CheckpointFlags(input_size=32))
+    options = ConversionOptions(precision="fp32")
+    assert convert(checkpoint, tmp_path / "x.edgekit", None, options, Lines()).warnings == ()
+    named = convert(checkpoint, tmp_path / "x.edgekit", demo_images(), options, Lines()).warnings
+    assert "--batch-norm-eps 0.001" in named[0]
 
 
 def test_writing_the_float_original_is_a_step(tmp_path: Path) -> None:
