@@ -50,6 +50,11 @@ class _Fit(NamedTuple):
         return float(np.mean([layer.distance for layer in self.layers[1:]]))
 
     @property
+    def typical(self) -> float:
+        """The median."""
+        return median(layer.distance for layer in self.layers)
+
+    @property
     def largest(self) -> float:
         return max(layer.distance for layer in self.layers[1:])
 
@@ -80,13 +85,12 @@ def check_structure(checkpoint: Checkpoint, batches: Iterable[ModelPixels]) -> W
     pixels = _sample(batches)
     normalization = checkpoint.spec.input.normalization
     given = _measure(checkpoint.module, normalization, pixels)
-    if len(given.layers) < 2 or given.largest <= MISFIT:
+    if len(given.layers) < 2 or given.largest <= MISFIT or given.typical > NOT_TRAINED:
         return ()
     chosen, found = _search(checkpoint, given, pixels)
     if chosen and found.largest <= CURED * given.largest:
         return (_report_cure(given, chosen, found),)
-    typical = median(layer.distance for layer in given.layers)
-    if given.is_strange or typical > NOT_TRAINED or given.largest <= UNKNOWN_MISFIT:
+    if given.is_strange or given.largest <= UNKNOWN_MISFIT:
         return ()
     return (
         f"{_describe(given)}, and no other padding, activation, epsilon or stride fits: unless the"
