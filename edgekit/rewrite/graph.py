@@ -113,7 +113,7 @@ def infer_shape(program: GraphModule, node: Node) -> None:
     def fake(argument: Node) -> Any:
         value = argument.meta["val"]
         is_real = isinstance(value, torch.Tensor) and not isinstance(value, FakeTensor)
-        return mode.from_tensor(value) if is_real else value
+        return mode.from_tensor(value, static_shapes=True) if is_real else value
 
     args = torch.fx.map_arg(node.args, fake)
     with mode:

@@ -11,7 +11,6 @@ from typing import NamedTuple, cast
 import torch
 from torch.fx import GraphModule, Node
 
-from edgekit.errors import ConversionError
 from edgekit.rewrite.graph import (
     PADDING,
     add_constant,
@@ -27,7 +26,10 @@ from edgekit.rewrite.graph import (
     set_weight,
     shape,
 )
-from edgekit.rewrite.passes.open_with_convolution import find_convolutions
+from edgekit.rewrite.passes.open_with_convolution import (
+    find_convolutions,
+    insert_opening,
+)
 from edgekit.spec import Normalization
 
 
@@ -42,7 +44,8 @@ def take_pixels(
     outputs near the border; `border_offset` finds the value that changes them least. Without
     `fold_mean` the graph subtracts the mean first, which is exact at the border too.
 
-    A normalization that the network computes itself is folded in the same way.
+    A normalization that the network computes itself is folded in the same way. Where something
+    other than convolutions reads the image, a 1×1 convolution before it takes the normalization.
 
     Args:
         program: Takes a normalized `(N, C, H, W)` image; afterwards it takes `(N, H, W, C)` values
@@ -50,14 +53,12 @@ def take_pixels(
         normalization: The mean and standard deviation that the network expects.
         offset: The constant that is subtracted from pixels, 0-255.
         fold_mean: Whether the mean is folded into the biases of these convolutions.
-
-    Raises:
-        ConversionError: Something other than convolutions, with or without paddings, reads the
-            input.
     """
     graph = program.graph
+    placeholder = find_image(program)
+    if not find_convolutions(placeholder):
+        insert_opening(program, placeholder)
     entrance = _find_entrance(program, normalization)
-    placeholder = entrance.image
     if entrance.opening is not None:
         _remove_opening(program, entrance.opening, placeholder)
     for convolution in entrance.convolutions:
@@ -94,8 +95,9 @@ def border_offset(program: GraphModule, normalization: Normalization) -> int:
     It is the mean of the colours' means, weighted by the sum of the squared weights on each colour.
     """
     entrance = _find_entrance(program, normalization)
-    weights = [_pixel_weight(program, one, entrance) for one in entrance.convolutions]
-    energy = torch.stack([weight.square().sum((0, 2, 3)) for weight in weights]).sum(0)
+    energy = torch.zeros_like(entrance.centre)
+    for convolution in entrance.convolutions:
+        energy += _pixel_weight(program, convolution, entrance).square().sum((0, 2, 3))
     energy = energy if energy.sum() > 0 else torch.ones_like(energy)
     mean = float((energy * entrance.centre).sum() / energy.sum())
     return min(255, max(0, round(mean)))
@@ -115,21 +117,21 @@ class _Entrance(NamedTuple):
     centre: torch.Tensor
 
 
+def find_image(program: GraphModule) -> Node:
+    """Find the program's input."""
+    (image,) = (node for node in program.graph.nodes if node.op == "placeholder")
+    return image
+
+
 def _find_entrance(program: GraphModule, normalization: Normalization) -> _Entrance:
     """Find the program's input and the convolutions that read it, directly or padded."""
-    (image,) = (node for node in program.graph.nodes if node.op == "placeholder")
+    image = find_image(program)
     first = find_convolutions(image)
-    if not first:
-        readers = ", ".join(node.name for node in image.users)
-        raise ConversionError(
-            f"the network's input goes into {readers or 'nothing'}: expected convolutions, which"
-            " the normalization can be folded into"
-        )
     mean = torch.tensor(normalization.mean, dtype=torch.float64)
     colours = torch.diag(1 / torch.tensor(normalization.std, dtype=torch.float64))
-    opening = first[0]
-    second = find_convolutions(opening) if len(first) == 1 and _is_opening(opening, image) else []
-    if second:
+    opening = first[0] if len(first) == 1 and _is_opening(first[0], image) else None
+    second = find_convolutions(opening) if opening is not None else []
+    if opening is not None and second:
         combined = read_weight(program, opening).double().flatten(1) @ colours
         bias = read_bias(program, opening)
         centre = mean - torch.linalg.pinv(combined) @ bias

@@ -70,15 +70,26 @@ class _Colours(NamedTuple):
     @property
     def is_identity(self) -> bool:
         outputs, inputs = self.weight.shape
-        identity = outputs == inputs and torch.equal(self.weight, torch.eye(inputs).double())
-        return identity and not bool(self.bias.any())
+        return (
+            outputs == inputs
+            and torch.equal(self.weight, torch.eye(inputs, dtype=torch.float64))
+            and not bool(self.bias.any())
+        )
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it only changes the order of the colours."""
+        count = self.weight.shape[1]
+        picked = self.weight.argmax(1)
+        order = torch.eye(count, dtype=torch.float64)[picked]
+        all_are_there = sorted(picked.tolist()) == list(range(count))
+        return all_are_there and torch.equal(self.weight, order) and not bool(self.bias.any())
 
 
 def open_with_convolution(program: GraphModule) -> None:
     """Write the operators on the input's colours as a 1×1 convolution, if any are there.
 
-    If something other than convolutions reads the input then, a 1×1 convolution that changes
-    nothing is inserted before it.
+    Another order of the colours alone stays: "arrange channels" has it in the first weights.
     """
     (image,) = (node for node in program.graph.nodes if node.op == "placeholder")
     if len(shape(image)) != 4:
@@ -86,15 +97,21 @@ def open_with_convolution(program: GraphModule) -> None:
     for node in _list_ends(program, image):
         colours = _read_colours(program, image, node)
         if colours is not None:
-            replace(node, image if colours.is_identity else _insert(program, image, colours))
+            if colours.is_identity:
+                replace(node, image)
+            elif not colours.is_order:
+                replace(node, _insert(program, image, colours))
             break
-    program.graph.eliminate_dead_code()
-    if not find_convolutions(image):
-        identity = torch.eye(shape(image)[1]).double()
-        users = list(image.users)
-        opening = _insert(program, image, _Colours(identity, torch.zeros(len(identity)).double()))
-        for user in users:
-            user.replace_input_with(image, opening)
+
+
+def insert_opening(program: GraphModule, image: Node) -> None:
+    """Insert a 1×1 convolution that changes nothing between `image` and all that reads it."""
+    identity = torch.eye(shape(image)[1], dtype=torch.float64)
+    readers = list(image.users)
+    colours = _Colours(identity, torch.zeros(len(identity), dtype=torch.float64))
+    opening = _insert(program, image, colours)
+    for reader in readers:
+        reader.replace_input_with(image, opening)
 
 
 def find_convolutions(image: Node) -> list[Node]:

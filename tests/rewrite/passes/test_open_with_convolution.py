@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekit.rewrite.graph import read_bias, read_weight
+from edgekit.rewrite.input_pixels import take_pixels
+from edgekit.rewrite.pipeline import FLOAT_PASSES
+from edgekit.spec import NORMALIZATIONS
 from tests.quantize.nets import calls, weighted_nodes
 from tests.rewrite.compare import CONV, Net, rewrite
 
@@ -20,7 +23,7 @@ LINEAR: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
     "numbers": (lambda x: 2 * (x - 0.5) / 0.25, 3),
     "buffers": (lambda x: (x - COLOURS) / COLOURS, 3),
     "reversed": (lambda x: 1 - x, 3),
-    "order": (lambda x: x[:, [2, 1, 0]], 3),
+    "order, shifted": (lambda x: x[:, [2, 1, 0]] - 0.5, 3),
     "flipped": (lambda x: x.flip(1) + 1, 3),
     "grey by mean": (lambda x: x.mean(1, keepdim=True), 1),
     "grey by sum": (lambda x: (x * COLOURS).sum(1, keepdim=True), 1),
@@ -64,11 +67,21 @@ def test_nothing_is_inserted_where_nothing_is_computed(
     ids=["product", "clamp", "pooling", "mean of the image", "weights of columns", "neighbours"],
 )
 def test_other_functions_read_an_opening(function: Callable[[Tensor], Tensor]) -> None:
-    """A 1×1 convolution that changes nothing, in which the normalization has a place."""
+    """Of pixels, a 1×1 convolution that changes nothing else takes the normalization."""
     program = rewrite(before_convolution(function, 3), PASS)
+    assert calls(program).count(CONV) == 1
+    take_pixels(program, NORMALIZATIONS["half"], 128, fold_mean=True)
     opening = weighted_nodes(program)[0]
-    assert torch.equal(read_weight(program, opening).flatten(1), torch.eye(3).double())
-    assert not read_bias(program, opening).any()
+    expected = torch.eye(3).double() / 128
+    torch.testing.assert_close(read_weight(program, opening).flatten(1), expected)
+    assert not read_bias(program, opening).any()  # the mean is the offset
+
+
+def test_an_order_of_colours_is_left_to_the_first_weights() -> None:
+    program = rewrite(before_convolution(lambda x: x[:, [2, 0, 1]], 3), PASS)
+    assert calls(program) == ["aten.index.Tensor", CONV]
+    whole = rewrite(before_convolution(lambda x: x[:, [2, 0, 1]], 3), FLOAT_PASSES)
+    assert calls(whole) == [CONV]
 
 
 def test_a_value_that_is_read_elsewhere_stays() -> None:
@@ -76,7 +89,7 @@ def test_a_value_that_is_read_elsewhere_stays() -> None:
         lambda net, x: net.conv(x - 0.5) + x.mean(),
         conv=nn.Conv2d(3, 4, 3, padding=1),
     )
-    assert calls(rewrite(net, PASS))[:2] == [CONV, "aten.sub.Tensor"]
+    assert calls(rewrite(net, PASS))[0] == "aten.sub.Tensor"
 
 
 def test_several_convolutions_may_read_the_input() -> None:
