@@ -160,7 +160,8 @@ def _fit(
         raise CheckpointError(explain_misfit(tensors, paths, name, matches, flags.arch))
     _check_keys(family, trunk, label)
     image_channels = _read_image_channels(trunk, match, label)
-    fit = fit_width(Trunk(family, trunk, match.trunk, image_channels), label, flags.width)
+    hidden = _read_hidden(match, rest)
+    fit = fit_width(Trunk(family, trunk, match.trunk, image_channels, hidden), label, flags.width)
     found = find_head(match, fit, rest, label, flags.head)
     fitted = {key: tensor.reshape(fit.shapes[key]) for key, tensor in trunk.items()}
     return Recognition(
@@ -175,6 +176,15 @@ def _fit(
         (*_note_average(beside, tensors), *found.notes, *_note_normalization(rest)),
         _describe_evidence(match, fit.width),
     )
+
+
+def _read_hidden(match: Match, rest: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read the weights of the layout's hidden layers, whose shapes follow from the width."""
+    return {
+        f"{ours}.weight": rest[f"{theirs}.weight"]
+        for ours, theirs in match.head.items()
+        if ours != "classifier" and f"{theirs}.weight" in rest
+    }
 
 
 def _describe_evidence(match: Match, width: float) -> str:

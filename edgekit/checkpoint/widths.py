@@ -23,6 +23,8 @@ COMMON_WIDTHS = (1.0, 0.75, 0.5, 0.25, 1.4, 1.3, 0.35, 0.125, 1.1, 1.2, 1.25, 1.
 to several widths."""
 
 WIDEST = 10.0
+NEAR = 0.15
+"""How much wider or narrower a hidden layer can be at a width that has the same trunk."""
 CHANGED = 0.5
 """The part of a trunk's tensors from which on it is another network, and not a pruned one."""
 
@@ -41,13 +43,15 @@ class Trunk:
     """A trunk whose layers are a family's.
 
     `tensors` are under edgekit's names. `paths` are those of its layers in the state dict by
-    edgekit's, for messages. `image_channels` is what its stem reads.
+    edgekit's, for messages. `image_channels` is what its stem reads. `hidden` are the tensors of
+    the layout's own hidden layers, as far as they are there: several widths may have one trunk.
     """
 
     family: Family
     tensors: Mapping[str, Tensor]
     paths: Mapping[str, str]
     image_channels: Channels
+    hidden: Mapping[str, Tensor]
 
     def read_shapes(self, width: float, scaling: str) -> Shapes:
         """Read the shapes that the family has at a width."""
@@ -70,20 +74,28 @@ def fit_width(trunk: Trunk, label: str, width: float | None) -> Fit:
         width: The width multiplier that the tensors must have; None tries the likely ones.
 
     Returns:
-        The first width and rule that fit.
+        The first width and rule that fit, if there is one with the hidden layers too.
 
     Raises:
         CheckpointError: None fits. The message says what differs under the best one.
     """
     nearest: _Misfit | None = None
+    first: Fit | None = None
     for candidate, scaling in _list_candidates(trunk, width):
         shapes = trunk.read_shapes(candidate, scaling)
         tensors = trunk.tensors
         different = [key for key in tensors if not is_alike(tensors[key], shapes[key])]
         if not different:
-            return Fit(candidate, scaling, shapes)
-        if nearest is None or len(different) < nearest.count:
+            first = first or Fit(candidate, scaling, shapes)
+            misfits = [key for key in trunk.hidden if not is_alike(trunk.hidden[key], shapes[key])]
+            if not misfits:
+                return Fit(candidate, scaling, shapes)
+            if any(not _is_near(trunk.hidden[key], shapes[key]) for key in misfits):
+                break  # a hidden layer of the user's own
+        elif nearest is None or len(different) < nearest.count:
             nearest = _Misfit(candidate, len(different), different[0], shapes[different[0]])
+    if first is not None:
+        return first
     raise CheckpointError(f"{label} but {_explain(trunk, nearest, given=width is not None)}")
 
 
@@ -139,6 +151,11 @@ def _list_uncommon(trunk: Trunk, scaling: str, divisor: int) -> list[float]:
 def is_alike(tensor: Tensor, shape: tuple[int, ...]) -> bool:
     """Whether a tensor has a shape, but for the kernel of a 1x1 convolution."""
     return _squeeze(tuple(tensor.shape)) == _squeeze(shape)
+
+
+def _is_near(tensor: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether another width with the same trunk may give a layer this number of outputs."""
+    return abs(tensor.shape[0] - shape[0]) <= NEAR * shape[0]
 
 
 def _squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -121,7 +121,7 @@ def _find_origin(node: Node) -> Node | None:
 
 def _trace_channels(program: GraphModule, node: Node, source: Node) -> list[int] | None:
     """Find the channel of `source` that each channel of `node` is; None when pixels move too."""
-    _, channels, height, width = source.meta["val"].shape
+    channels, height, width = map(int, source.meta["val"].shape[1:])
     pixels = height * width
     numbers = torch.arange(channels * pixels).view(1, channels, height, width)
     moved = _Mover(program, {source: numbers}).value(node)
