@@ -13,13 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.checkpoint.inner_normalization import InnerNormalization, find_inner_normalization
+from edgekit.checkpoint.one_image import take_batches
 from edgekit.checkpoint.outputs import NamedShape, choose_output, list_tensors, return_one_tensor
 from edgekit.errors import CheckpointError
 from edgekit.rewrite.user_code import describe_failure
 from edgekit.spec import Channels, Size
-
-SAME = 1e-3
-"""The largest difference, as a fraction of the outputs, that a batch may make."""
 
 
 class Classifier(NamedTuple):
@@ -28,21 +26,6 @@ class Classifier(NamedTuple):
     module: nn.Module
     inner: InnerNormalization | None
     notes: tuple[str, ...]
-
-
-class ImageByImage(nn.Module):
-    """Computes the images of a batch one after the other, for a network that takes one only."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map `(N, C, H, W)` images to `(N, classes)` logits."""
-        if len(images) == 1:
-            logits: Tensor = self.network(images)
-            return logits
-        return torch.cat([self.network(image) for image in images.split(1)])
 
 
 def find_channels(module: nn.Module, size: Size) -> Channels:
@@ -87,8 +70,7 @@ def make_classifier(
     choice = choose_output(shapes, output_tensor, subject)
     return_one_tensor(module, choice.number)
     inner = find_inner_normalization(module, image)
-    taking = module if _takes_batches(module, image) else ImageByImage(module).eval()
-    return Classifier(taking, inner, choice.notes)
+    return Classifier(take_batches(module, image), inner, choice.notes)
 
 
 def run(module: nn.Module, image: Tensor, subject: str) -> object:
@@ -112,18 +94,3 @@ def run(module: nn.Module, image: Tensor, subject: str) -> object:
         raise CheckpointError(
             f"{subject} does not run on a {tuple(image.shape)} image: {describe_failure(error)}"
         ) from error
-
-
-def _takes_batches(module: nn.Module, image: Tensor) -> bool:
-    """Whether two images at once give what each of them gives alone."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(2, *image.shape[1:], generator=generator)
-    with torch.no_grad():
-        expected = torch.cat([module(one) for one in noise.split(1)])
-        try:
-            seen = module(noise)
-        except Exception:  # noqa: BLE001 - whatever the user's own code raises
-            return False
-    if seen.shape != expected.shape:
-        return False
-    return bool((seen - expected).norm() <= SAME * expected.norm())

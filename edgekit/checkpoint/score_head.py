@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgekit.checkpoint.exported import ExportedNetwork
+from edgekit.checkpoint.one_image import take_batches
 from edgekit.errors import CheckpointError, ConversionError
 from edgekit.rewrite.export import trace
 from edgekit.rewrite.user_code import describe_failure
@@ -123,18 +124,6 @@ def _note_end(last: LastOperator, outputs: int, wanted: Scores | None) -> tuple[
     )
 
 
-class ImageByImage(nn.Module):
-    """Computes the images of a batch one after the other, for a graph that takes one only."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map `(N, C, H, W)` images to `(N, outputs)` logits."""
-        return torch.cat([self.network(image) for image in images.split(1)])
-
-
 class _Seen(NamedTuple):
     """What a network does with one image of noise: its `(1, outputs)` output, and the operator that
     made it."""
@@ -230,21 +219,8 @@ def _take_off(module: nn.Module, seen: _Seen, image: InputSpec) -> nn.Module | N
     if scores.shape == seen.output.shape and torch.allclose(
         scores, seen.compute_scores(), rtol=0, atol=TOLERANCE
     ):
-        bare = bare if _takes_batches(bare, seen.images) else ImageByImage(bare)
-        return bare.requires_grad_(False)
+        return take_batches(bare, seen.images).requires_grad_(False)
     return None
-
-
-def _takes_batches(module: nn.Module, images: Tensor) -> bool:
-    """Whether two images at once give what each of them gives alone."""
-    pair = torch.cat([images, images.flip(-1)])
-    with torch.no_grad():
-        expected = torch.cat([module(image) for image in pair.split(1)])
-        try:
-            seen = module(pair)
-        except Exception:  # noqa: BLE001 - a graph for one image fails in many ways
-            return False
-    return seen.shape == expected.shape and torch.allclose(seen, expected, atol=TOLERANCE)
 
 
 def _remove_last(graph: fx.Graph) -> bool:

@@ -6,10 +6,11 @@ function; `pipeline` says what each pass ensures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
+from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
 from edgekit.errors import BUG_REPORT, ConversionError
@@ -152,12 +153,24 @@ def takes_batches(program: GraphModule) -> bool:
     """
     if any(is_call(node, *RECURRENT) for node in program.graph.nodes):
         return False
-    images = [_make_noise(program, seed) for seed in range(2)]
+    return computes_alike(program, [_make_noise(program, seed) for seed in range(2)])
+
+
+def computes_alike(network: Callable[[Tensor], Tensor], images: Sequence[Tensor]) -> bool:
+    """Whether a network computes several images at once as it computes each alone.
+
+    Args:
+        network: Maps at least one image to `(1, outputs)`.
+        images: The images, each `(1, C, H, W)`.
+
+    Returns:
+        False too where it fails on several.
+    """
     with torch.inference_mode():
-        expected = torch.cat([program(image.clone()) for image in images]).double()
+        expected = torch.cat([network(image.clone()) for image in images]).double()
         try:
-            seen = program(torch.cat(images)).double()
-        except RuntimeError:  # a shape that does not fit
+            seen = network(torch.cat(list(images))).double()
+        except Exception:  # noqa: BLE001 - a shape that does not fit, or the user's own code
             return False
     same_shape = seen.shape == expected.shape
     return same_shape and compare_outputs(expected, seen) <= LARGEST_DIFFERENCE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import types
 from collections.abc import Callable
@@ -65,11 +66,14 @@ def load_program(folder: Path, net: Net, flags: CheckpointFlags | None = None) -
 
 
 def load_code(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, net: Net, flags: CheckpointFlags | None = None
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    net: nn.Module,
+    flags: CheckpointFlags | None = None,
 ) -> Checkpoint:
     """The same network as weights with the user's own code."""
     code = types.ModuleType("own_scores")
-    code.build = lambda: make_net(net.head.out_features, net.end)  # type: ignore[attr-defined]
+    code.build = lambda: copy.deepcopy(net)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "own_scores", code)
     monkeypatch.chdir(folder)
     own = CheckpointFlags(arch="own_scores:build", input_size=SIZE)
@@ -111,6 +115,30 @@ def test_a_network_for_one_image_keeps_taking_batches(
         assert checkpoint.spec.scores == "multilabel"
         expected = torch.cat([net(image) for image in IMAGES.split(1)])
         assert torch.allclose(checkpoint.module(IMAGES).sigmoid(), expected, atol=1e-6)
+
+
+class Recurrent(nn.Module):
+    """Rows of an image, one after the other, through a recurrent layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.LSTM(3 * SIZE, 8, batch_first=True)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, _ = self.rows(x.permute(0, 2, 1, 3).flatten(2))
+        scores: Tensor = self.head(y[:, -1]).softmax(1)
+        return scores
+
+
+def test_a_recurrent_network_computes_image_by_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch ends the process where the graph of a recurrent layer gets another batch size."""
+    net = Recurrent().eval()
+    checkpoint = load_code(tmp_path, monkeypatch, net)
+    assert (checkpoint.spec.scores, checkpoint.origins["scores"]) == ("softmax", "network")
+    assert torch.allclose(checkpoint.module(IMAGES).softmax(1), net(IMAGES), atol=1e-6)
 
 
 def test_logits_stay_logits(tmp_path: Path) -> None:
