@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edgekit.arrays import RgbImage
 from edgekit.errors import CalibrationError
 from edgekit.images import read_image
 from edgekit.preprocess import preprocess
+from edgekit.quantize import calibration_images
 from edgekit.quantize.calibration_images import HOLD_OUT_AT_MOST, find_calibration_images
 from edgekit.quantize.image_checks import ContentChecks
 from tests.quantize.nets import small_spec, write_images
@@ -164,12 +166,31 @@ def test_images_most_of_which_are_damaged_are_refused(tmp_path: Path) -> None:
         find_calibration_images(tmp_path, SPEC)
 
 
-def test_an_image_that_vanishes_is_named(tmp_path: Path) -> None:
+def test_an_image_that_vanishes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many large images, only the pixels of the first are kept."""
+    monkeypatch.setattr(calibration_images, "KEPT_BYTES", 8 * SPEC.height * SPEC.width * 3)
     write_images(tmp_path, 40)
     images = find_calibration_images(tmp_path, SPEC)
     (tmp_path / "020.png").unlink()
     with pytest.raises(CalibrationError, match=r"cannot read image .*020\.png: No such file"):
         list(images.batches())
+
+
+def test_images_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(tmp_path, 40)
+    decoded: list[Path] = []
+
+    def read(path: Path) -> RgbImage:
+        decoded.append(path)
+        return read_image(path)
+
+    monkeypatch.setattr(calibration_images, "read_image", read)
+    images = find_calibration_images(tmp_path, SPEC)
+    first = np.concatenate(list(images.batches()))
+    np.testing.assert_array_equal(first, np.concatenate(list(images.batches())))
+    expected = [preprocess(read_image(path), SPEC) for path in images.used]
+    np.testing.assert_array_equal(first, np.stack(expected))
+    assert len(decoded) == len(set(decoded)) == 40
 
 
 @pytest.mark.parametrize("noise", [0, 3])
