@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -20,9 +19,9 @@ from edgekit.quantize.statistics_table import (
     make_table,
     reuse_statistics,
 )
-from edgekit.rewrite.export import check_rewriting, trace
+from edgekit.rewrite.export import rewrite_graph, trace
 from edgekit.rewrite.input_pixels import take_pixels
-from edgekit.rewrite.pipeline import FLOAT_PASSES, INTEGER_PASSES, run_passes
+from edgekit.rewrite.pipeline import FLOAT_PASSES, INTEGER_PASSES
 from edgekit.spec import InputSpec
 from edgekit.targets.base import Artifact, Int8Model
 
@@ -132,8 +131,7 @@ def make_float_program(traced: GraphModule, size: InputSpec, offset: int) -> Gra
         ConversionError: The rewritten graph computes something else, or its input is read by
             several layers.
     """
-    program = run_passes(copy.deepcopy(traced), FLOAT_PASSES)
-    check_rewriting(traced, program)
+    program = rewrite_graph(traced, FLOAT_PASSES)
     take_pixels(program, size.normalization, offset, fold_mean=False)
     return program
 
@@ -143,8 +141,7 @@ def calibrate_network(traced: GraphModule, request: Request) -> Calibrated:
 
     Raises CalibrationError when the images or their table cannot be used.
     """
-    program = run_passes(copy.deepcopy(traced), INTEGER_PASSES)
-    check_rewriting(traced, program)
+    program = rewrite_graph(traced, INTEGER_PASSES)
     images, table = request.calibration
     cached = None
     if table is not None:
