@@ -58,8 +58,8 @@ def main() -> None:
     for case in list_cases(arguments.data):
         print(f"{case.network}: {case.what}", file=sys.stderr)
         figures.setdefault(case.network, {})[case.what] = measure(case)
+        save_result(arguments.json, figures)
     print(tabulate_structure(figures))
-    save_result(arguments.json, figures)
 
 
 def measure(case: Case) -> dict[str, Any]:

@@ -1,28 +1,32 @@
 """Reads which network a training script says that it saved, and holds it against the tensors.
 
-In: the content of a checkpoint file, and a `config.json` beside it. Out: remarks, and the padding
-that a name stands for. Both are read as data. A name is believed only as far as the tensors agree:
-it never chooses the family.
+In: the settings in a checkpoint and beside it (`file_settings`). Out: remarks, the padding that a
+name stands for, and which settings are believed. A name is believed only as far as the tensors
+agree: it never chooses the family.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from edgekit.checkpoint.file_settings import SavedSettings
 from edgekit.errors import CheckpointError
 from edgekit.text import one_line
 
-NAME_KEYS = ("arch", "architecture", "model_name", "model_arch", "backbone", "model")
+NAME_KEYS = (
+    "arch",
+    "architecture",
+    "model_name",
+    "model_arch",
+    "model_type",
+    "image_processor_type",
+    "backbone",
+    "model",
+)
 """The keys under which training scripts save the name of the network."""
-SETTINGS_KEYS = ("args", "hyper_parameters", "config", "cfg", "opt")
-"""The keys of the dicts in which they do so."""
 LONGEST_NAME = 100
-LARGEST_CONFIG = 1 << 20
-CONFIG = "config.json"
 
 ANTI_ALIASED = re.compile(r"(?:^|[_-])(?:aa|blur)(?:[_-]|$)")
 TENSORFLOW_PORT = re.compile(r"^tf_mobilenet")
@@ -36,42 +40,44 @@ class NamedNetwork(NamedTuple):
     place: str
 
 
-def find_names(content: Any, path: Path | None) -> list[NamedNetwork]:
-    """Find the names in the content of a file, then in the `config.json` beside it.
+def find_names(settings: Sequence[SavedSettings]) -> list[NamedNetwork]:
+    """Find the names of the network in the settings of a checkpoint.
 
     Args:
-        content: What the checkpoint file holds.
-        path: The file; None for a state dict in memory.
+        settings: Those in the file, then those beside it.
 
     Returns:
-        The names, none where there are none or they cannot be read.
+        The names, none where there are none.
     """
-    found = list(_find_in(content, ""))
-    for key in SETTINGS_KEYS:
-        if isinstance(content, Mapping):
-            found += _find_in(content.get(key), f"{key}.")
-    if path is not None:
-        found += _find_in(_read_config(path.parent / CONFIG), f"{CONFIG}: ")
-    return found
+    return [
+        NamedNetwork(one_line(name), f"{saved.place}{key}")
+        for saved in settings
+        for key in NAME_KEYS
+        if isinstance(name := saved.values.get(key), str) and 0 < len(name) <= LONGEST_NAME
+    ]
 
 
-def _find_in(settings: Any, place: str) -> Iterator[NamedNetwork]:
-    if not isinstance(settings, Mapping):
-        return
-    for key in NAME_KEYS:
-        name = settings.get(key)
-        if isinstance(name, str) and 0 < len(name) <= LONGEST_NAME:
-            yield NamedNetwork(one_line(name), f"{place}{key}")
+def list_believed(settings: Sequence[SavedSettings], family: str) -> list[SavedSettings]:
+    """List the settings that are of the network that the tensors are of.
 
+    A checkpoint's own settings may name no network, but no other one. A file beside it must name
+    this one: it may belong to another checkpoint in the folder.
 
-def _read_config(path: Path) -> Any:
-    """Read a small JSON file; None for anything else."""
-    try:
-        if not path.is_file() or path.stat().st_size > LARGEST_CONFIG:
-            return None
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
+    Args:
+        settings: Those in the file, then those beside it.
+        family: The family that the tensors are of.
+
+    Returns:
+        Those that are believed.
+    """
+    believed = []
+    for config in dict.fromkeys(saved.config for saved in settings):
+        own = [saved for saved in settings if saved.config == config]
+        named = {_version(one.name) for one in find_names(own)} - {None}
+        wanted = {_version(family)} - {None}
+        if named == wanted != set() or not (config or named):
+            believed += own
+    return believed
 
 
 def is_tensorflow_port(names: Sequence[NamedNetwork]) -> bool:

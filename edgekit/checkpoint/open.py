@@ -2,9 +2,9 @@
 
 In: a path. Out: the saved content as dicts, lists, numbers, strings and tensors, or a
 `ProgramArchive`. Only three readers are used: `torch.load(weights_only=True)`, safetensors, and
-`archive` for files of `torch.export.save`. Settings that training scripts save with the weights
-(argparse.Namespace, numpy scalars, paths) become `Discarded`: their types are allowed, so that the
-file opens, but no object of them is built.
+`archive` for files of `torch.export.save`. Of objects that training scripts save with the weights
+(numpy scalars, paths) the types are allowed, so that the file opens, but no object of them is
+built: they become `Discarded`. A Namespace becomes `Settings`, which keeps its plain values.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -41,14 +42,27 @@ class Discarded:
         """Discard the state: no attribute of the original is ever set."""
 
 
+class Settings(Discarded):
+    """Takes the place of a namespace; `values` are its numbers, texts, lists and dicts by name."""
+
+    values: Mapping[str, Any] = MappingProxyType({})
+
+    def __setstate__(self, state: Any) -> None:
+        """Keep the plain values of a namespace's attributes."""
+        attributes = state.items() if type(state) is dict else ()
+        self.values = {
+            name: value
+            for name, value in attributes
+            if type(name) is str and type(value) in (bool, int, float, str, list, tuple, dict)
+        }
+
+
 def discard_default(*_args: Any) -> dict[Any, Any]:
     """Take the place of defaultdict: return a plain dict without the default factory."""
     return {}
 
 
 DISCARDED_NAMES = (
-    "argparse.Namespace",
-    "types.SimpleNamespace",
     "builtins.dict",
     "builtins.list",
     "builtins.int",
@@ -56,6 +70,8 @@ DISCARDED_NAMES = (
     "datetime.datetime",
     "datetime.timedelta",
     "pathlib.Path",
+    "pathlib.PurePosixPath",
+    "pathlib.PureWindowsPath",
     "pathlib.PosixPath",
     "pathlib.WindowsPath",
     "pathlib._local.PosixPath",
@@ -72,6 +88,8 @@ DISCARDED_NAMES = (
     ),
 )
 """Inert types that training scripts save with the weights."""
+NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")
+"""The types of the settings that they save."""
 
 BAD_ZIP = (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError, struct.error)
 """The exceptions of `ZipFile` for a damaged directory, or for a name that is not UTF-8."""
@@ -204,6 +222,7 @@ def _load_pickle(path: Path) -> Any:
     Raises CheckpointError, with one line, for every failure.
     """
     stand_ins: list[Any] = [(Discarded, name) for name in DISCARDED_NAMES]
+    stand_ins += [(Settings, name) for name in NAMESPACES]
     stand_ins.append((discard_default, "collections.defaultdict"))
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):

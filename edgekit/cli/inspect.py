@@ -27,6 +27,7 @@ CHANGED_BY = {
     "padding": "--padding",
     "batch_norm_eps": "--batch-norm-eps",
     "scores": "--scores",
+    "threshold": "--threshold",
 }
 """The option that changes each value of a checkpoint."""
 WIDTH = 120

@@ -52,12 +52,12 @@ def test_safetensors(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
     assert len(checkpoint.sha256) == 64
 
 
-def test_settings_saved_beside_the_weights_are_discarded(
+def test_of_objects_beside_the_weights_only_plain_settings_are_kept(
     tmp_path: Path, weights: dict[str, torch.Tensor]
 ) -> None:
     path = tmp_path / "model.pth"
     settings = {
-        "args": argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("runs").name),
+        "args": argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("runs"), model="v2"),
         "folder": pathlib.PosixPath("runs"),
         "best": np.float64(71.2),
         "kind": np.dtype("float32"),
@@ -69,6 +69,7 @@ def test_settings_saved_beside_the_weights_are_discarded(
     content = open_checkpoint(path).content
     assert not isinstance(content["args"], argparse.Namespace)
     assert not hasattr(content["args"], "lr")
+    assert content["args"].values == {"lr": 0.1, "model": "v2"}
     assert not isinstance(content["best"], np.generic)
     assert content["order"] == {"a": 1}
     assert load_checkpoint(path).container == "state_dict"

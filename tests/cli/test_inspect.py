@@ -13,9 +13,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from edgekit.cli.inspect import command, is_model_file
+from edgekit.checkpoint import load_checkpoint
+from edgekit.cli.inspect import CHANGED_BY, command, is_model_file
 from edgekit.errors import CheckpointError, ModelFileError, SettingsError
 from edgekit.models import FAMILIES
+from edgekit.spec import CheckpointFlags
 from tests.checkpoint.exported_files import SIZE, build_classifier, export
 
 
@@ -124,3 +126,10 @@ def test_missing_pytorch_is_said_in_one_line(checkpoint: Path) -> None:
         "edgekit: PyTorch is not installed, and checkpoints need it:"
         " pip install 'edgekit[convert]'\n"
     )
+
+
+def test_every_value_but_the_classes_has_an_option() -> None:
+    """The number of classes is that of the tensors; for all else an option is named."""
+    weights = FAMILIES["mobilenet_v2"].build(0.35, classes=1).state_dict()
+    checkpoint = load_checkpoint(weights, CheckpointFlags(scores="sigmoid"))
+    assert set(checkpoint.origins) - set(CHANGED_BY) == {"classes"}
