@@ -1,12 +1,12 @@
 """What edgekit makes of every classifier of torchvision and timm below 30 M parameters.
 
-    python benchmarks/zoo.py [--only TEXT,…] [--first | --rest] [--parts float,int8,pt2] [--failed]
+    python benchmarks/zoo.py [--only TEXT,…] [--first | --rest] [--parts pi,jetson,int8,pt2] [--failed]
         [--minutes M] [--record FILE] [--json FILE]
 
 Each network gets random weights and the batch norm statistics that belong to them, is saved as its
 library's training script does, and goes through the command line: `inspect`, `convert --precision
-fp32` for both targets, and of the smallest network of each family also `convert` to int8, and all
-float steps as a `torch.export` program. A file is opened by itself where edgekit recognises it,
+fp32` for both targets (`pi`, `jetson`), and of the smallest network of each family also `convert`
+to int8 for both, and all float steps as a `torch.export` program. A file is opened by itself where edgekit recognises it,
 else with `--arch` and the library's own code. What was loaded is compared with the library's
 network, and `convert` compares the artifact with what was loaded.
 
@@ -58,7 +58,9 @@ SETTLING, BATCH = 24, 4
 """Batches of photographs that the batch norms' statistics are taken from, and their size."""
 FAITHFUL_DB = 60.0
 """SQNR of what was loaded against the library's network; less is another network."""
-PARTS = ("float", "int8", "pt2")
+FLOAT = tuple(TARGETS)
+PARTS = (*FLOAT, "int8", "pt2")
+"""What follows the opening of a file; all networks go through the float parts."""
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
@@ -181,8 +183,7 @@ def try_network(trial: Trial, images: Sequence[Path], parts: Sequence[str]) -> i
     ways = {"recognised": own, "arch": arch}
     for way, flags in ways.items():
         if trial.open(way, flags, file, module):
-            if "float" in parts:
-                trial.convert(way, "fp32", flags, file)
+            trial.convert(way, "fp32", flags, file, [part for part in FLOAT if part in parts])
             if "int8" in parts:
                 trial.convert(way, "int8", flags, file)
             break
@@ -245,10 +246,13 @@ def choose(
     for step in record.latest():
         done.setdefault(step.network, {}).setdefault(find_part(step), []).append(step)
     for kind in first if options.first else others if options.rest else first + others:
-        wanted = options.parts.split(",") if kind in first else ["float"]
+        wanted = [p for p in options.parts.split(",") if p in FLOAT or kind in first]
         parts = done.get(kind.name, {})
+        failed = {part for part, steps in parts.items() if any(map(is_failure, steps))}
         if options.failed:
-            wanted = [p for p in wanted if any(map(is_failure, parts.get(p, [])))]
+            wanted = wanted if "open" in failed else [p for p in wanted if p in failed]
+        elif "open" in failed:  # nothing follows
+            continue
         else:
             wanted = [p for p in wanted if p not in parts]
         if wanted and any(text in kind.name for text in options.only.split(",")):

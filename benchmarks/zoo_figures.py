@@ -49,7 +49,11 @@ class Step:
 
 
 def find_part(step: Step) -> str:
-    return "pt2" if step.way == "pt2" else "int8" if step.step.startswith("int8") else "float"
+    """The part of the run that a step belongs to: `open`, or one of those that follow it."""
+    if step.way == "pt2":
+        return "pt2"
+    precision, _, target = step.step.partition(" ")
+    return {"fp32": target, "int8": "int8"}.get(precision, "open")
 
 
 def is_failure(step: Step) -> bool:
