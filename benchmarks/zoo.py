@@ -1,19 +1,20 @@
 """What edgekit makes of every classifier of torchvision and timm below 30 M parameters.
 
-    python benchmarks/zoo.py [--only TEXT,…] [--first | --rest] [--parts pi,jetson,int8,pt2] [--failed]
-        [--minutes M] [--record FILE] [--json FILE]
+    python benchmarks/zoo.py [--first | --rest] [--parts pi,jetson,int8,pt2] [--only TEXT,…]
+        [--failed] [--minutes M] [--record FILE] [--json FILE]
 
 Each network gets random weights and the batch norm statistics that belong to them, is saved as its
-library's training script does, and goes through the command line: `inspect`, `convert --precision
-fp32` for both targets (`pi`, `jetson`), and of the smallest network of each family also `convert`
-to int8 for both, and all float steps as a `torch.export` program. A file is opened by itself where edgekit recognises it,
-else with `--arch` and the library's own code. What was loaded is compared with the library's
-network, and `convert` compares the artifact with what was loaded.
+library's training script does, and goes through the command line: `inspect`, and `convert
+--precision fp32` for both targets, the parts `pi` and `jetson`. The smallest network of each family
+is also converted to int8 for both, and goes through the same as a `torch.export` program. A file is
+opened by itself where edgekit recognises it, else with `--arch` and the library's own code. What
+was loaded is compared with the library's network, and `convert` compares the artifact with what was
+loaded.
 
-Results are lines of --record, one a step. What is there is not run again; --failed runs what failed
-and nothing else. --first runs one network of each family, --rest the others, --parts some of the
-steps. At the end, with --minutes 0 at once, --json writes the figures of the whole record. The
-libraries are installed into an environment of their own below `build`.
+Results are lines of --record, one a step, which is kept with the results. What is there is not run
+again; --failed runs what failed and nothing else. --first runs one network of each family, --rest
+the others, --parts some of the steps. At the end, with --minutes 0 at once, --json writes the
+figures of the whole record. The libraries are installed into an environment of their own below `build`.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from torch import nn
 PACKAGES = ("torch==2.13.0", "torchvision==0.28.0", "timm==1.0.31")
 LARGEST = 30_000_000
+RECORD = REPOSITORY / "benchmarks" / "results" / "zoo.jsonl"
 LIMIT_S = 300
 """How long one command may take."""
 PHOTOGRAPHS = 32
@@ -308,7 +310,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), metavar="PART,…")
     parser.add_argument("--failed", action="store_true", help="those that failed before")
     parser.add_argument("--minutes", type=float, default=1e9, help="start none after so long")
-    parser.add_argument("--record", type=Path, default=FOLDER / "zoo.jsonl", metavar="FILE")
+    parser.add_argument("--record", type=Path, default=RECORD, metavar="FILE")
     options = parser.parse_args()
     enter_environment()
     import zoo_networks
