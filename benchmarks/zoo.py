@@ -14,7 +14,8 @@ loaded.
 Results are lines of --record, one a step, which is kept with the results. What is there is not run
 again; --failed runs what failed and nothing else. --first runs one network of each family, --rest
 the others, --parts some of the steps. At the end, with --minutes 0 at once, --json writes the
-figures of the whole record. The libraries are installed into an environment of their own below `build`.
+figures of the whole record. The libraries are installed into an environment of their own below
+`build`.
 """
 
 from __future__ import annotations
