@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from results import REPOSITORY, make_parser, read_commit, save_result
 from tool_environments import FOLDER, list_versions, make_environment
@@ -50,6 +50,7 @@ from zoo_figures import (
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
 PACKAGES = ("torch==2.13.0", "torchvision==0.28.0", "timm==1.0.31")
 LARGEST = 30_000_000
 RECORD = REPOSITORY / "benchmarks" / "results" / "zoo.jsonl"
@@ -57,8 +58,9 @@ LIMIT_S = 300
 """How long one command may take."""
 PHOTOGRAPHS = 32
 """How many `convert` gets; a fifth of them are compared on."""
-SETTLING, BATCH = 24, 4
-"""Batches of photographs that the batch norms' statistics are taken from, and their size."""
+SETTLING, COMPARED = 64, 3
+"""How many photographs the batch norms' statistics are taken from, and on how many of them what was
+loaded is compared."""
 FAITHFUL_DB = 60.0
 """SQNR of what was loaded against the library's network; less is another network."""
 FLOAT = tuple(TARGETS)
@@ -87,6 +89,13 @@ class Record:
         return list({(step.network, step.way, step.step): step for step in self.steps}.values())
 
 
+class Original(NamedTuple):
+    """Images, `(N, 3, H, W)`, and what the library's network makes of them, `(N, classes)`."""
+
+    images: torch.Tensor
+    logits: torch.Tensor
+
+
 class Trial:
     """One network on its way through the commands, in a process of its own."""
 
@@ -101,12 +110,12 @@ class Trial:
         self._add(Step(*words, commit=self.commit, **found))
         return outcome == "ok"
 
-    def open(self, way: str, flags: Mapping[str, Any], file: Path, module: nn.Module) -> bool:
+    def open(self, way: str, flags: Mapping[str, Any], file: Path, original: Original) -> bool:
         """`inspect`, and the loaded network beside the library's own."""
         words = [w for name, value in flags.items() for w in (f"--{name}", str(value))]
         if not self.run(way, "inspect", ["inspect", str(file), "--json", *words]):
             return False
-        return self.compare(way, flags, file, module)
+        return self.compare(way, flags, file, original)
 
     def run(self, way: str, step: str, words: Sequence[str]) -> bool:
         """Run one command. Returns whether it is ok."""
@@ -126,7 +135,7 @@ class Trial:
         line = message[-1] if refused else "\n".join(message[-6:])
         return self.add(way, step, outcome, line=line, seconds=ended.seconds)
 
-    def compare(self, way: str, flags: Mapping[str, Any], file: Path, module: nn.Module) -> bool:
+    def compare(self, way: str, flags: Mapping[str, Any], file: Path, original: Original) -> bool:
         """Compare what edgekit loads with the library's network."""
         from forked_commands import run_forked
 
@@ -139,9 +148,9 @@ class Trial:
 
             words = {name.replace("-", "_"): value for name, value in flags.items()}
             loaded = load_checkpoint(file, CheckpointFlags(**words)).module
-            images = torch.randn(3, 3, self.size, self.size)
             with torch.inference_mode():
-                print(compare_logits(module(images).numpy(), loaded(images).numpy()))
+                seen = torch.cat([loaded(image[None]) for image in original.images])
+            print(compare_logits(original.logits.numpy(), seen.numpy()))
             return 0
 
         ended = run_forked(work, self.folder, LIMIT_S)
@@ -178,21 +187,25 @@ def try_network(trial: Trial, images: Sequence[Path], parts: Sequence[str]) -> i
     for image in images[:PHOTOGRAPHS]:
         shutil.copy(image, trial.folder / "photographs")
     module = zoo_networks.build(trial.kind.name, trial.size)
-    zoo_networks.settle(module, read_batches(images, trial.size))
+    photographs = read_images(images, trial.size)
+    zoo_networks.settle(module, photographs)
+    compared = photographs[:COMPARED]
+    with torch.inference_mode():
+        original = Original(compared, torch.cat([module(image[None]) for image in compared]))
     file = trial.folder / "weights.pth"
     torch.save({"epoch": 3, "arch": trial.kind.name, "state_dict": module.state_dict()}, file)
     own: dict[str, Any] = {"input-size": trial.size}
     arch = own | {"arch": f"zoo_networks:{trial.kind.name}@{trial.size}"}
     ways = {"recognised": own, "arch": arch}
     for way, flags in ways.items():
-        if trial.open(way, flags, file, module):
+        if trial.open(way, flags, file, original):
             trial.convert(way, "fp32", flags, file, [part for part in FLOAT if part in parts])
             if "int8" in parts:
                 trial.convert(way, "int8", flags, file)
             break
     if "pt2" in parts:
         save_program(module, trial.size, trial.folder / "network.pt2")
-        if trial.open("pt2", {}, trial.folder / "network.pt2", module):
+        if trial.open("pt2", {}, trial.folder / "network.pt2", original):
             trial.convert("pt2", "fp32", {}, trial.folder / "network.pt2", ["jetson"])
     return 0
 
@@ -204,8 +217,8 @@ def save_program(module: nn.Module, size: int, file: Path) -> None:
     torch.export.save(torch.export.export(module, (torch.zeros(1, 3, size, size),)), file)
 
 
-def read_batches(images: Sequence[Path], size: int) -> list[torch.Tensor]:
-    """Photographs as normalized batches, `(BATCH, 3, size, size) float32`."""
+def read_images(images: Sequence[Path], size: int) -> torch.Tensor:
+    """Photographs as normalized images, `(SETTLING, 3, size, size) float32`."""
     import cv2
     import numpy as np
     import torch
@@ -215,8 +228,7 @@ def read_batches(images: Sequence[Path], size: int) -> list[torch.Tensor]:
         values = (pixels - np.array(MEAN)) / np.array(STD)
         return torch.from_numpy(values).float().permute(2, 0, 1)
 
-    chosen = [images[(i * 7) % len(images)] for i in range(BATCH * SETTLING)]
-    return list(torch.stack([read(file) for file in chosen]).split(BATCH))
+    return torch.stack([read(images[(i * 7) % len(images)]) for i in range(SETTLING)])
 
 
 def list_kinds(cache: Path) -> list[Kind]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -145,12 +145,12 @@ def choose_size(name: str) -> int:
     raise RuntimeError(f"{name} runs with no input from {SIZES[0]} pixels on: {reason}")
 
 
-def settle(module: nn.Module, batches: Sequence[Tensor]) -> nn.Module:
+def settle(module: nn.Module, images: Tensor) -> nn.Module:
     """Give a network weights that compute something, and the statistics that belong to them.
 
     Scales and biases that are all 1 or 0 get values of their own, since a branch that is scaled by
-    0 would hide what is wrong in it. Then batch norms average the statistics of `batches`,
-    `(N, 3, H, W)` normalized images.
+    0 would hide what is wrong in it. Then the batch norms get the statistics of `images`,
+    `(N, 3, H, W)` normalized, one after the other: each sees what those before it make of them.
     """
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
@@ -161,14 +161,20 @@ def settle(module: nn.Module, batches: Sequence[Tensor]) -> nn.Module:
                 parameter.copy_(noise * scale + offset)
     module.eval()
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
+    hooks = [norm.register_forward_pre_hook(set_statistics) for norm in norms]
     with torch.no_grad():
-        for batch in batches if norms else ():
-            module(batch)
-    return module.eval()
+        if norms:
+            module(images)
+    for hook in hooks:
+        hook.remove()
+    return module
+
+
+def set_statistics(norm: nn.modules.batchnorm._BatchNorm, arguments: tuple[Tensor]) -> None:
+    """Give a batch norm the mean and variance of each channel, which is axis 1, of its input."""
+    axes = [axis for axis in range(arguments[0].ndim) if axis != 1]
+    variance, mean = torch.var_mean(arguments[0], axes)
+    norm.running_mean, norm.running_var = mean, variance
 
 
 def __getattr__(name: str) -> Callable[[], nn.Module]:
