@@ -64,10 +64,44 @@ def write_onnx(
     Raises:
         ConversionError: TensorRT 8.6 cannot read the graph.
     """
+    return set_precision(export_graph(program, size, offset), fp16=fp16)
+
+
+def export_graph(program: GraphModule, size: InputSpec, offset: int) -> ir.Model:
+    """Make the ONNX graph of a program as torch.onnx writes it, tidied: the first half of
+    `write_onnx`, with its arguments and errors.
+
+    Args:
+        program: Takes p − `offset` for pixels p, `(1, H, W, C)`.
+        size: The input's height, width and channels.
+        offset: The pixel value that is 0 at the program's input.
+
+    Returns:
+        The model, at a newer opset than TensorRT 8.6 reads.
+
+    Raises:
+        ConversionError: ONNX has no operator for one of the program.
+    """
     model = _export(program, offset, size)
     tidy(model)
-    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph)
     write_float_weights(model)
+    return model
+
+
+def set_precision(model: ir.Model, *, fp16: bool) -> ir.Model:
+    """Make a graph one that TensorRT reads: the second half of `write_onnx`.
+
+    Args:
+        model: What `export_graph` made; it is changed.
+        fp16: Whether the float parts compute in float16.
+
+    Returns:
+        The model.
+
+    Raises:
+        ConversionError: TensorRT 8.6 cannot read the graph.
+    """
+    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph)
     if fp16 and quantized:
         model.opset_imports[""] = FP16_OPSET
     else:

@@ -30,7 +30,7 @@ from edgekit.rewrite.export import trace
 from edgekit.rewrite.input_pixels import take_pixels
 from edgekit.rewrite.pipeline import INTEGER_PASSES, run_passes
 from edgekit.spec import InputSpec, Precision
-from edgekit.targets.onnx import encode, write_onnx
+from edgekit.targets.onnx import encode, export_graph, set_precision
 from edgekit.targets.tensorrt_operators import list_float_layers
 from tests.conversion.conversions import small_images
 from tests.engines.tensorrt.networks import builder
@@ -80,14 +80,23 @@ def noise(size: int, count: int = 4) -> Sequence[ModelPixels]:
     return [ModelPixels(image) for image in images]
 
 
+@cache
+def exported(family: str, quantize: bool, size: int) -> tuple[ir.Model, GraphModule]:
+    """The graph of a family before its precision is set, and the program that it was written of."""
+    spec: InputSpec = small_spec(size)
+    if quantize:
+        program = quantized(family, size)
+        return export_graph(program, spec, OFFSET), program
+    program = make_float_program(traced(family, size), spec, 0)
+    return export_graph(program, spec, 0), program
+
+
 def write(family: str, precision: Precision, half: bool, size: int) -> tuple[ir.Model, GraphModule]:
     """The ONNX of a family, and the program that it was written of."""
-    spec: InputSpec = small_spec(size)
-    if precision == "int8":
-        program = quantized(family, size)
-        return write_onnx(program, spec, OFFSET, fp16=half), program
-    program = make_float_program(traced(family, size), spec, 0)
-    return write_onnx(program, spec, 0, fp16=precision == "fp16"), program
+    graph, program = exported(family, precision == "int8", size)
+    fp16 = half or precision == "fp16"
+    copied = ir.from_proto(ir.to_proto(graph))  # a clone shares its types with the original
+    return set_precision(copied, fp16=fp16), program
 
 
 def check(family: str, precision: Precision, half: bool, size: int) -> None:
