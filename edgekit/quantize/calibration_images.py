@@ -74,11 +74,21 @@ class CalibrationImages:
         return self._stream(self.held_out[::step])
 
     def digest(self) -> str:
-        """Compute the sha256 over the names and contents of the images to calibrate on."""
+        """Compute the sha256 over the names and contents of the images to calibrate on.
+
+        Raises CalibrationError for one that cannot be read any more.
+        """
         total = hashlib.sha256()
         for path in self.used:
             total.update(path.name.encode())
-            total.update(hashlib.sha256(path.read_bytes()).digest())
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise CalibrationError(
+                    f"{path} cannot be read any more ({error.strerror}): expected the images to"
+                    " stay until the conversion is done; start it again"
+                ) from error
+            total.update(hashlib.sha256(content).digest())
         return total.hexdigest()
 
     def _stream(self, files: Sequence[Path]) -> Iterator[ModelPixels]:

@@ -29,8 +29,8 @@ def save(folder: Path, **settings: Any) -> Path:
     return save_timm(folder / "net.pth", "mobilenet_v2", **settings)
 
 
-# What public training scripts save: pytorch/vision references/classification/train.py, rwightman's
-# timm/train.py, Ultralytics' trainer, and Lightning's module with save_hyperparameters().
+# What public training scripts save: pytorch/vision references/classification/train.py, timm's
+# train.py, and Lightning's modules with save_hyperparameters(); then other forms of the same.
 SCRIPTS: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "torchvision": (
         {"args": Namespace(model="mobilenet_v2", val_crop_size=160, val_resize_size=184)},
@@ -42,12 +42,8 @@ SCRIPTS: Mapping[str, tuple[dict[str, Any], str, str]] = {
         "128x96",
         "args.input_size",
     ),
-    "ultralytics": (
-        {"train_args": {"model": "m.yaml", "imgsz": 192}},
-        "192x192",
-        "train_args.imgsz",
-    ),
     "lightning": ({"hyper_parameters": {"img_size": 192}}, "192x192", "hyper_parameters.img_size"),
+    "imgsz": ({"train_args": {"model": "m.yaml", "imgsz": 192}}, "192x192", "train_args.imgsz"),
     "simple": ({"cfg": SimpleNamespace(image_size=(64, 320))}, "320x64", "cfg.image_size"),
 }
 

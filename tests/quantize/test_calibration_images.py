@@ -224,3 +224,10 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] < peaks[1] + 1_000_000  # 360 more images are 4.4 MB of pixels
+
+
+def test_an_image_that_vanishes_is_one_line(tmp_path: Path) -> None:
+    images = find_calibration_images(write_images(tmp_path, 40), SPEC)
+    images.used[3].unlink()
+    with pytest.raises(CalibrationError, match=r"\.png cannot be read any more \(No such file"):
+        images.digest()
