@@ -32,6 +32,12 @@ ROUNDING = 1e-2
 """The fraction of the outputs' size that counts as spread. `LARGEST_DIFFERENCE` of it, 1e-5, is
 what float32 may round."""
 CHECKED_IMAGES = 4
+DROPOUTS = (
+    aten.dropout_.default,
+    aten.alpha_dropout_.default,
+    aten.feature_dropout_.default,
+    aten.feature_alpha_dropout_.default,
+)
 RECURRENT = (aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input)
 
 
@@ -86,10 +92,11 @@ def writes_through_aliases(graph: Graph) -> bool:
     """Whether an in-place operator changes a tensor that is read under another name.
 
     `canonicalize` writes in-place operators out of place one by one, which is right only for those
-    that change a tensor nothing else reads. `run_decompositions` follows the aliases.
+    that change a tensor nothing else reads. `run_decompositions` follows the aliases. Dropouts are
+    left out: after training they change nothing.
     """
     for node in graph.nodes:
-        if not is_in_place(node):
+        if not is_in_place(node) or is_call(node, *DROPOUTS):
             continue
         changed = node.args[0]
         if not isinstance(changed, Node) or len(changed.users) > 1 or _is_part(changed):

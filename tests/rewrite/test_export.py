@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.errors import ConversionError
-from edgekit.rewrite.export import export_program
+from edgekit.rewrite.export import export_program, writes_through_aliases
 from edgekit.rewrite.graph import aten, is_call, read_bias, read_weight
 from edgekit.rewrite.input_pixels import border_offset, take_pixels
 from edgekit.spec import NORMALIZATIONS
@@ -246,3 +246,26 @@ def expect(net: nn.Module, pixels: Tensor, spec: object) -> Tensor:
     normalization = spec.normalization  # type: ignore[attr-defined]
     x = (pixels - torch.tensor(normalization.mean)) / torch.tensor(normalization.std)
     return run(net, x.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "dropout", [nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout]
+)
+@pytest.mark.parametrize("inplace", [False, True])
+def test_dropouts_are_dropped(dropout: type[nn.Module], inplace: bool) -> None:
+    """In place on a view, too, as torchvision writes it; no alias is followed for that."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3),
+        dropout(0.5, inplace),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.5, inplace),
+        nn.Linear(8, 4),
+    ).eval()
+    image = torch.randn(1, 3, 8, 8)
+    exported = torch.export.export(net, (image,))
+    assert not writes_through_aliases(exported.graph)
+    program = export_program(net, small_spec(8))
+    assert not any("dropout" in str(node.target) for node in program.graph.nodes)
+    assert torch.equal(program(image), net(image))

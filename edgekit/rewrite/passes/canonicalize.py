@@ -202,11 +202,18 @@ def _reshape(program: GraphModule, node: Node) -> Node | None:
     return insert_call(program, aten.flatten.using_ints, _source(node), 1, before=node)
 
 
+DROPOUTS = (
+    aten.dropout.default,
+    aten.alpha_dropout.default,
+    aten.feature_dropout.default,
+    aten.feature_alpha_dropout.default,
+)
+"""After training they do nothing."""
 REWRITERS: dict[object, Rewriter] = {
     aten.view.default: _view,
     aten._unsafe_view.default: _view,
     aten.reshape.default: _reshape,
-    aten.dropout.default: _drop,
+    **dict.fromkeys(DROPOUTS, _drop),
     aten.clone.default: _drop,
     aten.detach.default: _drop,
     aten.contiguous.default: _drop,
@@ -228,7 +235,7 @@ REWRITERS: dict[object, Rewriter] = {
 ALWAYS_REPLACED = (
     aten.view.default,
     aten._unsafe_view.default,
-    aten.dropout.default,
+    *DROPOUTS,
     aten.relu6.default,
     aten.hardsigmoid.default,
     aten.maximum.default,
