@@ -246,6 +246,20 @@ def find_runs(channels: Labels) -> list[tuple[int, int]]:
     ]
 
 
+def find_turns(channels: Labels) -> list[tuple[int, int]]:
+    """Find the fewest runs that take turns in `channels`, `(C,)`, one channel of each at a time.
+
+    Returns:
+        The (first, end) of each run, all of one length; empty where more than `MOST_RUNS` would be
+        needed.
+    """
+    for count in range(2, min(MOST_RUNS, len(channels) // 2) + 1):
+        runs = [find_runs(channels[start::count]) for start in range(count)]
+        if len(channels) % count == 0 and all(len(run) == 1 for run in runs):
+            return [run[0] for run in runs]
+    return []
+
+
 # --- The rewriting -------------------------------------------------------------------------------
 
 
@@ -356,15 +370,33 @@ class _Writer:
             reader.replace_input_with(node, moved)
 
     def _gather(self, source: Node, channels: Labels, before: Node) -> Node:
-        """Insert the concatenation of slices that hold `channels` of `source`, in that order."""
+        """Insert the concatenation of slices that hold `channels` of `source`, in that order.
+
+        Runs that take turns channel by channel, as after a shuffle, are slices, too: of tensors
+        with an axis more, which are concatenated along it.
+        """
         runs = find_runs(channels)
-        whole = (0, shape(source)[1])
-        parts = [
-            source
-            if run == whole
-            else insert_call(self._program, aten.slice.Tensor, source, 1, *run, before=before)
-            for run in runs
-        ]
+        if len(runs) > MOST_RUNS and (turns := find_turns(channels)):
+            return self._interleave(source, turns, before)
+        parts = [self._slice(source, run, before) for run in runs]
         if len(parts) == 1:
             return parts[0]
         return insert_call(self._program, aten.cat.default, parts, 1, before=before)
+
+    def _slice(self, source: Node, run: tuple[int, int], before: Node) -> Node:
+        if run == (0, shape(source)[1]):
+            return source
+        return insert_call(self._program, aten.slice.Tensor, source, 1, *run, before=before)
+
+    def _interleave(self, source: Node, runs: Sequence[tuple[int, int]], before: Node) -> Node:
+        """Insert what takes one channel of each run in turn: all runs are of one length."""
+        height, width = shape(source)[2:]
+        length = runs[0][1] - runs[0][0]
+
+        def reshape(node: Node, *axes: int) -> Node:
+            sides = [-1, *axes, height, width]
+            return insert_call(self._program, aten.reshape.default, node, sides, before=before)
+
+        parts = [reshape(self._slice(source, run, before), length, 1) for run in runs]
+        joined = insert_call(self._program, aten.cat.default, parts, 2, before=before)
+        return reshape(joined, length * len(runs))

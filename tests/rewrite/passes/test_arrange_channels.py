@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from edgekit.models.micro_layers import DynamicShiftMax, roll_channels, shuffle_channels
 from edgekit.rewrite.graph import CONVOLUTION, argument
-from edgekit.rewrite.passes.arrange_channels import MOST_RUNS, find_runs
+from edgekit.rewrite.passes.arrange_channels import MOST_RUNS, find_runs, find_turns
 from tests.quantize.nets import calls
 from tests.rewrite.compare import CAT, Net, find, rewrite_fully, widths
+
+SLICE, RESHAPE = "aten.slice.Tensor", "aten.reshape.default"
 
 
 def pointwise(inputs: int, outputs: int, groups: int = 1) -> nn.Module:
@@ -184,3 +186,40 @@ def test_a_roll_of_groups_keeps_the_groups() -> None:
 )
 def test_runs_of_neighbours(channels: list[int], runs: list[tuple[int, int]]) -> None:
     assert find_runs(np.array(channels)) == runs
+
+
+@pytest.mark.parametrize(
+    ("channels", "turns"),
+    [
+        ([0, 3, 1, 4, 2, 5], [(0, 3), (3, 6)]),
+        ([4, 0, 2, 5, 1, 3], [(4, 6), (0, 2), (2, 4)]),
+        ([0, 2, 1], []),
+        ([0, 4, 2, 5, 1, 3], []),
+        (list(range(8)), []),
+    ],
+)
+def test_runs_that_take_turns(channels: list[int], turns: list[tuple[int, int]]) -> None:
+    assert find_turns(np.array(channels)) == turns
+
+
+@pytest.mark.parametrize("groups", [2, 3])
+def test_a_shuffle_that_stays_is_few_operators(groups: int) -> None:
+    """Half of a shuffled tensor is passed on as it is, so that its order cannot be renamed."""
+
+    def function(net: Net, x: Tensor) -> Tensor:
+        x = net.stem(x)
+        for block in net.blocks:
+            kept, read = shuffle_channels(x, groups).chunk(2, 1)
+            x = torch.cat([kept, F.relu(block(read))], 1)
+        return net.head(x.mean((2, 3)))
+
+    blocks = nn.ModuleList([pointwise(12 * groups, 12 * groups) for _ in range(3)])
+    net = Net(
+        function,
+        stem=pointwise(3, 24 * groups),
+        blocks=blocks,
+        head=nn.Linear(24 * groups, 5),
+    )
+    program = rewrite_fully(net)
+    moves = [call for call in calls(program) if call in (CAT, SLICE, RESHAPE)]
+    assert len(moves) <= 3 * (1 + 2 * (2 * groups + 2))
