@@ -31,6 +31,7 @@ from edgekit.rewrite.graph import clean_up
 from edgekit.rewrite.passes.arrange_channels import arrange_channels, find_permutations
 from edgekit.rewrite.passes.canonicalize import canonicalize, find_uncanonical
 from edgekit.rewrite.passes.carry_factors import carry_factors
+from edgekit.rewrite.passes.drop_expansions import drop_expansions, find_expansions
 from edgekit.rewrite.passes.expand_activations import expand_activations
 from edgekit.rewrite.passes.factor_differences import factor_differences
 from edgekit.rewrite.passes.fold_batch_norm import find_batch_norm, fold_batch_norm
@@ -72,6 +73,12 @@ class Pass:
 
 COMMON = (
     Pass("canonicalize", canonicalize, ensures=find_uncanonical),
+    Pass(
+        "drop expansions",
+        drop_expansions,
+        requires=("canonicalize",),
+        ensures=find_expansions,
+    ),
     Pass("open with convolution", open_with_convolution, requires=("canonicalize",)),
     Pass(
         "fold batch norm",

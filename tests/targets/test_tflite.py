@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from edgekit.arrays import ModelPixels
+from edgekit.conversion.quantize_network import make_float_program
 from edgekit.engines.open_engine import open_engine
 from edgekit.errors import ConversionError
+from edgekit.rewrite.export import trace
 from edgekit.rewrite.input_pixels import take_pixels
 from edgekit.targets.tflite import TFLiteWriter
 from tests.quantize.nets import export, small_spec
@@ -82,6 +84,33 @@ def test_weights_in_the_memory_order_of_images() -> None:
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     with TFLiteWriter() as writer:
         writer.start(program, small_spec(16))
+        model = writer.result()
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    expected = program(torch.from_numpy(pixels)[None].float() - 128).detach().numpy()[0]
+    np.testing.assert_allclose(open_engine(model).infer(ModelPixels(pixels)), expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_gate_that_is_expanded_keeps_its_channels() -> None:
+    """With as many channels as rows litert-torch would multiply each row with another's gate."""
+
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.gate = nn.Conv2d(3, 16, 3, padding=1), nn.Linear(16, 16)
+            self.last = nn.Conv2d(16, 8, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = nn.functional.hardswish(self.conv(x))
+            gate = self.gate(nn.functional.adaptive_avg_pool2d(x, 1).flatten(1))
+            x = x * gate.view(-1, 16, 1, 1).expand_as(x)
+            return self.last(x).relu().mean((2, 3))
+
+    torch.manual_seed(0)
+    spec = small_spec(16)
+    program = make_float_program(trace(Gated(), spec), spec, 128)
+    with TFLiteWriter() as writer:
+        writer.start(program, spec)
         model = writer.result()
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     expected = program(torch.from_numpy(pixels)[None].float() - 128).detach().numpy()[0]
