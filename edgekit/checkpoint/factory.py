@@ -48,7 +48,7 @@ def build_from_factory(arch: str, weights: StateDict, name: str) -> tuple[nn.Mod
         raise CheckpointError(
             f"{name} does not fit --arch {arch}: {len(missing)} keys missing"
             f" ({', '.join(missing[:3]) or 'none'}), {len(unexpected)} unknown"
-            f" ({', '.join(unexpected[:3]) or 'none'})"
+            f" ({', '.join(unexpected[:3]) or 'none'}): {_advise(arch)}"
         )
     return module, Defaults(
         activation=_find_activation(module),
@@ -59,8 +59,22 @@ def build_from_factory(arch: str, weights: StateDict, name: str) -> tuple[nn.Mod
     )
 
 
+def _advise(arch: str) -> str:
+    """What to do where the network has other layers than the weights."""
+    return (
+        f"{arch.partition(':')[2]} is called without arguments; give the function that builds the"
+        " network with the arguments of its training, as the number of classes"
+    )
+
+
 def _call(arch: str) -> nn.Module:
     module_name, _, factory_name = arch.partition(":")
+    if module_name.endswith(".py"):
+        imported = ".".join(Path(module_name).with_suffix("").parts)
+        raise CheckpointError(
+            f"--arch {arch} names a file: expected a module, as Python imports it:"
+            f" --arch {imported}:{factory_name}"
+        )
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -165,7 +179,7 @@ def _check_shapes(module: nn.Module, tensors: Mapping[str, Tensor], arch: str, n
         if key in shapes and shapes[key] != tensor.shape:
             raise CheckpointError(
                 f"{name} does not fit --arch {arch}: {key} has shape {list(tensor.shape)},"
-                f" expected {list(shapes[key])}"
+                f" expected {list(shapes[key])}: {_advise(arch)}"
             )
 
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from edgekit.arrays import ModelPixels
 from edgekit.checkpoint import Checkpoint
+from edgekit.models import FAMILIES
 from edgekit.quantize.batch_norm_fit import LayerFit, measure_fits
 from edgekit.quantize.image_checks import Warnings
 from edgekit.quantize.structure_alternatives import Alternative, list_alternatives
@@ -88,15 +89,25 @@ def check_structure(checkpoint: Checkpoint, batches: Iterable[ModelPixels]) -> W
     if len(given.layers) < 2 or given.largest <= MISFIT or given.typical > NOT_TRAINED:
         return ()
     chosen, found = _search(checkpoint, given, pixels)
+    own_code = _name_own_code(checkpoint)
     if chosen and found.largest <= CURED * given.largest:
-        return (_report_cure(given, chosen, found),)
+        return (_report_cure(given, chosen, found, own_code),)
     if given.is_strange or given.largest <= UNKNOWN_MISFIT:
         return ()
     return (
         f"{_describe(given)}, and no other padding, activation, epsilon or stride fits: unless the"
         " images are unlike those of training, the network computes something else; check"
-        " --input-size, or give its own code with --arch package.module:factory",
+        f" --input-size, or {own_code}",
     )
+
+
+def _name_own_code(checkpoint: Checkpoint) -> str:
+    """What to give where no flag helps; a network of the user's own came with its code."""
+    if checkpoint.spec.family in FAMILIES:
+        return (
+            "give the network's own code with --arch package.module:factory, or export it to a .pt2"
+        )
+    return "what the network's code is built with"
 
 
 def _sample(batches: Iterable[ModelPixels]) -> list[ModelPixels]:
@@ -160,14 +171,14 @@ def _find_likely(alternatives: Sequence[Alternative], fit: _Fit, given: _Fit) ->
     return flags + before[-3:]
 
 
-def _report_cure(given: _Fit, chosen: Sequence[Alternative], found: _Fit) -> str:
+def _report_cure(given: _Fit, chosen: Sequence[Alternative], found: _Fit, own_code: str) -> str:
     fit = f"they fit with {' and '.join(one.words for one in chosen)} ({found.largest:.2g})"
     flags = [one.flag for one in chosen if one.flag is not None]
     if len(flags) == len(chosen):
         return f"{_describe(given)}: {fit}; convert with {' '.join(flags)}"
     return (
         f"{_describe(given)}: {fit}; check --input-size, as too small images look alike, and"
-        " give the network's own code with --arch package.module:factory, or export it to a .pt2"
+        f" {own_code}"
     )
 
 

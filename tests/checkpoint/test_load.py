@@ -186,14 +186,20 @@ def test_a_prefix_of_the_modules_own(own_code: Path) -> None:
         ("build", "own_syntax:build", "cannot be imported: SyntaxError: "),
         ("build", "own_network:build_text", "returned a str: expected a torch.nn.Module"),
         ("build", "own_network:build_features", r"4 unknown|[0-9]+ unknown \(1\.weight"),
-        ("build_features", "own_network:build", r"[0-9]+ keys missing \(1\.weight"),
+        (
+            "build_features",
+            "own_network:build",
+            r"keys missing \(1\.weight.*without arguments; give",
+        ),
         ("build_features", "own_network:build_features", r"output of shape \[1, 4, 222, 222\]"),
         ("build_broken", "own_network:build_broken", r"does not run on a \(1, 3, 224, 224\) image"),
         (
             "build_broken",
             "own_network:build",
-            r"0\.weight has shape \[4, 3\], expected \[4, 3, 3, 3\]",
+            r"0\.weight has shape \[4, 3\], expected \[4, 3, 3, 3\]: build is called without"
+            r" arguments; give the function that builds the network with the arguments of its",
         ),
+        ("build", "nets/own.py:build", r"a module, as Python imports it: --arch nets\.own:build$"),
     ],
 )
 def test_factory_failures(own_code: Path, factory: str, arch: str, message: str) -> None:

@@ -155,6 +155,7 @@ def test_a_structure_that_is_none_of_the_known_ones() -> None:
     (warning,) = check(train(network))
     assert "the first of them blocks.3.depthwise.bn (distance up to 0." in warning
     assert "no other padding, activation, epsilon or stride fits" in warning
+    assert warning.endswith("with --arch package.module:factory, or export it to a .pt2")
 
 
 def test_where_it_cannot_tell() -> None:
@@ -200,6 +201,7 @@ def test_batch_norms_of_exported_programs_are_measured(tmp_path: Path) -> None:
     wrong.module.eval().load_state_dict(network.state_dict())
     (warning,) = check_structure(wrong, images)
     assert "the first of them norm (distance up to 0." in warning
+    assert "--arch" not in warning and warning.endswith("what the network's code is built with")
 
 
 def test_nothing_is_left_changed() -> None:
