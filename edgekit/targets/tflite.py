@@ -12,6 +12,7 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ PIXEL_OFFSET = 128
 """A pixel p enters as the int8 code p − 128."""
 DISK_FULL = 28
 """The worker's exit status when there is no room for the flatbuffer."""
+EXCEPTION = re.compile(r"[\w.]+(Error|Exception): ")
+"""The line of an exception; PyTorch prints the place in the graph after it."""
 LONGEST_REASON = 200
 """The characters of a converter's message that are quoted."""
 
@@ -109,7 +112,7 @@ class TFLiteWriter:
     def result(self) -> bytes:
         """Wait for the flatbuffer.
 
-        Raises ConversionError with the last line that the converter printed.
+        Raises ConversionError with the converter's exception, or the last line that it printed.
         """
         if self._process.wait() == DISK_FULL:
             raise OutputError(_no_room(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
@@ -129,7 +132,8 @@ class TFLiteWriter:
         printed = self._log.read().decode(errors="replace")
         lines = [line.strip() for line in printed.splitlines()]
         spoken = [line for line in lines if line and "File " not in line]
-        last = spoken[-1] if spoken else "it printed nothing"
+        raised = [line for line in spoken if EXCEPTION.match(line)]
+        last = (raised or spoken or ["it printed nothing"])[-1]
         operator = find_operator(self._program, last) if self._program is not None else None
         subject = f"the operator {operator}" if operator else "this network"
         return (

@@ -40,6 +40,21 @@ def test_a_failure_quotes_the_workers_last_words() -> None:
             writer.result()
 
 
+@pytest.mark.slow
+def test_an_operator_that_it_cannot_write_is_named() -> None:
+    """litert-torch prints the place in the graph after its exception."""
+    layers = nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveMaxPool2d(3), nn.Flatten()
+    program = export(*layers, size=16)
+    take_pixels(program, small_spec().normalization, 128, fold_mean=False)
+    with TFLiteWriter() as writer:
+        writer.start(program, small_spec(16))
+        with pytest.raises(
+            ConversionError,
+            match=r"write the operator aten\.adaptive_max_pool2d \(exit 1\): \w+: Lowering not found",
+        ):
+            writer.result()
+
+
 def test_a_worker_that_is_gone_is_told() -> None:
     program = export(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
     take_pixels(program, small_spec().normalization, 128, fold_mean=False)

@@ -6,6 +6,7 @@ not be fused with the layer before it, whose output would be quantized before th
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import cast
@@ -184,6 +185,21 @@ def _average_pooling(program: GraphModule, node: Node) -> Node | None:
     return insert_call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
 
 
+def _adaptive_max_pooling(program: GraphModule, node: Node) -> Node | None:
+    """Write the maxima of an adaptive pooling, its first result, with windows of one size.
+
+    litert-torch 0.10 has no adaptive maxima.
+    """
+    pool, number = node.args
+    if not is_call(pool, aten.adaptive_max_pool2d.default) or number != 0:
+        return None
+    before, after = shape(_source(pool))[2:], shape(node)[2:]
+    if any(size % parts for size, parts in zip(before, after, strict=True)):
+        return None
+    window = [size // parts for size, parts in zip(before, after, strict=True)]
+    return insert_call(program, aten.max_pool2d.default, _source(pool), window, window, before=node)
+
+
 def _view(program: GraphModule, node: Node) -> Node:
     """Write a view as a flattening or a reshaping, which take tensors of any memory layout.
 
@@ -230,6 +246,7 @@ REWRITERS: dict[object, Rewriter] = {
     aten.max.other: _maximum,
     aten.adaptive_avg_pool2d.default: _adaptive_pooling,
     aten.avg_pool2d.default: _average_pooling,
+    operator.getitem: _adaptive_max_pooling,
 }
 
 ALWAYS_REPLACED = (

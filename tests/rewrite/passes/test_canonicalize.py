@@ -48,6 +48,12 @@ def after_conv(function: Callable[[Tensor], Tensor], channels: int = 6) -> Net:
         (lambda x: x.clone().contiguous(), []),
         (lambda x: F.adaptive_avg_pool2d(x, (1, 1)), [MEAN]),
         (lambda x: F.adaptive_avg_pool2d(x, 2), ["aten.adaptive_avg_pool2d.default"]),
+        (lambda x: F.adaptive_max_pool2d(x, 1), ["aten.max_pool2d.default"]),
+        (lambda x: F.adaptive_max_pool2d(x, (2, None)), ["aten.max_pool2d.default"]),
+        (
+            lambda x: F.adaptive_max_pool2d(x, 3),
+            ["aten.adaptive_max_pool2d.default", "<built-in function getitem>"],
+        ),
         (lambda x: F.avg_pool2d(x, 8), [MEAN]),
         (lambda x: F.avg_pool2d(x, (8, 4)), ["aten.avg_pool2d.default"]),
     ],
