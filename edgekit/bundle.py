@@ -22,6 +22,7 @@ import numpy.typing as npt
 from edgekit.arrays import Logits, ModelPixels, RgbImage
 from edgekit.errors import BundleError
 from edgekit.files import write_atomic
+from edgekit.foreign_models import describe_other_model
 from edgekit.native_libraries import load_opencv
 from edgekit.scores import make_rule
 from edgekit.spec import TARGETS, Accuracy, ModelSpec, Precision, Record
@@ -171,9 +172,11 @@ def open_bundle(path: str | Path) -> Bundle:
     """Open `path` and check every member against its digest.
 
     Raises BundleError when the file is missing or damaged, is not a bundle, or was written by
-    another version of the format.
+    another version of the format. What a model of another kind is, the message says.
     """
     path = Path(path)
+    if path.is_file() and (other := describe_other_model(path)) is not None:
+        raise BundleError(f"{path} is not an edgekit bundle but {other}")
     try:
         with zipfile.ZipFile(path) as archive:
             members = {

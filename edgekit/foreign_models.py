@@ -54,6 +54,26 @@ def describe_foreign_model(path: Path, use: Use) -> str | None:
         return None
 
 
+def describe_other_model(path: Path) -> str | None:
+    """What a file is that was given where a bundle is needed, and what takes it.
+
+    None for a bundle, and for what is unknown or cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError:
+        return None
+    if head[4:8] == b"TFL3":
+        return (
+            f"a plain TFLite model: edgekit benchmark {path.name} --images DIR measures its"
+            f" accuracy, and edgekit run {path.name} runs it"
+        )
+    if _is_onnx(head):
+        return describe_foreign_model(path, "convert")
+    return describe_foreign_model(path, "run")
+
+
 def _describe_folder(path: Path) -> str | None:
     if (path / "saved_model.pb").exists():
         return _KERAS
@@ -80,11 +100,18 @@ def _describe_head(path: Path, head: bytes, use: Use) -> str | None:
     if path.suffix.lower() in _SUFFIXES:
         return _SUFFIXES[path.suffix.lower()]
     if use == "convert" and (path.suffix.lower() == ".onnx" or _is_onnx(head)):
+        if is_keras_producer(head[:64]):
+            return f"an ONNX model made of {_KERAS}"
         return (
             "an ONNX model, which has operators in place of the network's modules: give the PyTorch"
             " checkpoint or the torch.export .pt2 that it was exported from"
         )
     return None
+
+
+def is_keras_producer(names: bytes) -> bool:
+    """Whether a converter of Keras or TensorFlow networks is among an ONNX file's first names."""
+    return any(name in names for name in (b"tf2onnx", b"keras"))
 
 
 def _is_onnx(head: bytes) -> bool:

@@ -212,10 +212,15 @@ def test_what_is_no_bundle(tmp_path: Path, bundle: Path) -> None:
     with pytest.raises(BundleError, match=r"cannot read bundle .*: Is a directory"):
         open_bundle(tmp_path)
     path.write_bytes(MODEL)
-    with pytest.raises(BundleError, match="is not an edgekit bundle"):
+    plain = r"is not an edgekit bundle but a plain TFLite model: edgekit benchmark x\.edgekit --im"
+    with pytest.raises(BundleError, match=plain):
         open_bundle(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", b"")
+    with pytest.raises(BundleError, match=r"but PyTorch's, not converted yet: edgekit convert"):
+        open_bundle(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", b"")
     with pytest.raises(BundleError, match=r"is a zip without manifest\.json"):
         open_bundle(path)
 

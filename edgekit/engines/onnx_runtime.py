@@ -13,6 +13,7 @@ import numpy as np
 from edgekit.arrays import Logits, ModelPixels
 from edgekit.engines.base import IMAGE_INPUT, Engine, EngineDescription, Kernels
 from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
+from edgekit.foreign_models import is_keras_producer
 from edgekit.native_libraries import load_library
 
 CODES_TOLERANCE = 1e-2
@@ -102,11 +103,13 @@ class OnnxRuntimeEngine(Engine):
         if len(inputs) != 1 or not self._read_input(shape):
             raise ModelFileError(
                 f"{name} has {len(inputs)} inputs, the first of shape {shape}:"
-                f" expected {IMAGE_INPUT}, as edgekit writes it: give the"
-                " PyTorch checkpoint or .pt2 that it was exported from to edgekit convert"
+                f" expected {IMAGE_INPUT}, as edgekit writes it: {self._name_origin()}"
             )
         if inputs[0].type != "tensor(uint8)":
-            raise ModelFileError(f"{name} has an input of type {inputs[0].type}: expected uint8")
+            raise ModelFileError(
+                f"{name} has an input of type {inputs[0].type}: expected uint8 pixels, as edgekit"
+                f" writes it: {self._name_origin()}"
+            )
         scores = tuple(outputs[0].shape)
         is_list = all(isinstance(side, int) for side in scores) and np.prod(scores) == max(scores)
         if len(outputs) != 1 or not is_list:
@@ -116,6 +119,15 @@ class OnnxRuntimeEngine(Engine):
             )
         self.outputs = max(scores)
         self._input, self._output = inputs[0].name, outputs[0].name
+
+    def _name_origin(self) -> str:
+        """What to give in place of a model that another tool exported."""
+        if is_keras_producer(self._session.get_modelmeta().producer_name.encode()):
+            return (
+                "convert the Keras or TensorFlow model with tf.lite.TFLiteConverter, and give the"
+                " .tflite to edgekit run"
+            )
+        return "give the PyTorch checkpoint or .pt2 that it was exported from to edgekit convert"
 
     def _infer(self, pixels: ModelPixels) -> Logits:
         (output,) = self._session.run([self._output], {self._input: pixels[None]})

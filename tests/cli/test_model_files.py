@@ -43,6 +43,21 @@ def write_float_onnx(path: Path) -> None:
     onnx.save(model, str(path))
 
 
+def write_keras_onnx(path: Path) -> None:
+    """As tf2onnx writes a Keras network: `input_1`, (1, height, width, 3), transposed at once."""
+    image = helper.make_tensor_value_info("input_1", TensorProto.FLOAT, (1, 8, 8, 3))
+    scores = helper.make_tensor_value_info("dense", TensorProto.FLOAT, (1, 3))
+    nodes = [
+        helper.make_node("Transpose", ["input_1"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("ReduceMean", ["planes"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("Softmax", ["mean"], ["dense"], axis=-1),
+    ]
+    graph = helper.make_graph(nodes, "tf2onnx", [image], [scores])
+    opset = [helper.make_opsetid("", 13)]
+    model = helper.make_model(graph, opset_imports=opset, producer_name="tf2onnx", ir_version=8)
+    onnx.save(model, str(path))
+
+
 def write_torchscript(path: Path) -> None:
     torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(str(path))
 
@@ -73,6 +88,12 @@ FOREIGN: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "is an ONNX model, which has operators in place of the network's modules: give the PyTorch"
         " checkpoint or the torch.export .pt2",
     ),
+    "keras.onnx": (
+        write_keras_onnx,
+        "has an input of type tensor(float): expected uint8 pixels, as edgekit writes it: convert"
+        " the Keras or TensorFlow model with tf.lite.TFLiteConverter, and give the .tflite to",
+        f"is an ONNX model made of {KERAS.removeprefix('is ')}",
+    ),
     "net.pt": (
         write_torchscript,
         "is a TorchScript program: save the model's weights, torch.save(model.state_dict()",
@@ -102,6 +123,10 @@ def test_a_file_of_another_tool_is_named_with_the_cure(
         edgekit("convert", name, "--calibration", "photos", "-o", "x", "--json"), name, convert
     )
     assert not (tmp_path / "x").exists()
+    if (tmp_path / name).is_file():
+        refused = edgekit("evaluate", name, "--images", "photos")
+        assert_refused(refused, f"{name} is not an edgekit bundle")
+        assert "copy it again" not in refused[2]
 
 
 def test_a_checkpoint_given_to_run(edgekit: Edgekit, tmp_path: Path) -> None:

@@ -48,10 +48,8 @@ def test_an_operator_that_it_cannot_write_is_named() -> None:
     take_pixels(program, small_spec().normalization, 128, fold_mean=False)
     with TFLiteWriter() as writer:
         writer.start(program, small_spec(16))
-        with pytest.raises(
-            ConversionError,
-            match=r"write the operator aten\.adaptive_max_pool2d \(exit 1\): \w+: Lowering not found",
-        ):
+        named = r"write the operator aten\.adaptive_max_pool2d \(exit 1\): \w+: Lowering not found"
+        with pytest.raises(ConversionError, match=named):
             writer.result()
 
 
