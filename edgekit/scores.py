@@ -31,6 +31,18 @@ class ScoreRule(NamedTuple):
     activation: LastOperator | None = "softmax"
     threshold: float = THRESHOLD
 
+    def describe(self) -> str:
+        """How the output is read: `one logit, its sigmoid: the second class from 0.5 on`."""
+        noun, made = "score", ""
+        if self.activation is not None:
+            whose = "its" if self.kind == "binary" else "their"
+            noun, made = "logit", f", {whose} {self.activation}"
+        if self.kind == "binary":
+            return f"one {noun}{made}: the second class from {self.threshold:g} on"
+        if self.kind == "multilabel":
+            return f"{noun}s of labels{made}: every label from {self.threshold:g} on"
+        return f"{noun}s of classes{made}: the best class"
+
     def compute(self, output: Logits) -> Probabilities:
         """The scores, `(…, classes) float32`, of an output `(…, outputs) float32`.
 

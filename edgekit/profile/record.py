@@ -41,7 +41,7 @@ _FILLED = msgspec.Meta(min_length=1)
 class MeasuredModel(Record, frozen=True, kw_only=True):
     """Which model ran. `sha256` is that of the model itself, not of the bundle around it.
 
-    `input_channels` is 3 for RGB, 1 for grayscale.
+    `input_channels` is 3 for RGB, 1 for grayscale. `reading` says how its output is read.
     """
 
     name: str
@@ -52,6 +52,7 @@ class MeasuredModel(Record, frozen=True, kw_only=True):
     input_width: Count
     classes: Count
     input_channels: Channels = 3
+    reading: str | None = None
     family: str | None = None
     precision: str | None = None
     multiply_adds: Count | None = None

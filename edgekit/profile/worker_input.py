@@ -34,7 +34,10 @@ def open_classifier(
         classifier = Classifier.from_model(
             file.model, threads=threads, scores=scores, name=str(file.path)
         )
-        return classifier, _describe(file, classifier)
+        facts = _describe(file, classifier)
+        if scores is None and classifier.engine.last_operator is None:
+            facts = msgspec.structs.replace(facts, reading=f"{facts.reading}, assumed (--scores)")
+        return classifier, facts
     classifier = Classifier.from_bundle(file.bundle, threads=threads)
     manifest = file.bundle.manifest
     return classifier, msgspec.structs.replace(
@@ -56,6 +59,7 @@ def _describe(file: ModelFile, classifier: Classifier) -> MeasuredModel:
         input_width=classifier.input_spec.width,
         input_channels=classifier.input_spec.channels,
         classes=len(classifier.class_names),
+        reading=classifier.rule.describe(),
     )
 
 

@@ -165,6 +165,7 @@ def _model_table(result: ModelResult) -> Table:
             ("file", f"{model.file}, {spell_bytes(model.size_bytes)}"),
             ("family", family or UNKNOWN),
             ("input", _spell_input(model)),
+            *([("output", model.reading)] if model.reading else []),
             ("multiply-adds", adds),
             ("sha256", f"{model.sha256[:16]}…"),
             ("runtime", f"{engine.runtime} {engine.version}"),

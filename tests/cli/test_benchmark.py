@@ -19,6 +19,7 @@ from edgekit.profile.record import read_report
 from edgekit.report.wording import spell_ms
 from edgekit.spec import InputSpec, ModelSpec, Normalization
 from tests.environments import REPOSITORY
+from tests.runtime.test_plain_scores import model as plain_model
 from tests.sources.video_files import DEMO, demo_model
 
 pytestmark = pytest.mark.slow
@@ -276,3 +277,24 @@ def test_a_busy_machine_is_not_trusted(model: Path, clip: Path, tmp_path: Path) 
     document = json.loads(done.stdout)
     assert document["trusted"] is False
     assert any("other programs used" in reason for reason in document["reasons"])
+
+
+def test_the_report_says_how_one_output_of_a_plain_model_is_read(tmp_path: Path) -> None:
+    """Dark and bright pictures, two classes: by the default, and as `--scores` says."""
+    for label, level in (("0", 80), ("1", 180)):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        picture = np.full((16, 16, 3), level, np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / label / "a.png"), picture)
+    model = plain_model("one logit")
+    words = [model, "--images", tmp_path / "images", "--duration", 0.1, "-o", tmp_path / "report"]
+    read = "one logit, its sigmoid: the second class from 0.5 on"
+    for flags, reading in (([], f"{read}, assumed (--scores)"), (["--scores", "sigmoid"], read)):
+        done = run(*words, *flags)
+        assert done.returncode == 0, done.stderr
+        (result,) = read_report(tmp_path / "report" / "report.json").results
+        assert (result.model.classes, result.model.reading) == (2, reading)
+        assert result.accuracy is not None and result.accuracy.top1 == 100.0
+        assert f"| output | {reading} |" in (tmp_path / "report" / "report.md").read_text()
+    refused = run(*words, "--scores", "softmax")
+    assert refused.returncode == 1
+    assert "has one output, of which a softmax always makes 1" in refused.stderr
