@@ -50,8 +50,8 @@ DTYPES: Mapping[int, torch.dtype] = {
 """The numbers of `torch._export.serde.schema.ScalarType`."""
 
 SAVE_ADVICE = (
-    "export the float network and save it, torch.export.save(torch.export.export(model.eval(),"
-    " (torch.zeros(1, 3, S, S),)), 'net.pt2')"
+    "export the float network and save it, torch.export.save(torch.export.export("
+    "model.cpu().eval(), (torch.zeros(1, 3, S, S),)), 'net.pt2')"
 )
 
 

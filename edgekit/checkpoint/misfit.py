@@ -14,7 +14,7 @@ ALIKE = 0.5
 CONSIDERED = 40
 """How many layouts are considered, of those with most layers found."""
 
-OWN_CODE = "give its code with --arch package.module:factory, or the network as a .pt2 file"
+OWN_CODE = "give its code with --arch package.module:factory, or its torch.export as a .pt2 file"
 
 
 def explain_misfit(

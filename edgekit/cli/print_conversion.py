@@ -11,13 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgekit.cli.options import say
+from edgekit.errors import BUG_REPORT
 from edgekit.spec import TARGETS
 
 if TYPE_CHECKING:
     from edgekit.conversion.mixed_precision import MixedPrecision
     from edgekit.conversion.outcome import Outcome
-    from edgekit.spec import Accuracy
+    from edgekit.spec import Accuracy, Precision
 
+FLOAT_SQNR_DB = 60.0
+"""Below this, float32 differs by more than rounding: the writer made another network."""
 POOR_AGREEMENT, POOR_LABEL_AGREEMENT, POOR_SQNR_DB = 80.0, 95.0, 10.0
 """Below these, a conversion is said to harm the network. Of many labels all seldom agree, so they
 count one by one; most are absent from most images, where a poor network agrees too."""
@@ -79,12 +82,23 @@ def _list_warnings(outcome: Outcome) -> Iterator[str]:
             f" {latency.float_ms:.2f} ms, {latency.rounds} rounds): measure both on the board with"
             " edgekit benchmark, and keep --precision fp32 or fp16 if it is slower there too"
         )
-    if _is_poor(parity):
+    if _is_another(outcome.precision, parity):
+        yield (
+            f"fp32 computes something else than PyTorch ({parity.sqnr_db:.1f} dB, expected more"
+            f" than {FLOAT_SQNR_DB:.0f}): do not use this bundle; {BUG_REPORT}"
+        )
+    elif _is_poor(parity):
         yield (
             f"{outcome.precision} harms this network ({parity.agreement:.1f} %"
             f" agreement, {parity.sqnr_db:.1f} dB): try --precision fp16, more calibration images,"
             " or check --normalize, --activation and --padding"
         )
+
+
+def _is_another(precision: Precision, parity: Accuracy) -> bool:
+    """Whether a float artifact is not the network that was converted."""
+    sqnr_db = parity.sqnr_db
+    return precision == "fp32" and sqnr_db is not None and sqnr_db < FLOAT_SQNR_DB
 
 
 def _is_poor(parity: Accuracy) -> bool:

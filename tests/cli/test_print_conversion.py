@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgekit.cli.print_conversion import _is_poor
-from edgekit.spec import Accuracy
+from edgekit.cli.print_conversion import _is_another, _is_poor
+from edgekit.spec import Accuracy, Precision
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,15 @@ from edgekit.spec import Accuracy
 def test_what_harms_a_network(parity: Accuracy, is_poor: bool) -> None:
     """Of many labels all seldom agree on an image: they count one by one."""
     assert _is_poor(parity) == is_poor
+
+
+@pytest.mark.parametrize(
+    ("precision", "sqnr_db", "is_another"),
+    [("fp32", 47.2, True), ("fp32", 91.5, False), ("fp32", None, False), ("int8", 20.0, False)],
+)
+def test_float32_that_is_not_the_network(
+    precision: Precision, sqnr_db: float | None, is_another: bool
+) -> None:
+    """A gate whose channels a converter mixed up had 47 dB and the right answers."""
+    parity = Accuracy(agreement=100.0, sqnr_db=sqnr_db, images=40)
+    assert _is_another(precision, parity) == is_another
