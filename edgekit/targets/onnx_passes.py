@@ -6,6 +6,7 @@ computes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -118,8 +119,10 @@ def write_float_weights(model: ir.Model) -> None:
     """Replace int8 constants by a QuantizeLinear of their real values.
 
     TensorRT 8 wants a pair of both on weights, later versions take it as well. Rounding gives the
-    very codes back: the values are whole multiples of their scale.
+    very codes back: the values are whole multiples of their scale. Layers with equal codes share a
+    constant, each with a scale of its own.
     """
+    written: Counter[str] = Counter()
     for node in list(model.graph):
         if node.op_type != DEQUANTIZE or node.inputs[0] is None:
             continue
@@ -129,14 +132,17 @@ def write_float_weights(model: ir.Model) -> None:
         axis = node.attributes.get_int("axis", 1)
         steps = _along(scale.const_value.numpy(), axis, codes.const_value.numpy().ndim)
         values = (codes.const_value.numpy() * steps).astype(np.float32)
-        real = _add_initializer(model, f"{codes.name}_value", values)
+        written[str(codes.name)] += 1
+        number = written[str(codes.name)]
+        name = f"{codes.name}_{number}" if number > 1 else str(codes.name)
+        real = _add_initializer(model, f"{name}_value", values)
         quantize = ir.node(
             QUANTIZE,
             [real, *node.inputs[1:]],
             {"axis": axis} if steps.size > 1 else None,
             name=f"{node.name}_quantize",
         )
-        quantize.outputs[0].name = f"{codes.name}_codes"
+        quantize.outputs[0].name = f"{name}_codes"
         quantize.outputs[0].type, quantize.outputs[0].shape = codes.type, codes.shape
         model.graph.insert_before(node, quantize)
         node.replace_input_with(0, quantize.outputs[0])
@@ -156,8 +162,8 @@ def _along(scale: npt.NDArray[np.float32], axis: int, dimensions: int) -> npt.ND
 def lower_opset(model: ir.Model, version: int) -> None:
     """Write a graph of opset 18 as one of opset 17: TensorRT 8.6 reads no later one.
 
-    Of what changed between them, networks hold reductions, Split and Pad; the rest is left for
-    the checker to find.
+    Of what changed between them, networks hold reductions, Split, Pad and Resize; the rest is left
+    for the checker to find. Raises ConversionError for an antialiased Resize.
     """
     assert version == 17
     for node in list(model.graph):
@@ -169,11 +175,24 @@ def lower_opset(model: ir.Model, version: int) -> None:
             node.attributes.pop("num_outputs", None)
         elif node.op_type == "Pad" and len(node.inputs) > 3 and node.inputs[3] is not None:
             _write_all_axes(model, node)
-        node.attributes.pop(
-            "noop_with_empty_axes", None
-        ) if node.op_type in _REDUCTIONS_18 else None
+        elif node.op_type == "Resize":
+            _drop_resize_18(node)
+        if node.op_type in _REDUCTIONS_18:
+            node.attributes.pop("noop_with_empty_axes", None)
     model.opset_imports[""] = version
     RemoveUnusedNodesPass()(model)
+
+
+def _drop_resize_18(node: ir.Node) -> None:
+    """Drop the attributes of opset 18 where they say what opset 17 does."""
+    if node.attributes.get_int("antialias", 0):
+        raise ConversionError(
+            "the network resizes with antialias=True, which TensorRT 8.6 cannot: expected"
+            " torch.nn.functional.interpolate without it, or an average pooling"
+        )
+    if node.attributes.get_string("keep_aspect_ratio_policy", "stretch") == "stretch":
+        node.attributes.pop("keep_aspect_ratio_policy", None)
+    node.attributes.pop("antialias", None)
 
 
 def _write_all_axes(model: ir.Model, node: ir.Node) -> None:

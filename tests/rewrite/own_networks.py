@@ -489,6 +489,24 @@ def scaled_input() -> nn.Module:
     return Net(forward, body=body(3))
 
 
+@network
+def patches() -> nn.Module:
+    """As in MobileViT, attention between the pixels at one place of all patches: the first of four
+    axes is that of channels then."""
+
+    def forward(net: Net, x: Tensor) -> Tensor:
+        x = F.max_pool2d(x, 4)
+        batch, channels, height, width = x.shape
+        x = x.reshape(batch * channels * height // 2, 2, width // 2, 2).transpose(1, 2)
+        x = x.reshape(batch, channels, height * width // 4, 4).transpose(1, 3)
+        x = net.mix(x)
+        x = x.transpose(1, 3).reshape(batch * channels * height // 2, width // 2, 2, 2)
+        x = x.transpose(1, 2).reshape(batch, channels, height, width)
+        return net.head(x)
+
+    return after_trunk(forward, mix=nn.Linear(16, 16), head=head(16))
+
+
 # --- Dead parts ----------------------------------------------------------------------------------
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekit.arrays import ModelPixels
@@ -24,7 +26,7 @@ from edgekit.rewrite.input_pixels import take_pixels
 from edgekit.rewrite.pipeline import FLOAT_PASSES
 from edgekit.spec import Accuracy, Precision
 from edgekit.targets.onnx import encode, write_onnx
-from edgekit.targets.onnx_passes import lower_opset
+from edgekit.targets.onnx_passes import lower_opset, write_float_weights
 from edgekit.targets.tensorrt_operators import check_operators, list_float_layers
 from tests.conversion.conversions import (
     V1,
@@ -176,17 +178,42 @@ def test_asymmetric_paddings_become_part_of_the_convolution() -> None:
 )
 def test_other_paddings_stay_and_give_the_same(padding: nn.Module) -> None:
     layers = [nn.Conv2d(3, 4, 3), padding, nn.Conv2d(4, 4, 3, 2), nn.Flatten()]
-    model = write_net(*layers)
-    torch.manual_seed(1)
+    check_net(*layers)
+
+
+def check_net(*layers: nn.Module) -> None:
+    """Assert that ONNX Runtime computes what the layers do."""
+    content = encode(write_net(*layers))
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    seen = OnnxRuntimeEngine(encode(model)).infer(ModelPixels(pixels))
-    torch.manual_seed(0)
+    seen = OnnxRuntimeEngine(content).infer(ModelPixels(pixels))
     spec = small_spec()
     mean, std = (torch.tensor(v) for v in (spec.normalization.mean, spec.normalization.std))
     normalized = ((torch.from_numpy(pixels).float() - mean) / std).permute(2, 0, 1)[None]
     with torch.inference_mode():
         expected = nn.Sequential(*layers)(normalized).numpy().reshape(-1)
     np.testing.assert_allclose(seen, expected, atol=2e-5 * np.abs(expected).max())
+
+
+def test_layers_with_equal_codes_share_them() -> None:
+    """The exporter writes equal constants once; each layer has a scale of its own."""
+    codes = np.arange(-4, 4, dtype=np.int8).reshape(2, 4, 1, 1)
+    constants = {"codes": codes, "a": np.float32(0.5), "b": np.float32(0.25), "zero": np.int8(0)}
+    nodes = [
+        onnx.helper.make_node(
+            "DequantizeLinear", ["codes", scale, "zero"], [f"weight_{scale}"], name=scale
+        )
+        for scale in ("a", "b")
+    ]
+    nodes.append(onnx.helper.make_node("Add", ["weight_a", "weight_b"], ["sum"]))
+    output = onnx.helper.make_tensor_value_info("sum", onnx.TensorProto.FLOAT, codes.shape)
+    tensors = [onnx.numpy_helper.from_array(np.asarray(v), name=k) for k, v in constants.items()]
+    graph = onnx.helper.make_graph(nodes, "g", [], [output], tensors)
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    model = ir.from_proto(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    write_float_weights(model)
+    content = encode(model)
+    (seen,) = onnxruntime.InferenceSession(content).run(None, {})
+    np.testing.assert_array_equal(seen, 0.75 * codes)
 
 
 class Reductions(nn.Module):
@@ -198,6 +225,28 @@ def test_reductions_are_written_for_opset_17() -> None:
     model = write_net(nn.Conv2d(3, 4, 3), Reductions())
     assert model.opset_imports[""] == 17
     encode(model)
+
+
+class Resized(nn.Module):
+    def __init__(self, **how: object) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, **self.how).flatten(1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic"])
+@pytest.mark.parametrize("how", [{"scale_factor": 2}, {"scale_factor": 0.6}, {"size": (7, 19)}])
+def test_resizing_is_written_for_opset_17(mode: str, how: dict[str, object]) -> None:
+    net = nn.Conv2d(3, 4, 3), Resized(mode=mode, **how)
+    check_net(*net)
+
+
+def test_antialiased_resizing_is_refused() -> None:
+    net = nn.Conv2d(3, 4, 3), Resized(size=(9, 9), mode="bilinear", antialias=True)
+    with pytest.raises(ConversionError, match=r"antialias=True, which TensorRT 8\.6 cannot"):
+        write_net(*net)
 
 
 class Uncanny(nn.Module):

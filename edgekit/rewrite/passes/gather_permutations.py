@@ -79,7 +79,7 @@ def _select(program: GraphModule, source: Node, channels: list[int], before: Nod
 
 def _is_image(node: Node) -> bool:
     value = node.meta.get("val")
-    return isinstance(value, torch.Tensor) and value.dim() == 4
+    return isinstance(value, torch.Tensor) and value.dim() == 4 and value.shape[0] == 1
 
 
 def _channels(node: Node) -> int:
