@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from edgekit.conversion.outcome import Outcome
     from edgekit.spec import Accuracy, Precision
 
+NAMED = 6
+"""How many operators are named one by one."""
 FLOAT_SQNR_DB = 60.0
 """Below this, float32 differs by more than rounding: the writer made another network."""
 POOR_AGREEMENT, POOR_LABEL_AGREEMENT, POOR_SQNR_DB = 80.0, 95.0, 10.0
@@ -58,13 +61,23 @@ def _print_table(outcome: Outcome) -> None:
     if outcome.mixed is not None:
         table.add_row("kept in float", escape(_describe_mixed(outcome.mixed)))
     if outcome.left_float:
-        table.add_row("left in float", escape(", ".join(outcome.left_float)))
+        table.add_row("left in float", escape(_spell_places(outcome.left_float)))
     table.add_row("time", f"{outcome.seconds:.1f} s")
     name = quote(str(outcome.bundle))
     builds = f"build {name}   (on the {facts.board})"
     following = builds if facts.builds_engine else f"run {name} --camera 0"
     table.add_row("next", escape(f"edgekit {following}"))
     Console(highlight=False).print(table, soft_wrap=True)
+
+
+def _spell_places(operators: Sequence[str]) -> str:
+    """The first of many operators, each as `PLACE (KIND)`, and how many there are of each kind."""
+    named = ", ".join(operators[:NAMED])
+    if len(operators) <= NAMED:
+        return named
+    kinds = Counter(name.rpartition(" (")[2].removesuffix(")") for name in operators)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    return f"{len(operators)} operators ({counts}), the first {named}; --json lists all"
 
 
 def _spell_labels(parity: Accuracy) -> str:

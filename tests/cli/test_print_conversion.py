@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgekit.cli.print_conversion import _is_another, _is_poor
+from edgekit.cli.print_conversion import _is_another, _is_poor, _spell_places
 from edgekit.spec import Accuracy, Precision
 
 
@@ -44,3 +44,12 @@ def test_float32_that_is_not_the_network(
     """A gate whose channels a converter mixed up had 47 dB and the right answers."""
     parity = Accuracy(agreement=100.0, sqnr_db=sqnr_db, images=40)
     assert _is_another(precision, parity) == is_another
+
+
+def test_of_many_operators_in_float_the_first_are_named() -> None:
+    few = ["stage1 (cat)", "stage2.0 (slice)"]
+    assert _spell_places(few) == "stage1 (cat), stage2.0 (slice)"
+    many = [f"stage{n} (slice)" for n in range(40)] + ["head (cat)"] * 3
+    text = _spell_places(many)
+    assert text.startswith("43 operators (40 slice, 3 cat), the first stage0 (slice), ")
+    assert text.endswith("stage5 (slice); --json lists all")
