@@ -27,6 +27,7 @@ from edgekit.rewrite.graph import (
     shape,
 )
 
+IMAGE_AXES = 4
 Rewriter = Callable[[GraphModule, Node], Node | None]
 """Returns the node that replaces the given one, or None where nothing is to be replaced."""
 
@@ -200,6 +201,18 @@ def _adaptive_max_pooling(program: GraphModule, node: Node) -> Node | None:
     return insert_call(program, aten.max_pool2d.default, _source(pool), window, window, before=node)
 
 
+def _attention(program: GraphModule, node: Node) -> Node | None:
+    """Write attention of other than four axes as its products: torch.onnx takes four alone."""
+    if len(node.args) != 3 or set(node.kwargs) - {"scale"} or len(shape(node)) == IMAGE_AXES:
+        return None
+    insert = partial(insert_call, program, before=node)
+    query, key, value = cast("tuple[Node, Node, Node]", node.args)
+    scale = node.kwargs.get("scale") or shape(query)[-1] ** -0.5
+    scores = insert(aten.matmul.default, query, insert(aten.transpose.int, key, -2, -1))
+    weights = insert(aten.softmax.int, insert(aten.mul.Tensor, scores, scale), -1)
+    return insert(aten.matmul.default, weights, value)
+
+
 def _view(program: GraphModule, node: Node) -> Node:
     """Write a view as a flattening or a reshaping, which take tensors of any memory layout.
 
@@ -247,6 +260,7 @@ REWRITERS: dict[object, Rewriter] = {
     aten.adaptive_avg_pool2d.default: _adaptive_pooling,
     aten.avg_pool2d.default: _average_pooling,
     operator.getitem: _adaptive_max_pooling,
+    aten.scaled_dot_product_attention.default: _attention,
 }
 
 ALWAYS_REPLACED = (

@@ -194,3 +194,18 @@ def test_a_layer_used_twice_gets_two_sets_of_weights() -> None:
     )
     program = rewrite(net, "fold batch norm")
     assert calls(program).count("aten.batch_norm.default") == 0
+
+
+@pytest.mark.parametrize("scale", [None, 0.3])
+@pytest.mark.parametrize("axes", [3, 4, 5])
+def test_attention_of_any_number_of_axes(axes: int, scale: float | None) -> None:
+    """torch.onnx writes attention of four axes alone."""
+    sides = {3: (-1, 16, 4), 4: (-1, 4, 16, 4), 5: (-1, 2, 2, 16, 4)}[axes]
+
+    def attend(x: Tensor) -> Tensor:
+        x = x.reshape(*sides)
+        return F.scaled_dot_product_attention(x, 2 * x, x, scale=scale).reshape(-1, 4, 8, 8)
+
+    program = rewrite(after_conv(attend, channels=4), INTEGER_PASSES)
+    kept = [call for call in calls(program) if "scaled_dot" in call]
+    assert len(kept) == (axes == 4)
