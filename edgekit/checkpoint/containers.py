@@ -14,7 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgekit.checkpoint.leftovers import is_average, is_bookkeeping, is_set_aside, is_teacher
+from edgekit.checkpoint.leftovers import (
+    is_average,
+    is_bookkeeping,
+    is_observer,
+    is_set_aside,
+    is_teacher,
+)
 from edgekit.errors import CheckpointError
 
 DEEPEST = 5
@@ -182,7 +188,7 @@ def _clean(weights: Mapping[str, Any], name: str) -> dict[str, Tensor]:
     tensors = {
         key: value
         for key, value in weights.items()
-        if isinstance(value, Tensor) and not is_bookkeeping(key)
+        if isinstance(value, Tensor) and not is_bookkeeping(key) and not is_observer(key)
     }
     for part in WRAPPERS:
         tensors = {key.replace(part, ""): value for key, value in tensors.items()}
@@ -214,16 +220,25 @@ def _refuse_quantized(weights: Mapping[str, Any], name: str) -> None:
             raise CheckpointError(
                 f"{name} holds int8 weights of PyTorch's quantization ({key!r}): give the float"
                 " checkpoint that they were made from (torchvision: the same network without"
-                " quantize=True); edgekit quantizes it"
+                " quantize=True, its V2 with --activation relu); edgekit quantizes it"
             )
 
 
 INDEX_TYPES = (torch.int64, torch.bool)
 """The dtypes of indices and masks, which a network of the user's own may have as buffers."""
+COUNT_TYPES = (torch.uint8, torch.int16, torch.int32)
+"""Those of counts, which a weight does not have."""
 
 
 def _check(key: str, tensor: Tensor, name: str) -> Tensor:
-    if tensor.dtype in INDEX_TYPES:
+    if tensor.is_meta:
+        raise CheckpointError(
+            f"{name} holds {key!r} without values (on the device meta): load the weights into the"
+            " network before it is saved"
+        )
+    is_weight = key.rpartition(".")[2] == "weight"
+    is_count = tensor.dtype in COUNT_TYPES and not is_weight
+    if tensor.dtype in INDEX_TYPES or is_count or (is_set_aside(key) and not is_average(key)):
         return tensor.detach()
     if not tensor.dtype.is_floating_point or tensor.layout != torch.strided:
         raise CheckpointError(

@@ -200,7 +200,11 @@ class _Builder:
             self._refuse("returns no tensor", "the logits of a classifier")
         named = [NamedShape(name, self._read_shape(value)) for name, value in tensors]
         choice = choose_output(named, self._output_tensor, self._name)
-        return tensors[choice.number][1], choice.notes
+        output = tensors[choice.number][1]
+        dtype = DTYPES.get(self._graph["tensor_values"][output]["dtype"])
+        if dtype is None or not dtype.is_floating_point:
+            self._refuse(f"returns {dtype}", "logits, without an argmax after them")
+        return output, choice.notes
 
     def _name_outputs(self, count: int) -> Sequence[str]:
         """The names of the outputs in the record that the network returned, else their numbers."""

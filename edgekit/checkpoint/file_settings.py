@@ -25,10 +25,11 @@ CONFIGS = ("config.json", "preprocessor_config.json")
 NESTED = ("pretrained_cfg", "default_cfg", "data_config")
 """The keys of timm's dicts within a config."""
 LARGEST_CONFIG = 1 << 20
-SIZE_KEYS = ("val_crop_size", "input_size", "img_size", "imgsz", "image_size", "crop_size")
+SIZE_KEYS = ("val_crop_size", "crop_size", "input_size", "img_size", "imgsz", "image_size")
+"""The size of the crop goes before that of the resized image."""
 MEAN_KEYS, STD_KEYS = ("mean", "image_mean"), ("std", "image_std")
 Value = TypeVar("Value")
-SMALLEST_SIDE, LARGEST_SIDE = 32, 512
+SMALLEST_SIDE, LARGEST_SIDE = 16, 1024
 """Other numbers under these keys are not sides of an image in pixels."""
 
 
@@ -125,30 +126,45 @@ def _find_first(
 
 
 def _read_size(value: Any) -> Size | None:
-    """Read a side, `[C, H, W]`, `[H, W]`, or a dict with `height` and `width`."""
+    """Read a side, `[C, H, W]`, `[H, W, C]`, `[H, W]`, or a dict with `height` and `width`."""
     if isinstance(value, Mapping):
         value = [value.get("height"), value.get("width")]
     sides = value if isinstance(value, list | tuple) else [value, value]
-    if len(sides) == 3 and sides[0] in (1, 3):
-        sides = sides[1:]
-    is_size = len(sides) == 2 and all(type(side) is int for side in sides)
-    if not is_size or not SMALLEST_SIDE <= min(sides) <= max(sides) <= LARGEST_SIDE:
+    numbers = [_read_side(side) for side in sides]
+    if len(numbers) == 3:
+        numbers = (
+            numbers[1:] if numbers[0] in (1, 3) else numbers[: 2 if numbers[2] in (1, 3) else 3]
+        )
+    found = [number for number in numbers if number is not None]
+    if len(numbers) != 2 or len(found) != 2:
         return None
-    return Size(width=sides[1], height=sides[0])
+    if not SMALLEST_SIDE <= min(found) <= max(found) <= LARGEST_SIDE:
+        return None
+    return Size(width=found[1], height=found[0])
+
+
+def _read_side(value: Any) -> int | None:
+    """Read a whole number, also one that is written as a text or with a decimal point."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
 
 
 def _read_channels(value: Any) -> tuple[float, ...] | None:
-    """Read three numbers of 0 to 1, those of R, G and B."""
+    """Read three numbers, those of R, G and B, of images in 0-1 or in 0-255."""
     if not isinstance(value, list | tuple) or len(value) != 3:
         return None
-    if not all(isinstance(one, Real) and 0 <= float(one) <= 1 for one in value):
+    if not all(isinstance(one, Real) and 0 <= float(one) <= 255 for one in value):
         return None
     return tuple(float(one) for one in value)
 
 
 def _spell_normalization(mean: Sequence[float], std: Sequence[float]) -> str:
     """The name of a normalization, else its six numbers in pixel units."""
-    numbers = [255 * value for value in (*mean, *std)]
+    scale = 1 if max(*mean, *std) > 1 else 255
+    numbers = [scale * value for value in (*mean, *std)]
     for name, known in NORMALIZATIONS.items():
         if all(map(isclose, numbers, (*known.mean, *known.std))):
             return name

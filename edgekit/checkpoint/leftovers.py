@@ -17,15 +17,20 @@ _AVERAGE = re.compile(r"(^|[._])(ema|swa|averaged?|avg|shadow|moving)(?=$|[._\d]
 _TEACHER = re.compile(r"(^|[._])teachers?(?=$|[._\d])", re.IGNORECASE)
 _ASIDE = re.compile(
     r"(^|[._])(\w*loss(es|_fn|_func)?|criterions?|criteria|objective|metrics?|\w*accuracy|acc\d?"
-    r"|auroc|f1|confusion\w*|confmat|discriminator|optim\w*|\w*scheduler|scaler"
-    r"|\w*fake_quant|activation_post_process)(?=$|[._\d])",
+    r"|auroc|f1|confusion\w*|confmat|discriminator|optim\w*|\w*scheduler|scaler)(?=$|[._\d])",
     re.IGNORECASE,
 )
+_OBSERVER = re.compile(r"(^|[._])(\w*fake_quant|activation_post_process)(?=$|[._\d])")
 
 
 def is_bookkeeping(key: str) -> bool:
     """Whether a key is a counter of PyTorch's or of a profiler, and not a weight."""
     return key.rpartition(".")[2] in BOOKKEEPING
+
+
+def is_observer(key: str) -> bool:
+    """Whether a key is of what quantization-aware training observes, beside the float weights."""
+    return _OBSERVER.search(key) is not None
 
 
 def is_average(key: str) -> bool:

@@ -31,6 +31,12 @@ LONGEST_NAME = 100
 ANTI_ALIASED = re.compile(r"(?:^|[_-])(?:aa|blur)(?:[_-]|$)")
 TENSORFLOW_PORT = re.compile(r"^tf_mobilenet")
 VERSION = re.compile(r"mobile_?net[_-]?v?([1-4])")
+VARIANT = re.compile(r"large|small|medium")
+OTHER = re.compile(
+    r"resnet|resnext|efficientnet|densenet|inception|squeezenet|shufflenet|ghostnet|mnasnet|regnet"
+    r"|convnext|mobilevit|mobileone|vgg|alexnet|swin|deit|(?:^|[_-])vit|yolo|xception|nfnet"
+)
+"""Names of other architectures."""
 
 
 class NamedNetwork(NamedTuple):
@@ -73,9 +79,10 @@ def list_believed(settings: Sequence[SavedSettings], family: str) -> list[SavedS
     believed = []
     for config in dict.fromkeys(saved.config for saved in settings):
         own = [saved for saved in settings if saved.config == config]
-        named = {_version(one.name) for one in find_names(own)} - {None}
-        wanted = {_version(family)} - {None}
-        if named == wanted != set() or not (config or named):
+        names = [one.name for one in find_names(own)]
+        if any(_contradicts(name, family) for name in names):
+            continue
+        if not config or any(_version(name) for name in names):
             believed += own
     return believed
 
@@ -108,14 +115,24 @@ def refuse_other_network(names: Sequence[NamedNetwork], family: str, file: str) 
 
 def remark_contradiction(names: Sequence[NamedNetwork], family: str) -> tuple[str, ...]:
     """Remark on the first name that is of another family than the tensors."""
-    version = _version(family)
     for named in names:
-        if version is not None and _version(named.name) not in (None, version):
+        if _contradicts(named.name, family):
             return (
                 f"the tensors are those of {family}, though {named.place} names {named.name}: the"
                 " tensors are believed",
             )
     return ()
+
+
+def _contradicts(name: str, family: str) -> bool:
+    """Whether a name is that of another network than a family's."""
+    version, variant = _version(name), VARIANT.search(name.lower())
+    if version is None:
+        return OTHER.search(name.lower()) is not None
+    if version != _version(family):
+        return True
+    own = VARIANT.search(family)
+    return variant is not None and own is not None and variant[0] != own[0]
 
 
 def _version(name: str) -> str | None:

@@ -62,13 +62,26 @@ def discard_default(*_args: Any) -> dict[Any, Any]:
     return {}
 
 
+def discard_deque(*_args: Any) -> list[Any]:
+    """Take the place of deque: return a plain list."""
+    return []
+
+
 DISCARDED_NAMES = (
     "builtins.dict",
     "builtins.list",
     "builtins.int",
     "builtins.float",
+    "builtins.frozenset",
+    "builtins.range",
+    "datetime.date",
     "datetime.datetime",
+    "datetime.time",
     "datetime.timedelta",
+    "datetime.timezone",
+    "decimal.Decimal",
+    "fractions.Fraction",
+    "uuid.UUID",
     "pathlib.Path",
     "pathlib.PurePosixPath",
     "pathlib.PureWindowsPath",
@@ -224,6 +237,7 @@ def _load_pickle(path: Path) -> Any:
     stand_ins: list[Any] = [(Discarded, name) for name in DISCARDED_NAMES]
     stand_ins += [(Settings, name) for name in NAMESPACES]
     stand_ins.append((discard_default, "collections.defaultdict"))
+    stand_ins.append((discard_deque, "collections.deque"))
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
             warnings.simplefilter("ignore")  # an old pickle protocol either loads or is refused

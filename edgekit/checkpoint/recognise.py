@@ -15,7 +15,7 @@ from torch import Tensor
 from edgekit.checkpoint.containers import without_data_parallel
 from edgekit.checkpoint.find_head import FoundHead, find_head
 from edgekit.checkpoint.layouts import LAYOUTS, Layout
-from edgekit.checkpoint.leftovers import is_average, is_set_aside, summarize
+from edgekit.checkpoint.leftovers import is_average, is_set_aside, is_teacher, summarize
 from edgekit.checkpoint.misfit import count_names, explain_misfit
 from edgekit.checkpoint.networks import own_layout, path_of, read_shapes
 from edgekit.checkpoint.subset import Match, find_matches, keep_largest
@@ -127,7 +127,8 @@ def _choose_network(
             f"{prefix or 'without a prefix'} ({network[0].layout.family})"
             for prefix, network in zip(prefixes, plain, strict=True)
         ]
-        choice = next((prefix for prefix in prefixes if prefix), prefixes[0])
+        students = [prefix for prefix in prefixes if not is_teacher(prefix)]
+        choice = next((prefix for prefix in (*students, *prefixes) if prefix), prefixes[0])
         raise CheckpointError(
             f"{name} holds {len(plain)} networks: {', '.join(named)}; choose one with --state-dict,"
             f" as --state-dict {choice}"

@@ -90,3 +90,35 @@ def test_a_list_is_not_a_checkpoint(tmp_path: Path) -> None:
     torch.save([torch.zeros(2, 2)], tmp_path / "model.pth")
     with pytest.raises(CheckpointError, match="holds a list, not a dict of tensors"):
         load_checkpoint(tmp_path / "model.pth")
+
+
+def test_weights_without_values_are_refused(weights: dict[str, torch.Tensor]) -> None:
+    empty = {key: value.to("meta") for key, value in weights.items()}
+    with pytest.raises(CheckpointError, match=r"holds '.*' without values \(on the device meta\)"):
+        load_checkpoint(empty)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"features.weight_fake_quant.zero_point": torch.zeros(3, dtype=torch.int32)},
+        {"stem.activation_post_process.min_val": torch.tensor(float("inf"))},
+        {"val_metric.best": torch.tensor(float("nan"))},
+        {"class_counts": torch.ones(3, dtype=torch.int32)},
+        {"palette": torch.zeros(3, 3, dtype=torch.uint8)},
+    ],
+    ids=lambda beside: next(iter(beside)),
+)
+def test_numbers_beside_the_network_are_no_weights(
+    weights: dict[str, torch.Tensor], beside: dict[str, torch.Tensor]
+) -> None:
+    """Observers of quantization-aware training, metrics and counts may have any values."""
+    checkpoint = load_checkpoint({"model": {**weights, **beside}})
+    assert checkpoint.spec.classes == 3
+
+
+def test_the_student_is_the_example(weights: dict[str, torch.Tensor]) -> None:
+    both = {f"{name}.{k}": v for name in ("teacher_net", "net") for k, v in weights.items()}
+    renamed = {key.replace("teacher_net", "model_teacher"): v for key, v in both.items()}
+    with pytest.raises(CheckpointError, match=r"2 networks: .*as --state-dict net$"):
+        load_checkpoint(renamed)

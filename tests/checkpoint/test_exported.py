@@ -457,6 +457,11 @@ def logits(network: Any, images: Tensor, *others: Tensor) -> Tensor:
             r"pt2 returns an output of shape \[1, 4, 30, 30\]",
         ),
         (ONE_IMAGE, lambda n, x: None, "returns no tensor: expected the logits of a classifier"),
+        (
+            ONE_IMAGE,
+            lambda n, x: logits(n, x).argmax(1, keepdim=True),
+            r"returns torch\.int64: expected logits, without an argmax",
+        ),
         (ONE_IMAGE, lambda n, x: n.conv(x), r"pt2 returns an output of shape \[1, 4, 30, 30\]"),
         (
             ONE_IMAGE,

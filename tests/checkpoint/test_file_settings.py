@@ -94,6 +94,37 @@ def test_the_input_that_a_config_describes(tmp_path: Path, config: str, content:
     assert given.spec == plain.spec
 
 
+@pytest.mark.parametrize(
+    ("saved", "size"),
+    [
+        ({"img_size": "160"}, (160, 160)),
+        ({"img_size": 160.0}, (160, 160)),
+        ({"input_size": [96, 128, 3]}, (128, 96)),
+        ({"image_size": 256, "crop_size": 224}, (224, 224)),
+        ({"size": 3, "imgsz": 28}, (28, 28)),
+    ],
+)
+def test_forms_of_sizes(saved: dict[str, Any], size: tuple[int, int]) -> None:
+    assert find_input([SavedSettings("", saved)]).size == size
+
+
+def test_a_mean_in_units_of_255() -> None:
+    saved = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+    assert find_input([SavedSettings("", saved)]).normalize == "imagenet"
+
+
+@pytest.mark.parametrize("arch", ["resnet50", "mobilenetv3_large_100"])
+def test_a_name_of_another_network_is_remarked_on_and_its_settings_are_not_believed(
+    tmp_path: Path, arch: str
+) -> None:
+    args = Namespace(img_size=96, mean=HALF, std=HALF)
+    file = save_timm(tmp_path / "a.pth", "mobilenet_v3_small", arch=arch, args=args)
+    checkpoint = load_checkpoint(file)
+    assert checkpoint.spec.input.height == 224
+    (note,) = checkpoint.notes
+    assert f"tensors are those of mobilenet_v3_small, though arch names {arch}" in note
+
+
 @pytest.mark.parametrize("name", [{}, {"architecture": "mobilenetv3_large_100"}])
 def test_a_config_of_another_network_is_not_believed(tmp_path: Path, name: dict[str, str]) -> None:
     file = save(tmp_path)
@@ -117,11 +148,12 @@ def test_other_values_in_pixel_units() -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"img_size": "224", "mean": "imagenet"},
+        {"img_size": "2x4", "mean": "imagenet"},
         {"img_size": True, "input_size": 3, "image_size": [1, 2, 3, 4], "imgsz": 224.5},
+        {"input_size": [224, 224, 224], "imgsz": [5, 224, 224]},
         {"img_size": 100_000, "crop_size": {"shortest_edge": 224}},
         {"mean": [0.5, 0.5], "std": [0.5, 0.5]},
-        {"mean": [127, 127, 127], "std": [1, 1, 1]},
+        {"mean": [300, 127, 127], "std": [1, 1, 1]},
         {"mean": HALF},
         {"mean": HALF, "std": [0.5, 0, 0.5]},
         {"mean": [float("nan")] * 3, "std": HALF},

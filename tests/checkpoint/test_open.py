@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import collections
+import datetime
+import decimal
 import json
 import os
 import pathlib
 import pickle
 import struct
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +67,13 @@ def test_of_objects_beside_the_weights_only_plain_settings_are_kept(
         "history": np.arange(3.0),
         "meters": collections.defaultdict(list, {"loss": [1.0]}),
         "order": collections.OrderedDict(a=1),
+        "saved": datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc),
+        "day": datetime.date(2026, 1, 2),
+        "last": collections.deque([1.0], 5),
+        "run": uuid.UUID(int=3),
+        "rate": decimal.Decimal("0.1"),
+        "frozen": frozenset([1]),
+        "range": range(3),
     }
     torch.save({"state_dict": weights, **settings}, path)
     content = open_checkpoint(path).content
