@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from edgekit.checkpoint.head_checks import check_head, check_left
 from edgekit.checkpoint.head_layers import HeadLayer, Linear, read_head_layers
 from edgekit.checkpoint.heads import chain_layers, list_sizes, name_group
 from edgekit.checkpoint.leftovers import is_set_aside, summarize
@@ -63,14 +64,35 @@ def find_head(
         read_head_layers(candidates), key=lambda layer: order.get(layer.path, len(order))
     )
     chain = _choose_chain(layers, features, match, label, chosen)
+    check_head(chain, _find_hidden(match, fit, chain), label)
     used = {layer.path for layer in chain}
     left = [key for key in rest if path_of(key) not in used]
     _refuse_unknown([key for key in left if key in candidates], chain, layers, match, label, chosen)
+    heads = {layer.path for layer in layers} if chosen is not None else set()
+    beside = {key: rest[key] for key in left if path_of(key) not in heads}
+    is_whole = _is_whole(chain, match)
+    check_left(beside, features, chain[-1].outputs, is_whole=is_whole, label=label)
     notes = (f"left aside: {summarize(left)}",) if left else ()
     own = _read_own(match, fit, rest, used)
     if own is not None:
         return FoundHead((), own, chain[-1].outputs, notes)
     return FoundHead(tuple(chain), {}, chain[-1].outputs, notes)
+
+
+def _find_hidden(match: Match, fit: Fit, chain: Sequence[HeadLayer]) -> str | None:
+    """Find the path of the layout's hidden layer, where the chain has it with its width."""
+    for ours in ("hidden", "hidden.conv"):
+        shape = fit.shapes.get(f"{ours}.weight")
+        path = match.head.get(ours)
+        for layer in chain if shape is not None else ():
+            if layer.path == path and shape is not None and layer.outputs == shape[0]:
+                return path
+    return None
+
+
+def _is_whole(chain: Sequence[HeadLayer], match: Match) -> bool:
+    """Whether the network is whole with its head, under a prefix of its own."""
+    return bool(match.network) and all(layer.path.startswith(match.network) for layer in chain)
 
 
 def _choose_chain(
@@ -92,6 +114,14 @@ def _choose_chain(
     branching = list_sizes(features, chain)
     more = [layer for layer in rest if isinstance(layer, Linear) and layer.inputs in branching]
     if more:
+        square = [layer for layer in (*chain, *more) if layer.inputs == layer.outputs]
+        others = [layer for layer in (*more, *chain) if isinstance(layer, Linear)]
+        if square and isinstance(square[0], Linear):
+            other = next(layer for layer in others if layer is not square[0])
+            raise CheckpointError(
+                f"{label}, but tensors do not show whether {square[0].path} comes before"
+                f" {other.path}: {OWN_CODE}"
+            )
         raise CheckpointError(_explain_heads(layers, features, match, label))
     return chain
 
@@ -111,6 +141,9 @@ def _choose_by_name(
         own = match.head.values()
         hidden = [layer for layer in layers if layer.path in own and layer not in meant]
         chain, rest = chain_layers([*hidden, *meant], features)
+    if meant and (not _is_head(chain) or any(layer in meant for layer in rest)):
+        shared = _find_shared(layers, meant, features)
+        chain, rest = chain_layers([*shared, *meant], features)
     if not meant or not _is_head(chain) or any(layer in meant for layer in rest):
         heads = _name_heads(layers, features, match)
         raise CheckpointError(
@@ -118,6 +151,21 @@ def _choose_by_name(
             f" --head with one of {', '.join(heads) or 'none'}"
         )
     return chain
+
+
+def _find_shared(
+    layers: Sequence[HeadLayer], meant: Sequence[HeadLayer], features: int
+) -> list[HeadLayer]:
+    """Find the module between the features and a head, which other heads may take, too."""
+    groups: dict[str, list[HeadLayer]] = {}
+    for layer in layers:
+        if layer not in meant:
+            groups.setdefault(name_group(layer.path), []).append(layer)
+    for group in groups.values():
+        chain, rest = chain_layers(group, features)
+        if chain and not rest and chain[-1].outputs == meant[0].inputs:
+            return chain
+    return []
 
 
 def _is_in(path: str, names: Iterable[str]) -> bool:
@@ -140,6 +188,11 @@ def _name_heads(layers: Sequence[HeadLayer], features: int, match: Match) -> dic
         chain, _ = chain_layers(alone, start.inputs)
         chain = chain or [start]
         sizes.update(layer.outputs for layer in chain[:-1])
+        readers = [each for each in rest if each.inputs == chain[-1].outputs and each not in chain]
+        if any(isinstance(each, Linear) for each in readers):  # a module that several heads share
+            sizes.add(chain[-1].outputs)
+            rest = [layer for layer in rest if layer not in chain]
+            continue
         if any(path == start.path for path in match.head.values()) and len(chain) == 1:
             sizes.add(start.outputs)
         name = group if group.removeprefix(match.network) not in heads else start.path
@@ -151,9 +204,13 @@ def _explain_heads(layers: Sequence[HeadLayer], features: int, match: Match, lab
     heads = _name_heads(layers, features, match)
     named = ", ".join(f"{name} ({outputs} outputs)" for name, outputs in heads.items())
     return (
-        f"{label}, and {len(heads)} heads: {named}; choose one with --head, as --head"
+        f"{label}, and {_count(heads)}: {named}; choose one with --head, as --head"
         f" {next(iter(heads))}"
     )
+
+
+def _count(heads: Mapping[str, int]) -> str:
+    return "1 head" if len(heads) == 1 else f"{len(heads)} heads"
 
 
 def _explain_no_head(layers: Sequence[HeadLayer], features: int, label: str) -> str:
@@ -186,7 +243,7 @@ def _refuse_unknown(
     Left aside are vectors and scalars outside the trunk, the other heads where the user chose one,
     and what is beside a network that is whole with its head.
     """
-    is_whole = bool(match.network) and all(layer.path.startswith(match.network) for layer in chain)
+    is_whole = _is_whole(chain, match)
     of_heads = {layer.path for layer in layers} if chosen is not None else set()
     unknown = [
         key

@@ -196,3 +196,70 @@ def test_a_layouts_own_head_takes_no_head_activation() -> None:
     weights = rename(build("mobilenet_v2", "torchvision"), "mobilenet_v2", "torchvision")
     with pytest.raises(SettingsError, match=r"--head-activation relu does not go with the head of"):
         load_checkpoint(weights, CheckpointFlags(head_activation="relu"))
+
+
+def linear(outputs: int, inputs: int, name: str, *, bias: bool = True) -> Weights:
+    found = {f"{name}.weight": torch.ones(outputs, inputs)}
+    return found | ({f"{name}.bias": torch.zeros(outputs)} if bias else {})
+
+
+def shared_heads() -> Weights:
+    """`fc`, and two heads that take its outputs."""
+    _, weights = make("mobilenet_v2", nn.Linear(1280, 7))
+    heads = linear(64, 1280, "fc") | linear(5, 64, "age") | linear(2, 64, "gender")
+    return without_head(weights, "classifier") | heads
+
+
+def test_heads_behind_a_shared_layer() -> None:
+    with pytest.raises(CheckpointError, match=r"2 heads: age \(5 outputs\), gender \(2 outputs\);"):
+        load_checkpoint(shared_heads())
+    for head, classes in (("age", 5), ("gender", 2)):
+        checkpoint = load_checkpoint(shared_heads(), CheckpointFlags(head=head))
+        assert checkpoint.spec.classes == classes
+        assert f"Linear 1280→64, relu, Linear 64→{classes}" in " ".join(checkpoint.notes)
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (linear(512, 1280, "embed") | linear(9, 512, "arcface", bias=False), "arcface takes norm"),
+        (linear(512, 1280, "embed") | linear(9, 512, "metric_fc"), "metric_fc takes normalized"),
+        (
+            linear(80, 1280, "se.0") | linear(1280, 80, "se.2") | linear(7, 1280, "fc"),
+            r"se\.2 looks like that of a gate",
+        ),
+        (linear(7, 1280, "fc") | linear(1280, 1280, "neck"), "whether neck comes before fc"),
+        (linear(7, 1280, "fc") | {"gem.p": torch.tensor([3.0])}, r"gem\.p is a number"),
+        (linear(7, 1280, "fc") | {"gamma": torch.ones(1280)}, "gamma may scale the features"),
+    ],
+)
+def test_heads_that_compute_more_than_their_tensors_show(head: Weights, message: str) -> None:
+    _, weights = make("mobilenet_v2", nn.Linear(1280, 7))
+    with pytest.raises(CheckpointError, match=message) as info:
+        load_checkpoint(without_head(weights, "classifier") | head)
+    assert "--arch" in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("beside", "message"),
+    [
+        ({"conv.weight": torch.ones(3, 1, 1, 1)}, "conv may be before it"),
+        ({"bn0.running_mean": torch.ones(3)}, "bn0 may be before it"),
+        ({"lstm.weight_ih_l0": torch.ones(16, 7)}, "lstm is a recurrent layer"),
+        (linear(3, 80, "classifier"), "classifier may be after it"),
+    ],
+)
+def test_layers_around_a_whole_network(beside: Weights, message: str) -> None:
+    """`self.model = mobilenet_v2(...)` with layers before or after it."""
+    _, weights = make("mobilenet_v2", nn.Linear(1280, 7))
+    whole = {f"model.{key}": value for key, value in weights.items()}
+    assert load_checkpoint(whole | linear(64, 1280, "projection")).spec.classes == 7
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(whole | beside)
+
+
+def test_a_network_without_its_classifier() -> None:
+    """timm's `num_classes=0` leaves the hidden layer, `conv_head`."""
+    weights = rename(build("mobilenet_v3_small", "timm"), "mobilenet_v3_small", "timm")
+    with pytest.raises(CheckpointError, match=r"no classifier: it ends in conv_head, a hidden"):
+        load_checkpoint(without_head(weights, "classifier"))
