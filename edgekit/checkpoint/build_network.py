@@ -16,17 +16,23 @@ import torch
 from msgspec import structs
 from torch import nn
 
-from edgekit.checkpoint.archive import ProgramArchive
 from edgekit.checkpoint.containers import StateDict
 from edgekit.checkpoint.defaults import Defaults, find_defaults
 from edgekit.checkpoint.exported import FAMILY, build_exported
 from edgekit.checkpoint.factory import build_from_factory
-from edgekit.checkpoint.file_settings import SavedSettings, find_input
+from edgekit.checkpoint.file_settings import (
+    SavedSettings,
+    SavedValue,
+    find_input,
+    find_structure,
+    find_unknown_structure,
+)
 from edgekit.checkpoint.heads import attach_head, make_head
 from edgekit.checkpoint.inner_normalization import (
     InnerNormalization,
     find_inner_normalization,
 )
+from edgekit.checkpoint.misfit import OWN_CODE
 from edgekit.checkpoint.named_network import (
     find_names,
     is_tensorflow_port,
@@ -37,7 +43,8 @@ from edgekit.checkpoint.named_network import (
 from edgekit.checkpoint.own_network import find_channels, make_classifier
 from edgekit.checkpoint.recognise import Recognition, recognise
 from edgekit.checkpoint.reparametrized import fold_parametrizations
-from edgekit.errors import SettingsError
+from edgekit.errors import CheckpointError, SettingsError
+from edgekit.pt2.archive import ProgramArchive
 from edgekit.spec import Channels, CheckpointFlags, Size
 
 Origin = Literal["flag", "tensors", "program", "network", "settings", "default"]
@@ -98,8 +105,28 @@ def build_network(
     if flags.padding is None and is_tensorflow_port(names) and found.layout.name == "timm":
         flags = structs.replace(flags, padding="same")
         notes = (*notes, "padding same, as in TensorFlow, by the name that the file gives it")
-    network = _build_family(replace(found, notes=(*notes, *found.notes)), flags)
-    return _take_settings(network, list_believed(settings, family), flags)
+    believed = list_believed(settings, family)
+    unknown = find_unknown_structure(believed)
+    if unknown is not None:
+        raise CheckpointError(
+            f"{name} was trained with {unknown.name} {unknown.value} ({unknown.place}), which"
+            f" {family} does not have here: {OWN_CODE}"
+        )
+    structure = _list_structure(believed, found, flags)
+    network = _build_family(replace(found, notes=(*notes, *found.notes)), flags, structure)
+    return _take_settings(network, believed, flags)
+
+
+def _list_structure(
+    settings: Sequence[SavedSettings], found: Recognition, flags: CheckpointFlags
+) -> list[SavedValue]:
+    """List what settings say of the structure where no flag does, and the family has it."""
+    return [
+        saved
+        for saved in find_structure(settings)
+        if getattr(flags, saved.name) is None
+        and (saved.name != "activation" or saved.value in found.family.activations)
+    ]
 
 
 def _take_settings(
@@ -119,7 +146,9 @@ def _take_settings(
     return replace(network, defaults=defaults, origins=origins, notes=tuple(notes))
 
 
-def _build_family(found: Recognition, flags: CheckpointFlags) -> Network:
+def _build_family(
+    found: Recognition, flags: CheckpointFlags, structure: Sequence[SavedValue]
+) -> Network:
     family = found.family.name
     layout = found.layout.name
     reason = f"{family}, which has one output: leave it out"
@@ -127,6 +156,8 @@ def _build_family(found: Recognition, flags: CheckpointFlags) -> Network:
     defaults = find_defaults(found.family, layout, flags.padding, found.width)
     if flags.batch_norm_eps is not None:
         defaults = replace(defaults, batch_norm_eps=flags.batch_norm_eps)
+    said = [saved for saved in structure if getattr(defaults, saved.name) != saved.value]
+    defaults = replace(defaults, **{saved.name: saved.value for saved in structure})
     module = found.family.build(
         width=found.width,
         classes=found.head.outputs,
@@ -138,7 +169,8 @@ def _build_family(found: Recognition, flags: CheckpointFlags) -> Network:
         variant=found.layout.variant,
     )
     module.load_state_dict(dict(found.tensors), strict=False)  # recognise checked every key
-    notes = (*found.notes, *_build_head(module, found, defaults, flags))
+    remarks = [f"{s.name.replace('_', ' ')} {s.value}, by {s.place}" for s in said]
+    notes = (*found.notes, *remarks, *_build_head(module, found, defaults, flags))
     return Network(
         _freeze(module),
         family,
@@ -147,6 +179,7 @@ def _build_family(found: Recognition, flags: CheckpointFlags) -> Network:
         defaults,
         subject=family,
         channels=found.image_channels,
+        origins=dict.fromkeys((saved.name for saved in structure), "settings"),
         notes=notes,
         evidence=found.evidence,
     )

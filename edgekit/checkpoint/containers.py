@@ -72,6 +72,11 @@ def find_state_dict(content: Any, name: str, key: str | None = None) -> StateDic
             " dict, torch.save(model.state_dict(), 'weights.pth'), alone or in a dict"
         )
     found = _merge_parts(dict(_find_state_dicts(content)))
+    if not found and any(_holds_objects(value) for value in (content, *content.values())):
+        raise CheckpointError(
+            f"{name} holds weights that are not tensors (NumPy arrays?): expected those of PyTorch,"
+            " as torch.from_numpy(array) for each, in a dict that torch.save wrote"
+        )
     if not found:
         raise CheckpointError(
             f"{name} holds no weights: its keys are {_first(content)}; expected a state dict,"
@@ -84,6 +89,14 @@ def find_state_dict(content: Any, name: str, key: str | None = None) -> StateDic
     weights = found[container]
     versions = getattr(weights, "_metadata", {})
     return StateDict(_clean(weights, name), container, notes, versions)
+
+
+def _holds_objects(value: Any) -> bool:
+    """Whether a dict's keys are those of weights, but its values are other objects."""
+    if not isinstance(value, Mapping):
+        return False
+    keys = [key for key in value if isinstance(key, str) and key.endswith(".weight")]
+    return bool(keys) and not any(isinstance(value[key], Tensor) for key in keys)
 
 
 def _find_state_dicts(content: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:

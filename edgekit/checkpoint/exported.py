@@ -19,12 +19,12 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor, fx, nn
 
-from edgekit.checkpoint.archive import DTYPES, SAVE_ADVICE, ProgramArchive
 from edgekit.checkpoint.defaults import Defaults
 from edgekit.checkpoint.exported_settings import read_settings
-from edgekit.checkpoint.operators import CHECKS, Operator, find_operator
 from edgekit.checkpoint.outputs import NamedShape, choose_output, name_leaves
 from edgekit.errors import CheckpointError, SettingsError
+from edgekit.pt2.archive import DTYPES, SAVE_ADVICE, ProgramArchive
+from edgekit.pt2.operators import CHECKS, Operator, find_operator
 from edgekit.rewrite.compose_layers import compose_layers
 from edgekit.spec import Channels, Size
 

@@ -17,12 +17,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from edgekit.checkpoint.open import Settings
 from edgekit.spec import NORMALIZATIONS, Size
+from edgekit.text import one_line
 
 SETTINGS_KEYS = ("args", "train_args", "hyper_parameters", "config", "cfg", "opt")
 """The keys of a checkpoint under which training scripts save their settings."""
 CONFIGS = ("config.json", "preprocessor_config.json")
 """What timm and transformers save beside the weights."""
-NESTED = ("pretrained_cfg", "default_cfg", "data_config")
+NESTED = ("pretrained_cfg", "default_cfg", "data_config", "model_args", "model_kwargs")
 """The keys of timm's dicts within a config."""
 LARGEST_CONFIG = 1 << 20
 SIZE_KEYS = ("val_crop_size", "crop_size", "input_size", "img_size", "imgsz", "image_size")
@@ -53,6 +54,14 @@ class SavedInput:
     size_place: str = ""
     normalize: str | None = None
     normalize_place: str = ""
+
+
+class SavedValue(NamedTuple):
+    """What settings say of one value of the network, and the key that does."""
+
+    name: str
+    value: Any
+    place: str
 
 
 def find_settings(content: Any, path: Path | None) -> list[SavedSettings]:
@@ -108,9 +117,64 @@ def find_input(settings: Sequence[SavedSettings]) -> SavedInput:
     mean, place = _find_first(settings, MEAN_KEYS, _read_channels)
     std, std_place = _find_first(settings, STD_KEYS, _read_channels)
     together = place.rpartition(".")[0] == std_place.rpartition(".")[0]
-    if mean is None or std is None or not together or min(std) <= 0:
+    same_units = mean is None or std is None or max(mean) <= 1 or max(std) > 1
+    if mean is None or std is None or not (together and same_units) or min(std) <= 0:
         return SavedInput(size, size_place)
     return SavedInput(size, size_place, _spell_normalization(mean, std), f"{place} and {std_place}")
+
+
+def find_structure(settings: Sequence[SavedSettings]) -> list[SavedValue]:
+    """Find what settings say of the activation, the padding and the batch norms' epsilon.
+
+    Args:
+        settings: Of one checkpoint, those within the file first.
+
+    Returns:
+        The values by the names of `Defaults`; none for what is not said.
+    """
+    found = []
+    for name, (keys, read) in STRUCTURE.items():
+        value, place = _find_first(settings, keys, read)
+        if value is not None:
+            found.append(SavedValue(name, value, place))
+    return found
+
+
+def find_unknown_structure(settings: Sequence[SavedSettings]) -> SavedValue | None:
+    """Find a setting of the network that edgekit's families do not have: its pooling or stride."""
+    for saved in settings:
+        for key, usual in USUAL.items():
+            value = saved.values.get(key)
+            if isinstance(value, int | str) and value not in usual:
+                return SavedValue(key, one_line(str(value)), f"{saved.place}{key}")
+    return None
+
+
+def _read_activation(value: Any) -> str | None:
+    return value if value in ("relu", "relu6") else None
+
+
+def _read_eps(value: Any) -> float | None:
+    return value if type(value) is float and 0 < value <= LARGEST_EPS else None
+
+
+def _read_padding(value: Any) -> str | None:
+    return {True: "same", False: "symmetric"}[value] if type(value) is bool else None
+
+
+LARGEST_EPS = 0.1
+STRUCTURE: Mapping[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
+    "activation": (("hidden_act", "act_layer"), _read_activation),
+    "padding": (("tf_padding",), _read_padding),
+    "batch_norm_eps": (("layer_norm_eps", "bn_eps"), _read_eps),
+}
+"""transformers' names of values, and timm's."""
+USUAL: Mapping[str, tuple[int | str, ...]] = {
+    "output_stride": (32,),
+    "gp": ("avg", "fast", ""),
+    "global_pool": ("avg", "fast", ""),
+}
+"""The values that edgekit's families have."""
 
 
 def _find_first(

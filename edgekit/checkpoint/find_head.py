@@ -114,9 +114,9 @@ def _choose_chain(
     branching = list_sizes(features, chain)
     more = [layer for layer in rest if isinstance(layer, Linear) and layer.inputs in branching]
     if more:
-        square = [layer for layer in (*chain, *more) if layer.inputs == layer.outputs]
         others = [layer for layer in (*more, *chain) if isinstance(layer, Linear)]
-        if square and isinstance(square[0], Linear):
+        square = [layer for layer in others if layer.inputs == layer.outputs]
+        if square:
             other = next(layer for layer in others if layer is not square[0])
             raise CheckpointError(
                 f"{label}, but tensors do not show whether {square[0].path} comes before"
@@ -203,14 +203,12 @@ def _name_heads(layers: Sequence[HeadLayer], features: int, match: Match) -> dic
 def _explain_heads(layers: Sequence[HeadLayer], features: int, match: Match, label: str) -> str:
     heads = _name_heads(layers, features, match)
     named = ", ".join(f"{name} ({outputs} outputs)" for name, outputs in heads.items())
+    if len(heads) < 2:
+        return f"{label}, and layers whose order tensors do not show ({named}, …): {OWN_CODE}"
     return (
-        f"{label}, and {_count(heads)}: {named}; choose one with --head, as --head"
+        f"{label}, and {len(heads)} heads: {named}; choose one with --head, as --head"
         f" {next(iter(heads))}"
     )
-
-
-def _count(heads: Mapping[str, int]) -> str:
-    return "1 head" if len(heads) == 1 else f"{len(heads)} heads"
 
 
 def _explain_no_head(layers: Sequence[HeadLayer], features: int, label: str) -> str:

@@ -2,7 +2,7 @@
 
 In: the layers of a head, and what was left aside. Out: an error, or nothing. A head of linear
 layers and batch norms is built from its tensors alone; gates, margins, learned poolings and layers
-around the network would be left out without a word.
+around the network would be left out without a message.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IMAGE_CHANNELS = (1, 3, 4)
 
 
 def check_head(chain: Sequence[HeadLayer], hidden: str | None, label: str) -> None:
-    """Refuse a chain of layers that is no head of linear layers.
+    """Refuse a chain of layers that is not a head of linear layers.
 
     Args:
         chain: The layers in order.

@@ -17,7 +17,6 @@ from typing import Any, get_args
 
 from torch import nn
 
-from edgekit.checkpoint.archive import ProgramArchive
 from edgekit.checkpoint.build_network import Network, Origin, build_network, build_program
 from edgekit.checkpoint.containers import find_state_dict
 from edgekit.checkpoint.file_settings import find_settings
@@ -26,6 +25,7 @@ from edgekit.checkpoint.score_head import ScoreHead, find_score_head
 from edgekit.errors import CheckpointError, SettingsError
 from edgekit.models import FAMILIES
 from edgekit.models.cost import Cost, count_cost
+from edgekit.pt2.archive import ProgramArchive
 from edgekit.rewrite.user_code import describe_failure
 from edgekit.scores import count_classes, is_binary, make_rule
 from edgekit.spec import (

@@ -14,6 +14,8 @@ ALIKE = 0.5
 CONSIDERED = 40
 """How many layouts are considered, of those with most layers found."""
 
+LONGEST_NAME = 60
+"""The characters of a layer's name that are shown."""
 OWN_CODE = "give its code with --arch package.module:factory, or its torch.export as a .pt2 file"
 
 
@@ -66,10 +68,10 @@ def _measure_overlap(match: Match, paths: Collection[str]) -> float:
 
 
 def _describe(tensors: Mapping[str, Tensor], count: int = 2) -> str:
-    return ", ".join(f"{key} {list(tensors[key].shape)}" for key in list(tensors)[:count])
+    return ", ".join(f"{_shorten(key)} {list(tensors[key].shape)}" for key in list(tensors)[:count])
 
 
-def count_names(names: Collection[str], state: str, noun: str = "layer", shown: int = 3) -> str:
+def count_names(names: Collection[str], state: str, noun: str = "layer", shown: int = 1) -> str:
     """Count names and list the first few: `2 layers missing (a, b)`.
 
     Args:
@@ -85,4 +87,10 @@ def count_names(names: Collection[str], state: str, noun: str = "layer", shown: 
         return f"no {noun} {state}"
     plural = "" if len(names) == 1 else "s"
     more = ", …" if len(names) > shown else ""
-    return f"{len(names)} {noun}{plural} {state} ({', '.join(sorted(names)[:shown])}{more})"
+    listed = ", ".join(map(_shorten, sorted(names)[:shown]))
+    return f"{len(names)} {noun}{plural} {state} ({listed}{more})"
+
+
+def _shorten(name: str) -> str:
+    """The end of a name, which may have any length."""
+    return name if len(name) <= LONGEST_NAME else f"…{name[-LONGEST_NAME:]}"

@@ -23,9 +23,9 @@ from typing import Any
 
 import torch
 
-from edgekit.checkpoint.archive import is_program, read_archive
 from edgekit.errors import CheckpointError, MissingPackageError
 from edgekit.foreign_models import describe_foreign_model
+from edgekit.pt2.archive import is_program, read_archive
 
 
 class Discarded:

@@ -228,6 +228,11 @@ def _check_keys(family: Family, trunk: Mapping[str, Tensor], label: str) -> None
     paths = {path_of(key) for key in trunk}
     expected = {key for key in read_shapes(family, 1.0) if path_of(key) in paths}
     missing, unknown = expected - set(trunk), set(trunk) - expected
+    if len(missing) > 1 and all(key.endswith(("running_mean", "running_var")) for key in missing):
+        raise CheckpointError(
+            f"{label}, but not the running statistics of {len(missing) // 2} batch norms: save"
+            " model.state_dict(), which has them, not the parameters alone"
+        )
     if missing or unknown:
         raise CheckpointError(
             f"{label}, but {count_names(missing, 'missing', 'tensor')} and"

@@ -122,3 +122,10 @@ def test_the_student_is_the_example(weights: dict[str, torch.Tensor]) -> None:
     renamed = {key.replace("teacher_net", "model_teacher"): v for key, v in both.items()}
     with pytest.raises(CheckpointError, match=r"2 networks: .*as --state-dict net$"):
         load_checkpoint(renamed)
+
+
+def test_arrays_of_numpy_are_named(weights: dict[str, torch.Tensor]) -> None:
+    arrays = {key: value.numpy() for key, value in weights.items()}
+    for content in (arrays, {"state_dict": arrays}):
+        with pytest.raises(CheckpointError, match=r"not tensors \(NumPy arrays\?\).*from_numpy"):
+            load_checkpoint(content)

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.checkpoint import load_checkpoint
-from edgekit.checkpoint.operators import ATEN, CHECKS, find_operator
 from edgekit.errors import CheckpointError, SettingsError
+from edgekit.pt2.operators import ATEN, CHECKS, find_operator
 from edgekit.rewrite.export import export_program
 from edgekit.spec import CheckpointFlags
 from tests.checkpoint.exported_files import (

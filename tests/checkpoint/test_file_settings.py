@@ -19,6 +19,7 @@ from edgekit.checkpoint.file_settings import (
     find_settings,
 )
 from edgekit.checkpoint.named_network import find_names
+from edgekit.errors import CheckpointError
 from edgekit.spec import CheckpointFlags
 from tests.checkpoint.timm_checkpoint import save_timm
 
@@ -179,3 +180,43 @@ def test_a_large_config_is_not_read(tmp_path: Path) -> None:
 def test_names_are_one_line_of_plain_text() -> None:
     (named,) = find_names(find_settings({"arch": "a\x1b[2J\nb"}, None))
     assert "\x1b" not in named.name and "\n" not in named.name
+
+
+TRANSFORMERS = {"model_type": "mobilenet_v2", "image_size": 224}
+
+
+@pytest.mark.parametrize(
+    ("saved", "name", "value", "note"),
+    [
+        ({"hidden_act": "relu"}, "activation", "relu", "activation relu, by config.json: hidden_"),
+        ({"tf_padding": True}, "padding", "same", "padding same, by config.json: tf_padding"),
+        ({"layer_norm_eps": 1e-3}, "batch_norm_eps", 1e-3, "batch norm eps 0.001, by config.json"),
+    ],
+)
+def test_the_structure_that_a_config_describes(
+    tmp_path: Path, saved: dict[str, Any], name: str, value: Any, note: str
+) -> None:
+    file = save(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(TRANSFORMERS | saved))
+    checkpoint = load_checkpoint(file)
+    assert getattr(checkpoint.spec, name) == value
+    assert checkpoint.origins[name] == "settings"
+    assert any(one.startswith(note) for one in checkpoint.notes)
+    usual: dict[str, Any] = {"activation": "relu6", "padding": "symmetric", "batch_norm_eps": 2e-5}
+    given = load_checkpoint(file, CheckpointFlags(**{name: usual[name]}))
+    assert getattr(given.spec, name) == usual[name]
+
+
+def test_timms_arguments(tmp_path: Path) -> None:
+    args = Namespace(model="mobilenetv2_100", bn_eps=1e-2, gp=None, model_kwargs={})
+    assert load_checkpoint(save(tmp_path, args=args)).spec.batch_norm_eps == 1e-2
+    args.model_kwargs = {"act_layer": "relu"}
+    assert load_checkpoint(save(tmp_path, args=args)).spec.activation == "relu"
+
+
+@pytest.mark.parametrize("saved", [{"gp": "max"}, {"output_stride": 8}])
+def test_a_structure_that_families_lack_is_refused(tmp_path: Path, saved: dict[str, Any]) -> None:
+    ((name, value),) = saved.items()
+    file = save(tmp_path, args=Namespace(**saved))
+    with pytest.raises(CheckpointError, match=rf"trained with {name} {value} \(args\.{name}\)"):
+        load_checkpoint(file)
