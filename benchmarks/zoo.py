@@ -190,7 +190,7 @@ def try_network(trial: Trial, images: Sequence[Path], parts: Sequence[str]) -> i
     photographs = read_images(images, trial.size)
     zoo_networks.settle(module, photographs)
     compared = photographs[:COMPARED]
-    with torch.inference_mode():
+    with torch.no_grad():  # what a network keeps of a run is exported later
         original = Original(compared, torch.cat([module(image[None]) for image in compared]))
     file = trial.folder / "weights.pth"
     torch.save({"epoch": 3, "arch": trial.kind.name, "state_dict": module.state_dict()}, file)

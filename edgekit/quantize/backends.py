@@ -12,13 +12,13 @@ from torch.fx import GraphModule
 
 from edgekit.quantize.activation_shift import Shifts, shift_activations
 from edgekit.quantize.activation_statistics import TensorStatistics
-from edgekit.quantize.litert_plan import Plan, plan_for_litert
+from edgekit.quantize.litert_plan import FIXED_RANGE, Plan, plan_for_litert
 from edgekit.quantize.pt2e import separate_float_layers
 from edgekit.quantize.ranges import ActivationScheme, Encoding
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.tensorrt_plan import plan_for_tensorrt
 from edgekit.rewrite.channels_last_padding import pad_channels_last
-from edgekit.rewrite.graph import clean_up
+from edgekit.rewrite.graph import aten, clean_up
 from edgekit.rewrite.input_pixels import border_offset
 from edgekit.spec import Normalization
 
@@ -33,6 +33,10 @@ class Int8Backend(Protocol):
     @property
     def unit_interval(self) -> Encoding:
         """The encoding that the runtime prescribes for values in 0 … 1, a sigmoid's."""
+
+    @property
+    def unit_operators(self) -> Collection[object]:
+        """The operators whose outputs it prescribes that encoding for."""
 
     @property
     def folds_weights(self) -> bool:
@@ -75,6 +79,7 @@ class _LiteRT:
 
     scheme = ActivationScheme.ASYMMETRIC
     unit_interval = Encoding(1 / 256, -128)
+    unit_operators = (*FIXED_RANGE, aten.softmax.int, aten._softmax.default)
     folds_weights = False
 
     def plan(self, program: GraphModule, keep_float: Collection[str] = ()) -> Plan:
@@ -105,6 +110,7 @@ class _TensorRT:
 
     scheme = ActivationScheme.SYMMETRIC
     unit_interval = Encoding(1 / 127, 0)
+    unit_operators = FIXED_RANGE
     folds_weights = True
 
     def plan(self, program: GraphModule, keep_float: Collection[str] = ()) -> Plan:

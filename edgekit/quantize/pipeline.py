@@ -14,7 +14,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from edgekit.arrays import ModelPixels
 from edgekit.progress import SILENT, Progress
@@ -26,7 +26,7 @@ from edgekit.quantize.bias_correction import correct_biases
 from edgekit.quantize.calibration_images import CalibrationImages
 from edgekit.quantize.equalization import equalize_activations, equalize_weights
 from edgekit.quantize.image_checks import ContentChecks, Warnings, check_saturation
-from edgekit.quantize.litert_plan import FIXED_RANGE, Plan
+from edgekit.quantize.litert_plan import MOVING, Plan
 from edgekit.quantize.pt2e import (
     LOWEST_CODE,
     has_codes,
@@ -296,7 +296,11 @@ def choose_encodings(
     whole = {node.name for node in program.graph.nodes if node.op == "get_attr"}
     whole.add(plan.encoded_as.get(output_tensor(program).name, ""))
     encodings = {}
-    fixed = {node.name for node in program.graph.nodes if is_call(node, *FIXED_RANGE)}
+    fixed = {
+        node.name
+        for node in program.graph.nodes
+        if is_call(_find_maker(node), *backend.unit_operators)
+    }
     for name, seen in statistics.items():
         if name in fixed:
             encodings[name] = backend.unit_interval
@@ -305,6 +309,13 @@ def choose_encodings(
         interval = choose_range(seen, method, backend.scheme, percentile=recipe.percentile)
         encodings[name] = encode(interval, backend.scheme)
     return encodings
+
+
+def _find_maker(node: Node) -> Node:
+    """The operator that computed the values of a node, which others may have moved since."""
+    while is_call(node, *MOVING) and isinstance(node.args[0], Node):
+        node = node.args[0]
+    return node
 
 
 def _inputs(

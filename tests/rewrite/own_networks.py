@@ -490,6 +490,18 @@ def scaled_input() -> nn.Module:
 
 
 @network
+def softmax_gate() -> nn.Module:
+    """The softmax is read by a product, which has an int8 form."""
+
+    def forward(net: Net, x: Tensor) -> Tensor:
+        key = net.key(x)
+        weights = torch.softmax(key.flatten(2), -1).reshape(key.shape)
+        return net.head(x * weights)
+
+    return after_trunk(forward, key=nn.Conv2d(16, 16, 1), head=head(16))
+
+
+@network
 def patches() -> nn.Module:
     """As in MobileViT, attention between the pixels at one place of all patches: the first of four
     axes is that of channels then."""
