@@ -193,7 +193,10 @@ def try_network(trial: Trial, images: Sequence[Path], parts: Sequence[str]) -> i
     with torch.no_grad():  # what a network keeps of a run is exported later
         original = Original(compared, torch.cat([module(image[None]) for image in compared]))
     file = trial.folder / "weights.pth"
-    torch.save({"epoch": 3, "arch": trial.kind.name, "state_dict": module.state_dict()}, file)
+    torch.save(
+        {"epoch": 3, "arch": trial.kind.name.partition(".")[2], "state_dict": module.state_dict()},
+        file,
+    )
     own: dict[str, Any] = {"input-size": trial.size}
     arch = own | {"arch": f"zoo_networks:{trial.kind.name}@{trial.size}"}
     ways = {"recognised": own, "arch": arch}
