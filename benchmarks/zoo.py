@@ -62,7 +62,8 @@ SETTLING, COMPARED = 64, 3
 """How many photographs the batch norms' statistics are taken from, and on how many of them what was
 loaded is compared."""
 FAITHFUL_DB = 60.0
-"""SQNR of what was loaded against the library's network; less is another network."""
+"""SQNR of what was loaded, and of a float artifact, against the library's network; less is another
+network."""
 FLOAT = tuple(TARGETS)
 PARTS = (*FLOAT, "int8", "pt2")
 """What follows the opening of a file; all networks go through the float parts."""
@@ -85,8 +86,11 @@ class Record:
             file.write(json.dumps(asdict(step), ensure_ascii=False) + "\n")
 
     def latest(self) -> list[Step]:
-        """The last line about each step of each network."""
-        return list({(step.network, step.way, step.step): step for step in self.steps}.values())
+        """The last line about each step of each network; that it was not built, only if it is the
+        last of all."""
+        last = {step.network: step for step in self.steps}
+        found = {(step.network, step.way, step.step): step for step in self.steps}
+        return [one for one in found.values() if one.way != "own" or one is last[one.network]]
 
 
 class Original(NamedTuple):
@@ -127,12 +131,15 @@ class Trial:
             parity = json.loads(ended.output).get("parity") or {}
             sqnr, agreement = parity.get("sqnr_db"), parity.get("agreement")
             found = {"sqnr_db": sqnr, "agreement_percent": agreement}
-            return self.add(way, step, "ok", seconds=ended.seconds, **found)
+            is_other = step.startswith("fp32") and sqnr is not None and sqnr < FAITHFUL_DB
+            outcome = "wrong" if is_other else "ok"
+            return self.add(way, step, outcome, seconds=ended.seconds, **found)
         refused = ended.status == 1 and message[-1].startswith("edgekit: ")
         if "Traceback (most recent call last)" in ended.errors:
             refused = False
         outcome = "time" if ended.status == TIMED_OUT else "refused" if refused else "crash"
         line = message[-1] if refused else "\n".join(message[-6:])
+        line = line.replace(f"{REPOSITORY}/", "")
         return self.add(way, step, outcome, line=line, seconds=ended.seconds)
 
     def compare(self, way: str, flags: Mapping[str, Any], file: Path, original: Original) -> bool:

@@ -15,7 +15,9 @@ from markdown_table import make_table
 
 Figures = Mapping[str, Any]
 TARGETS = {"pi": "Pi", "jetson": "Jetson"}
-OWN_NAMES = re.compile(r"^edgekit: |/tmp/\S*/|\b(torchvision|timm)\.\w+|zoo_networks:\S+@\d+")
+OWN_NAMES = re.compile(
+    r"^edgekit: |/tmp/\S*/|/\S*/site-packages/|\b(torchvision|timm)\.\w+|zoo_networks:\S+@\d+"
+)
 
 
 class Kind(NamedTuple):

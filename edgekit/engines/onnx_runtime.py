@@ -16,6 +16,9 @@ from edgekit.errors import MissingPackageError, ModelFileError, SettingsError
 from edgekit.foreign_models import is_keras_producer
 from edgekit.native_libraries import load_library
 
+WRONG_OPTIMIZERS = ("Pad_Fusion", "PadFusion")
+"""ONNX Runtime 1.31 makes zeros around the input of a MaxPool its padding, which is minus infinity;
+both are names of that step."""
 CODES_TOLERANCE = 1e-2
 """A sum in another order may round to the neighbouring code, which moves the logits this far."""
 FATAL_ONLY = 4
@@ -74,7 +77,10 @@ class OnnxRuntimeEngine(Engine):
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session = runtime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
+                model,
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=WRONG_OPTIMIZERS,
             )
         except Exception as error:  # its classes share no base but Exception
             if type(error).__module__.partition(".")[0] != "onnxruntime":

@@ -181,6 +181,17 @@ def test_other_paddings_stay_and_give_the_same(padding: nn.Module) -> None:
     check_net(*layers)
 
 
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(3, 2), nn.MaxPool2d(2, 1, ceil_mode=True)])
+def test_zeros_around_maxima_stay_zeros(pool: nn.Module) -> None:
+    """ResNetV2's and HGNet's stems: ONNX Runtime merged them into the pooling, which ignores them.
+
+    The values are below zero, so that the zeros are the largest.
+    """
+    first = nn.Conv2d(3, 4, 3)
+    nn.init.constant_(first.bias, -30.0)
+    check_net(first, nn.ZeroPad2d(1), pool, nn.Flatten())
+
+
 def check_net(*layers: nn.Module) -> None:
     """Assert that ONNX Runtime computes what the layers do."""
     content = encode(write_net(*layers))
