@@ -139,7 +139,8 @@ class Trial:
             refused = False
         outcome = "time" if ended.status == TIMED_OUT else "refused" if refused else "crash"
         line = message[-1] if refused else "\n".join(message[-6:])
-        line = line.replace(f"{REPOSITORY}/", "")
+        for folder in (REPOSITORY, self.folder):
+            line = line.replace(f"{folder}/", "")
         return self.add(way, step, outcome, line=line, seconds=ended.seconds)
 
     def compare(self, way: str, flags: Mapping[str, Any], file: Path, original: Original) -> bool:

@@ -211,12 +211,7 @@ def _build_from_factory(
     """Build a network of the user's own code, which determines width, activation and padding."""
     _refuse_flags(
         f"--arch {arch}: leave it out, the network's code determines it",
-        width=flags.width,
-        activation=flags.activation,
-        padding=flags.padding,
-        batch_norm_eps=flags.batch_norm_eps,
-        head=flags.head,
-        head_activation=flags.head_activation,
+        **_read_structure_flags(flags),
     )
     module, defaults = build_from_factory(arch, weights, name)
     size = Size.of(flags.input_size or defaults.input_size)
@@ -244,13 +239,8 @@ def build_program(archive: ProgramArchive, flags: CheckpointFlags) -> Network:
     _refuse_flags(
         f"{archive.name}: leave it out, the exported program determines it",
         arch=flags.arch,
-        width=flags.width,
-        activation=flags.activation,
-        padding=flags.padding,
-        batch_norm_eps=flags.batch_norm_eps,
         state_dict=flags.state_dict,
-        head=flags.head,
-        head_activation=flags.head_activation,
+        **_read_structure_flags(flags),
     )
     exported = build_exported(archive, flags.output_tensor)
     size = Size.of(exported.defaults.input_size)
@@ -289,6 +279,12 @@ def _take_over(
         return replace(network, notes=notes)
     defaults = replace(network.defaults, normalize=inner.normalize or network.defaults.normalize)
     return replace(network, defaults=defaults, notes=(*notes, inner.describe()))
+
+
+def _read_structure_flags(flags: CheckpointFlags) -> dict[str, str | float | None]:
+    """The flags that are for known families alone: code and programs contain these values."""
+    names = ("width", "activation", "padding", "batch_norm_eps", "head", "head_activation")
+    return {name: getattr(flags, name) for name in names}
 
 
 def _refuse_flags(reason: str, **flags: str | float | None) -> None:

@@ -82,11 +82,10 @@ def find_head(
 def _find_hidden(match: Match, fit: Fit, chain: Sequence[HeadLayer]) -> str | None:
     """Find the path of the layout's hidden layer, where the chain has it with its width."""
     for ours in ("hidden", "hidden.conv"):
-        shape = fit.shapes.get(f"{ours}.weight")
-        path = match.head.get(ours)
-        for layer in chain if shape is not None else ():
-            if layer.path == path and shape is not None and layer.outputs == shape[0]:
-                return path
+        outputs = fit.shapes.get(f"{ours}.weight", (0,))[0]
+        for layer in chain:
+            if (layer.path, layer.outputs) == (match.head.get(ours), outputs):
+                return layer.path
     return None
 
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from edgekit.checkpoint.build_network import Network, Origin, build_network, build_program
 from edgekit.checkpoint.containers import find_state_dict
-from edgekit.checkpoint.file_settings import find_settings
+from edgekit.checkpoint.file_settings import LARGEST_EPS, find_settings
 from edgekit.checkpoint.open import open_checkpoint
 from edgekit.checkpoint.score_head import ScoreHead, find_score_head
 from edgekit.errors import CheckpointError, SettingsError
@@ -53,7 +53,6 @@ SETTABLE = (
     "scores",
 )
 """The values of the spec that a flag can set."""
-LARGEST_EPS = 0.1
 SMALLEST_INPUT, LARGEST_INPUT = 8, 1024
 
 
