@@ -7,6 +7,7 @@ otherwise.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from edgekit.checkpoint.leftovers import (
     is_average,
     is_bookkeeping,
     is_observer,
+    is_optimizer,
     is_set_aside,
     is_teacher,
 )
@@ -28,6 +30,12 @@ DEEPEST = 5
 
 WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """The parts that torch.compile, FSDP and activation checkpointing put anywhere into keys."""
+
+_ADAPTER = re.compile(
+    r"(^|\.)(lora_(A|B|E|embedding_A|magnitude_vector)|hada_w1_a|lokr_w1(_a)?|ia3_l|base_layer"
+    r"|modules_to_save|original_module)(?=\.|$)"
+)
+"""PEFT's names: LoRA, AdaLoRA and DoRA, LoHa, LoKr, IA3, and what it wraps."""
 
 CHOOSE = "choose one with --state-dict"
 
@@ -66,6 +74,7 @@ def find_state_dict(content: Any, name: str, key: str | None = None) -> StateDic
         CheckpointError: There are no weights, or several and `key` is None; or a weight is not a
             finite float tensor.
     """
+    content = _by_number(content)
     if not isinstance(content, Mapping):
         raise CheckpointError(
             f"{name} holds a {type(content).__name__}, not a dict of tensors: expected a state"
@@ -102,16 +111,25 @@ def _holds_objects(value: Any) -> bool:
 def _find_state_dicts(content: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """Find the state dicts in dicts of dicts, by their keys joined with dots.
 
-    The state of an optimizer has numbers as keys.
+    The state of an optimizer has numbers as keys, or the names of the weights.
     """
     if not all(isinstance(key, str) for key in content):
         return
     if _is_state_dict(content):
         yield path or "bare", content
         return
-    for key, value in content.items():
-        if isinstance(value, Mapping) and path.count(".") < DEEPEST:
+    for key, entry in content.items():
+        value = _by_number(entry)
+        is_deeper = isinstance(value, Mapping) and path.count(".") < DEEPEST
+        if is_deeper and not is_optimizer(key):
             yield from _find_state_dicts(value, f"{path}.{key}" if path else key)
+
+
+def _by_number(value: Any) -> Any:
+    """A list with dicts as a dict of its entries by their numbers, anything else as it is."""
+    if isinstance(value, list | tuple) and any(isinstance(entry, Mapping) for entry in value):
+        return {str(number): entry for number, entry in enumerate(value)}
+    return value
 
 
 def _is_state_dict(value: Mapping[str, Any]) -> bool:
@@ -198,6 +216,7 @@ def _first(content: Mapping[Any, Any], count: int = 4) -> str:
 def _clean(weights: Mapping[str, Any], name: str) -> dict[str, Tensor]:
     """Drop bookkeeping and wrappers' parts of keys, and convert weights to float32."""
     _refuse_quantized(weights, name)
+    _refuse_adapters(weights, name)
     tensors = {
         key: value
         for key, value in weights.items()
@@ -234,6 +253,16 @@ def _refuse_quantized(weights: Mapping[str, Any], name: str) -> None:
                 f"{name} holds int8 weights of PyTorch's quantization ({key!r}): give the float"
                 " checkpoint that they were made from (torchvision: the same network without"
                 " quantize=True, its V2 with --activation relu); edgekit quantizes it"
+            )
+
+
+def _refuse_adapters(weights: Mapping[str, Any], name: str) -> None:
+    """Refuse the parts of weights that PEFT trains beside frozen ones."""
+    for key in weights:
+        if _ADAPTER.search(key):
+            raise CheckpointError(
+                f"{name} holds adapters of PEFT ({key!r}), which change the weights beside them:"
+                " merge them, model = model.merge_and_unload(), and save model.state_dict()"
             )
 
 

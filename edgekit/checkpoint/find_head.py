@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from edgekit.checkpoint.head_checks import check_head, check_left
+from edgekit.checkpoint.head_checks import (
+    NORMALIZED,
+    check_head,
+    check_left,
+    check_outputs,
+    check_task,
+)
 from edgekit.checkpoint.head_layers import HeadLayer, Linear, read_head_layers
 from edgekit.checkpoint.heads import chain_layers, list_sizes, name_group
 from edgekit.checkpoint.leftovers import is_set_aside, summarize
@@ -63,6 +69,8 @@ def find_head(
     layers = sorted(
         read_head_layers(candidates), key=lambda layer: order.get(layer.path, len(order))
     )
+    if not _has_own_head(match, rest) and chosen is None:
+        check_task(candidates, label)
     chain = _choose_chain(layers, features, match, label, chosen)
     check_head(chain, _find_hidden(match, fit, chain), label)
     used = {layer.path for layer in chain}
@@ -72,11 +80,22 @@ def find_head(
     beside = {key: rest[key] for key in left if path_of(key) not in heads}
     is_whole = _is_whole(chain, match)
     check_left(beside, features, chain[-1].outputs, is_whole=is_whole, label=label)
+    if chosen is None:
+        check_outputs(chain, label)
     notes = (f"left aside: {summarize(left)}",) if left else ()
+    last = next(layer for layer in reversed(chain) if isinstance(layer, Linear))
+    if not last.has_bias:
+        notes = (*notes, f"{last.path} has no bias: if it takes {NORMALIZED}, {OWN_CODE}")
     own = _read_own(match, fit, rest, used)
     if own is not None:
         return FoundHead((), own, chain[-1].outputs, notes)
     return FoundHead(tuple(chain), {}, chain[-1].outputs, notes)
+
+
+def _has_own_head(match: Match, rest: Mapping[str, Tensor]) -> bool:
+    """Whether the layout's classifier is there as a linear layer."""
+    weight = rest.get(f"{match.head.get('classifier')}.weight")
+    return weight is not None and weight.ndim == 2
 
 
 def _find_hidden(match: Match, fit: Fit, chain: Sequence[HeadLayer]) -> str | None:

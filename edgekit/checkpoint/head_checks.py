@@ -8,13 +8,13 @@ around the network would be left out without a message.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from torch import Tensor
 
 from edgekit.checkpoint.head_layers import HeadLayer, Linear
-from edgekit.checkpoint.leftovers import is_average, is_set_aside, is_teacher
+from edgekit.checkpoint.leftovers import is_average, is_set_aside, is_teacher, summarize
 from edgekit.checkpoint.misfit import OWN_CODE
 from edgekit.checkpoint.networks import path_of
 from edgekit.errors import CheckpointError
@@ -24,10 +24,38 @@ _MARGIN = re.compile(
     re.IGNORECASE,
 )
 """Heads of normalized features and weights, as ArcFace and CosFace."""
+_EMBEDDING = re.compile(r"(^|[._])(proj(ect(or|ion))?|embed\w*|emb)(?=$|[._\d])", re.IGNORECASE)
+"""Last layers whose outputs are not classes, as SimCLR's projection head."""
+_OTHER_TASK = re.compile(
+    r"(^|[._])(seg\w*|low_classifier|high_classifier|cbr|aspp|decoder\w*|up(conv|sample)?\d*|fpn|rpn"
+    r"|roi_heads?|bbox\w*|box\w*|anchors?|masks?|loc\w*|reg(ression)?_headers|heatmap|keypoints?"
+    r"|classification_head\w*|regression_head\w*|depth)(?=$|[._\d])",
+    re.IGNORECASE,
+)
+"""Layers of detectors, of segmentation and of other networks that answer for places."""
 _LAST = re.compile(r"(^|[._])(classifier|fc|head|out|output|logits)(?=$|[._\d])", re.IGNORECASE)
+NORMALIZED = "normalized features, as in ArcFace"
 _FACTORS = ("p", "temperature", "logit_scale", "scale", "tau")
 """Single numbers that change the features or the logits: GeM's power, a temperature."""
 _IMAGE_CHANNELS = (1, 3, 4)
+
+
+def check_task(keys: Iterable[str], label: str) -> None:
+    """Refuse a network that answers for places in the image, not for the whole.
+
+    Args:
+        keys: Those of the tensors that are not the trunk's, without a head.
+        label: The file and what was recognised, for messages.
+
+    Raises:
+        CheckpointError: They are named as the layers of such networks.
+    """
+    found = [key for key in keys if _OTHER_TASK.search(key) and not is_set_aside(key)]
+    if found:
+        raise CheckpointError(
+            f"{label}, and layers that are named as those of detection or segmentation"
+            f" ({summarize(found)}): edgekit converts classifiers; give the checkpoint of one"
+        )
 
 
 def check_head(chain: Sequence[HeadLayer], hidden: str | None, label: str) -> None:
@@ -49,11 +77,29 @@ def check_head(chain: Sequence[HeadLayer], hidden: str | None, label: str) -> No
         )
     for layer in linears:
         if _MARGIN.search(layer.path):
-            _refuse(label, f"{layer.path} takes normalized features, as in ArcFace")
+            _refuse(label, f"{layer.path} takes {NORMALIZED}")
     features = linears[0].inputs
     for before, after in pairwise(linears):
         if after is not linears[-1] and before.outputs < features == after.outputs:
             _refuse(label, f"{after.path} looks like that of a gate on the features")
+
+
+def check_outputs(chain: Sequence[HeadLayer], label: str) -> None:
+    """Refuse a head whose outputs are not classes by its name.
+
+    Args:
+        chain: The layers in order.
+        label: The file and what was recognised, for messages.
+
+    Raises:
+        CheckpointError: It ends in the projection of an embedding.
+    """
+    last = chain[-1].path
+    if _EMBEDDING.search(last):
+        raise CheckpointError(
+            f"{label}, but no classifier: it ends in {last}, whose name is that of an embedding;"
+            f" give the checkpoint of a classifier, or {OWN_CODE.removeprefix('give ')}"
+        )
 
 
 def check_left(
@@ -75,8 +121,9 @@ def check_left(
         if is_average(key) or is_teacher(key):
             continue
         if _MARGIN.search(key) and tensor.ndim == 2:
-            _refuse(label, f"{path_of(key)} takes normalized features, as in ArcFace")
+            _refuse(label, f"{path_of(key)} takes {NORMALIZED}")
         if is_set_aside(key):
+            _refuse_reader(key, tensor, features, outputs, label)
             continue
         last = key.rpartition(".")[2]
         if last.startswith(("weight_ih", "weight_hh")):
@@ -90,6 +137,19 @@ def check_left(
         is_last = _LAST.search(path_of(key)) and tensor.ndim == 2 and tensor.shape[1] > outputs
         if is_whole and is_last:
             _refuse(label, f"{path_of(key)} may be after it")
+
+
+def _refuse_reader(key: str, tensor: Tensor, features: int, outputs: int, label: str) -> None:
+    """Refuse a loss with weights that read the outputs, as pytorch-metric-learning's.
+
+    A center loss reads the features, and a matrix of classes by classes is a metric.
+    """
+    sides = list(tensor.shape)
+    if len(sides) == 2 and outputs in sides and features not in sides and sides[0] != sides[1]:
+        raise CheckpointError(
+            f"{label}, but no classifier: {key} {sides} of the loss reads its {outputs} outputs,"
+            " which are an embedding; give the checkpoint of a classifier"
+        )
 
 
 def _reads_the_image(name: str, tensor: Tensor) -> bool:

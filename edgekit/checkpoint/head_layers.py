@@ -22,6 +22,7 @@ class Linear:
     path: str
     weight: Tensor
     bias: Tensor
+    has_bias: bool = True
 
     @property
     def inputs(self) -> int:
@@ -126,10 +127,9 @@ def _read_layer(path: str, tensors: Mapping[str, Tensor]) -> HeadLayer | None:
     if weight.ndim == 4 and weight.shape[2:] == (1, 1):
         weight = weight.flatten(1)
     if weight.ndim == 2 and names <= {"weight", "bias"}:
-        bias = tensors.get("bias")
-        if bias is None:
-            bias = torch.zeros(len(weight))
-        return Linear(path, weight, bias) if bias.shape == weight.shape[:1] else None
+        bias = tensors.get("bias", torch.zeros(len(weight)))
+        is_linear = bias.shape == weight.shape[:1]
+        return Linear(path, weight, bias, "bias" in names) if is_linear else None
     if names == {"weight", "bias", "running_mean", "running_var"} and weight.ndim == 1:
         return Norm(path, weight, tensors["bias"], **_statistics(tensors))
     return None

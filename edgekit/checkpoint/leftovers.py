@@ -14,12 +14,18 @@ BOOKKEEPING = ("num_batches_tracked", "total_ops", "total_params", "n_averaged",
 AveragedModel)."""
 
 _AVERAGE = re.compile(r"(^|[._])(ema|swa|averaged?|avg|shadow|moving)(?=$|[._\d])", re.IGNORECASE)
-_TEACHER = re.compile(r"(^|[._])teachers?(?=$|[._\d])", re.IGNORECASE)
+_TEACHER = re.compile(
+    r"(^|[._])(teachers?|(model|net(work)?)_?t|t_?(model|net(work)?))(?=$|[._\d])", re.IGNORECASE
+)
 _ASIDE = re.compile(
     r"(^|[._])(\w*loss(es|_fn|_func)?|criterions?|criteria|objective|metrics?|\w*accuracy|acc\d?"
-    r"|auroc|f1|confusion\w*|confmat|discriminator|optim\w*|\w*scheduler|scaler)(?=$|[._\d])",
+    r"|auroc|f1|confusion\w*|confmat|discriminator|optim\w*|\w*scheduler|scaler"
+    r"|current_model_state)(?=$|[._\d])",
     re.IGNORECASE,
 )
+"""Lightning's WeightAveraging keeps the plain weights as `current_model_state` beside the average,
+which it goes on with."""
+_OPTIMIZER = re.compile(r"(^|[._])optim\w*(?=$|[._\d])", re.IGNORECASE)
 _OBSERVER = re.compile(r"(^|[._])(\w*fake_quant|activation_post_process)(?=$|[._\d])")
 
 
@@ -31,6 +37,11 @@ def is_bookkeeping(key: str) -> bool:
 def is_observer(key: str) -> bool:
     """Whether a key is of what quantization-aware training observes, beside the float weights."""
     return _OBSERVER.search(key) is not None
+
+
+def is_optimizer(key: str) -> bool:
+    """Whether a key names the state of an optimizer."""
+    return _OPTIMIZER.search(key) is not None
 
 
 def is_average(key: str) -> bool:

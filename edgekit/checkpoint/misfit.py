@@ -38,6 +38,13 @@ def explain_misfit(
     Returns:
         One line, with what to do.
     """
+    folded = next((match for match in matches[:CONSIDERED] if _is_folded(match, tensors)), None)
+    if folded is not None:
+        return (
+            f"{name} holds {folded.layout.family} ({folded.layout.name} names) with its batch norms"
+            " folded into the convolutions: give the checkpoint from before they were fused, or its"
+            " torch.export as a .pt2 file"
+        )
     overlaps = [(_measure_overlap(match, paths), match) for match in matches[:CONSIDERED]]
     overlap, nearest = max(overlaps, key=lambda pair: pair[0], default=(0.0, None))
     if nearest is None or overlap < ALIKE:
@@ -59,6 +66,12 @@ def explain_misfit(
         f"{name} does not fit {nearest.layout.family} ({nearest.layout.name} names):"
         f" {count_names(missing, 'missing')}; {count_names(unknown, 'unknown')}; {OWN_CODE}"
     )
+
+
+def _is_folded(match: Match, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether all convolutions of the trunk have a bias. `fuse_modules` puts some one deeper."""
+    layers = [path for ours, path in match.trunk.items() if not ours.endswith("bn")]
+    return all(f"{path}.bias" in tensors or f"{path}.0.bias" in tensors for path in layers)
 
 
 def _measure_overlap(match: Match, paths: Collection[str]) -> float:

@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 
-from edgekit.checkpoint.layouts import Layout
+from edgekit.layouts import Layout
 from edgekit.models import FAMILIES, Family
 from edgekit.spec import Channels
 

@@ -9,13 +9,14 @@ built: they become `Discarded`. A Namespace becomes `Settings`, which keeps its 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -107,8 +108,23 @@ NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")
 BAD_ZIP = (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError, struct.error)
 """The exceptions of `ZipFile` for a damaged directory, or for a name that is not UTF-8."""
 
-TORCH_PICKLE_PROTOCOL = 2
-"""The pickle protocol of every file that `torch.save` writes."""
+ARCHIVES = (
+    (0, b"\x1f\x8b", "gzip-compressed"),
+    (0, b"BZh", "bzip2-compressed"),
+    (0, b"\xfd7zXZ", "xz-compressed"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd-compressed"),
+    (0, b"7z\xbc\xaf", "a 7z archive"),
+    (0, b"Rar!", "a RAR archive"),
+    (257, b"ustar", "a tar archive"),
+)
+"""Where in a file which bytes show what it is."""
+WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar", ".pt2")
+"""What the names of checkpoints end with."""
+
+TORCH_NUMBER = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
+"""The number, pickled, that is at the beginning of the legacy files of `torch.save`."""
+PROTOCOL = 2
+"""The pickle protocol that `torch.load(weights_only=True)` reads, the default of `torch.save`."""
 
 STATE_DICT_ADVICE = (
     "save the weights alone, torch.save(model.state_dict(), 'weights.pth'), and give that file"
@@ -168,7 +184,7 @@ def _digest(path: Path) -> str:
 def _read_head(path: Path) -> bytes:
     """Read the first bytes of a regular file that is not empty."""
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder: expected a checkpoint file such as model.pth")
+        raise CheckpointError(f"{path} is a folder: {_advise_for_folder(path)}")
     if path.exists() and not path.is_file():
         raise CheckpointError(f"{path} is a device or pipe: expected a checkpoint file")
     try:
@@ -183,6 +199,15 @@ def _read_head(path: Path) -> bytes:
     return head
 
 
+def _advise_for_folder(path: Path) -> str:
+    """Name the checkpoint in a folder, as in those of transformers."""
+    with contextlib.suppress(OSError):
+        for name in sorted(entry.name for entry in path.iterdir()):
+            if name.endswith(WEIGHT_FILES):
+                return f"give the checkpoint in it, as {path / name}"
+    return "expected a checkpoint file such as model.pth"
+
+
 def _is_safetensors(head: bytes) -> bool:
     return len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30
 
@@ -192,8 +217,11 @@ def _name_content(head: bytes) -> str:
     text = head.lstrip().lower()
     if text.startswith((b"<head", b"<?xml")):
         return "a web page (a failed download?)"
-    if head.startswith(b"\x1f\x8b"):
-        return "gzip-compressed (unpack it first)"
+    for start, beginning, kind in ARCHIVES:
+        if head[start:].startswith(beginning):
+            return f"{kind} (unpack it first)"
+    if head.startswith(b"\x93NUMPY"):
+        return "a NumPy array"
     return f"an unknown kind of file (first bytes {head[:8].hex(' ')})"
 
 
@@ -221,12 +249,25 @@ def _check_zip(path: Path) -> set[str]:
             f"{path} is a TorchScript program, not a checkpoint: {STATE_DICT_ADVICE}"
         )
     if "data.pkl" not in names and not is_program(names):
-        raise CheckpointError(
-            f"{path} is a zip without PyTorch weights (no data.pkl, first member"
-            f" {min(names, default='none')!r}): expected a file that torch.save or"
-            " torch.export.save wrote"
-        )
+        raise CheckpointError(f"{path} is {_name_zip(sorted(names))}")
     return names
+
+
+def _name_zip(names: Sequence[str]) -> str:
+    """Say what a zip without weights is, and what to give instead."""
+    inside = next((name for name in names if name.endswith(WEIGHT_FILES)), None)
+    if inside is not None:
+        return f"a zip archive: unpack it, and give {inside}"
+    if names and all(name.endswith(".npy") for name in names):
+        return (
+            "a file of NumPy arrays: save them as tensors, torch.from_numpy(array) for each, in a"
+            " dict, torch.save(weights, 'weights.pth')"
+        )
+    first = names[0] if names else "none"
+    return (
+        f"a zip without PyTorch weights (no data.pkl, first member {first!r}): expected a file that"
+        " torch.save or torch.export.save wrote"
+    )
 
 
 def _load_pickle(path: Path) -> Any:
@@ -238,6 +279,8 @@ def _load_pickle(path: Path) -> Any:
     stand_ins += [(Settings, name) for name in NAMESPACES]
     stand_ins.append((discard_default, "collections.defaultdict"))
     stand_ins.append((discard_deque, "collections.deque"))
+    if (wrong := _find_wrong_pickle(path)) is not None:
+        raise CheckpointError(f"{path} is {wrong}: {STATE_DICT_ADVICE}")
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
             warnings.simplefilter("ignore")  # an old pickle protocol either loads or is refused
@@ -251,18 +294,34 @@ def _load_pickle(path: Path) -> Any:
         ) from error
 
 
+def _find_wrong_pickle(path: Path) -> str | None:
+    """Say what is wrong with a pickle of which `torch.load` would not say it."""
+    start = _read_head(path)
+    is_zip = start.startswith(b"PK")
+    if is_zip:
+        with zipfile.ZipFile(path) as archive:
+            names = (name for name in archive.namelist() if name.endswith("data.pkl"))
+            start = archive.open(next(names)).read(2)
+    if not is_zip and TORCH_NUMBER not in start[:32]:
+        return (
+            f"a Python pickle (protocol {start[1]}) that torch.save did not write; loading it could"
+            " run code and is refused"
+        )
+    protocol = start[1] if start[:1] == b"\x80" else PROTOCOL
+    if protocol != PROTOCOL:
+        return (
+            f"in pickle protocol {protocol}, which PyTorch does not load without running code"
+            f" (expected {PROTOCOL}): leave pickle_protocol out"
+        )
+    return None
+
+
 def _explain_refusal(path: Path, message: str) -> str:
     refused = re.search(r"GLOBAL (\S+)", message)
     if refused:
         return (
             f"{path} holds the Python object {refused[1]}, which could run code when it is loaded"
             f" and is refused: {STATE_DICT_ADVICE}"
-        )
-    head = _read_head(path)
-    if head.startswith(b"\x80") and head[1] > TORCH_PICKLE_PROTOCOL:
-        return (
-            f"{path} is a Python pickle (protocol {head[1]}) that torch.save did not write; loading"
-            f" it could run code and is refused: {STATE_DICT_ADVICE}"
         )
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     reason = next((line for line in lines if "WeightsUnpickler error" in line), lines[-1])

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from edgekit.checkpoint.containers import without_data_parallel
 from edgekit.checkpoint.find_head import FoundHead, find_head
-from edgekit.checkpoint.layouts import LAYOUTS, Layout
 from edgekit.checkpoint.leftovers import is_average, is_set_aside, is_teacher, summarize
 from edgekit.checkpoint.misfit import count_names, explain_misfit
 from edgekit.checkpoint.networks import own_layout, path_of, read_shapes
 from edgekit.checkpoint.subset import Match, find_matches, keep_largest
 from edgekit.checkpoint.widths import Trunk, fit_width
 from edgekit.errors import CheckpointError
+from edgekit.layouts import LAYOUTS, Layout
 from edgekit.models import FAMILIES, Family
 from edgekit.spec import Channels, CheckpointFlags
 

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from edgekit.checkpoint.layouts import Layout
-from edgekit.checkpoint.layouts.base import Paths
+from edgekit.layouts import Layout
+from edgekit.layouts.base import Paths
 
 
 @dataclass(frozen=True)

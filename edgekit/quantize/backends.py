@@ -13,13 +13,14 @@ from torch.fx import GraphModule
 from edgekit.quantize.activation_shift import Shifts, shift_activations
 from edgekit.quantize.activation_statistics import TensorStatistics
 from edgekit.quantize.litert_plan import FIXED_RANGE, Plan, plan_for_litert
-from edgekit.quantize.pt2e import separate_float_layers
+from edgekit.quantize.pt2e import separate_float_layers, separate_float_operators
 from edgekit.quantize.ranges import ActivationScheme, Encoding
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.tensorrt_plan import plan_for_tensorrt
 from edgekit.rewrite.channels_last_padding import pad_channels_last
 from edgekit.rewrite.graph import aten, clean_up
 from edgekit.rewrite.input_pixels import border_offset
+from edgekit.rewrite.write_reflections import write_reflections
 from edgekit.spec import Normalization
 
 
@@ -71,7 +72,8 @@ class Int8Backend(Protocol):
         """
 
     def keep_in_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
-        """Prevent the board's converter from quantizing the layers that are `kept` in float."""
+        """Prevent the board's converter from quantizing what stays float: the layers that are
+        `kept`, and operators that have no int8 form in the plan."""
 
 
 class _LiteRT:
@@ -89,6 +91,7 @@ class _LiteRT:
         return border_offset(program, normalization)
 
     def arrange(self, program: GraphModule) -> None:
+        write_reflections(program)
         pad_channels_last(program)
         clean_up(program)
 
@@ -103,6 +106,7 @@ class _LiteRT:
 
     def keep_in_float(self, quantized: GraphModule, kept: Collection[str]) -> None:
         separate_float_layers(quantized, kept)
+        separate_float_operators(quantized)
 
 
 class _TensorRT:

@@ -2,18 +2,18 @@
 
 In: a canonical float program. Out: a `Plan`. An operator is quantized when the board's runtime has
 an int8 kernel for it. Each quantized tensor has one encoding, named by the node that makes it;
-operators that only move values keep the encoding of their input. All other operators stay float and
-are listed in the plan.
+operators that move or pool values keep the encoding of their input. All other operators stay float
+and are listed in the plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import NamedTuple, cast
 
 from torch.fx import GraphModule, Node
 
-from edgekit.rewrite.graph import WEIGHTED, aten, is_call, sole_user
+from edgekit.rewrite.graph import WEIGHTED, argument, aten, is_call, sole_user
 
 ARITHMETIC = (aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor)
 POOLING = (aten.mean.dim,)
@@ -31,6 +31,14 @@ MOVING = (
     aten.slice.Tensor,
 )
 """Operators whose output takes only values of their input, or zero."""
+KEEPING = (
+    *MOVING,
+    aten.avg_pool2d.default,
+    aten.upsample_nearest2d.vec,
+    aten.upsample_bilinear2d.vec,
+)
+"""Operators whose output has the encoding of their input: of those that average and resize, too,
+TFLite wants one."""
 
 
 class Plan(NamedTuple):
@@ -64,13 +72,16 @@ def plan_for_litert(program: GraphModule, keep_float: Collection[str] = ()) -> P
     left_float: list[str] = []
     kept = {node for node in program.graph.nodes if node.name in keep_float}
     fused = kept | {activation for node in kept if (activation := fused_activation(node))}
+    weights = set(_list_computed_weights(program))
     for node in program.graph.nodes:
         if node.op == "placeholder":
             tensors[node.name] = None
             encoded_as[node.name] = node.name
         elif node.op != "call_function" or node in fused:
             continue
-        elif _moves_values(node, encoded_as):
+        elif node in weights:
+            left_float.append(node.name)
+        elif _keeps_encoding(node, encoded_as):
             operators.append(node.name)
             encoded_as[node.name] = encoded_as[activations_read(node)[0].name]
         elif is_call(node, *WEIGHTED, *ARITHMETIC, *POOLING, *FIXED_RANGE) and _reads_tensors(node):
@@ -110,15 +121,34 @@ def activations_read(node: Node) -> list[Node]:
     """List the activation tensors that a quantized operator reads, without its weights."""
     if is_call(node, aten.cat.default):
         return list(cast("list[Node]", node.args[0]))
-    return [_source(node)] if is_call(node, *MOVING) else _read(node)
+    return [_source(node)] if is_call(node, *KEEPING) else _read(node)
 
 
-def _moves_values(node: Node, encoded_as: dict[str, str]) -> bool:
-    """Whether the output's codes are codes of the inputs, which all have one encoding."""
-    if not is_call(node, *MOVING, aten.cat.default):
+def _keeps_encoding(node: Node, encoded_as: dict[str, str]) -> bool:
+    """Whether the output has the encoding of the inputs, which all have one."""
+    if not is_call(node, *KEEPING, aten.cat.default) or _divides_otherwise(node):
         return False
     encodings = {encoded_as.get(source.name) for source in activations_read(node)}
     return len(encodings) == 1 and None not in encodings
+
+
+def _list_computed_weights(program: GraphModule) -> Iterator[Node]:
+    """List the operators that make the weights of convolutions from the image, the last ones first.
+
+    TFLite takes int8 weights with zero point 0 alone, so the converter must not see int8 there.
+    """
+    for node in program.graph.nodes:
+        if is_call(node, aten.convolution.default):
+            maker = cast(Node, node.args[1])
+            while is_call(maker, *MOVING, aten.unsqueeze.default, aten.squeeze.dim):
+                yield maker
+                maker = _source(maker)
+            yield maker
+
+
+def _divides_otherwise(node: Node) -> bool:
+    """Whether this is an average by another divisor than its taps, which may leave their range."""
+    return is_call(node, aten.avg_pool2d.default) and argument(node, 6) is not None
 
 
 def _source(node: Node) -> Node:
@@ -131,5 +161,8 @@ def _read(node: Node) -> list[Node]:
 
 
 def _reads_tensors(node: Node) -> bool:
-    """Whether arithmetic is between two tensors. With a number it has no int8 form."""
-    return not is_call(node, *ARITHMETIC) or len(_read(node)) == 2
+    """Whether arithmetic is between two tensors of numbers. With one number, or a mask, it has no
+    int8 form."""
+    read = _read(node)
+    is_numeric = all(tensor.meta["val"].dtype.is_floating_point for tensor in read)
+    return is_numeric and (not is_call(node, *ARITHMETIC) or len(read) == 2)

@@ -51,6 +51,28 @@ bias of a dead channel overflows int32 and its multiplier overflows the referenc
 floor (torchao's 2⁻¹²) costs accuracy where all weights are small."""
 
 
+SEPARATED = (
+    aten.where.self,
+    aten.where.ScalarSelf,
+    aten.where.ScalarOther,
+    aten.masked_fill.Scalar,
+    aten.masked_fill.Tensor,
+    aten.threshold.default,
+    aten.hardshrink.default,
+    aten.softshrink.default,
+    aten.softplus.default,
+    aten.celu.default,
+    aten.clamp.default,
+    aten.clamp_min.default,
+    aten.clamp_max.default,
+    aten.maximum.default,
+    aten.minimum.default,
+)
+"""Operators that become a selection, a maximum or a minimum in TFLite."""
+TINY = 1e-30
+"""What float32 rounds away when it is added to a value above 1e-22."""
+
+
 class WeightObserver(PerChannelMinMaxObserver):
     """Chooses a symmetric scale for each output channel from its largest magnitude.
 
@@ -246,6 +268,22 @@ def separate_float_layers(program: GraphModule, kept: Collection[str]) -> None:
             separator = insert_call(program, aten.sub.Tensor, separator, shift, before=following)
         for user in users:
             user.replace_input_with(written, separator)
+    program.recompile()
+
+
+def separate_float_operators(program: GraphModule) -> None:
+    """Prevent LiteRT's converter from quantizing operators of `SEPARATED`, in place.
+
+    The plan leaves them in float. The converter quantizes what reads and writes only int8, and
+    refuses these where the encodings differ. So a sum that changes no value is inserted after them.
+    """
+    for node in list(program.graph.nodes):
+        written = [user for user in node.users if is_quantize(user) or is_call(user, *MOVING)]
+        if written and is_call(node, *SEPARATED):
+            users, following = list(node.users), node.next
+            separator = insert_call(program, aten.add.Tensor, node, TINY, before=following)
+            for user in users:
+                user.replace_input_with(node, separator)
     program.recompile()
 
 

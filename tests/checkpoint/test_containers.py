@@ -11,6 +11,7 @@ import torch
 from edgekit.checkpoint import load_checkpoint
 from edgekit.errors import CheckpointError
 from edgekit.models import FAMILIES
+from edgekit.spec import CheckpointFlags
 
 
 @pytest.fixture
@@ -119,9 +120,10 @@ def test_numbers_beside_the_network_are_no_weights(
 
 def test_the_student_is_the_example(weights: dict[str, torch.Tensor]) -> None:
     both = {f"{name}.{k}": v for name in ("teacher_net", "net") for k, v in weights.items()}
-    renamed = {key.replace("teacher_net", "model_teacher"): v for key, v in both.items()}
-    with pytest.raises(CheckpointError, match=r"2 networks: .*as --state-dict net$"):
-        load_checkpoint(renamed)
+    for teacher in ("model_teacher", "model_t", "t_net"):
+        renamed = {key.replace("teacher_net", teacher): v for key, v in both.items()}
+        with pytest.raises(CheckpointError, match=r"2 networks: .*as --state-dict net$"):
+            load_checkpoint(renamed)
 
 
 def test_arrays_of_numpy_are_named(weights: dict[str, torch.Tensor]) -> None:
@@ -129,3 +131,44 @@ def test_arrays_of_numpy_are_named(weights: dict[str, torch.Tensor]) -> None:
     for content in (arrays, {"state_dict": arrays}):
         with pytest.raises(CheckpointError, match=r"not tensors \(NumPy arrays\?\).*from_numpy"):
             load_checkpoint(content)
+
+
+def test_networks_in_a_list_are_chosen_by_number(weights: dict[str, torch.Tensor]) -> None:
+    content = {"models": [weights, {key: value + 1 for key, value in weights.items()}]}
+    with pytest.raises(CheckpointError, match=r"2 state dicts .*as --state-dict models\.0$"):
+        load_checkpoint(content)
+    chosen = load_checkpoint(content, CheckpointFlags(state_dict="models.1"))
+    bias = chosen.module.get_parameter("classifier.bias")
+    assert torch.equal(bias, weights["classifier.bias"] + 1)
+
+
+def test_an_optimizer_by_the_names_of_weights_is_none(weights: dict[str, torch.Tensor]) -> None:
+    """The optimizer's state has a dict of tensors for each weight, named as the weight."""
+    moments = {
+        key: {"step": torch.tensor(3.0), "exp_avg": value * 0, "exp_avg_sq": value * 0}
+        for key, value in weights.items()
+    }
+    content = {"model": weights, "optimizer": {"state": moments, "param_groups": []}}
+    assert load_checkpoint(content).notes == ()
+
+
+def test_the_weights_that_lightning_averaged_are_meant(weights: dict[str, torch.Tensor]) -> None:
+    """Lightning's WeightAveraging saves what it averaged as the network, the others beside it."""
+    plain = {key: value * 0 for key, value in weights.items()}
+    content = {"state_dict": weights, "current_model_state": plain, "averaging_state": {}}
+    checkpoint = load_checkpoint(content)
+    assert checkpoint.container == "state_dict"
+    assert checkpoint.notes == ("left aside: 'current_model_state'",)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "base_model.model.stem.conv.lora_A.default.weight",
+        "base_model.model.stem.conv.base_layer.weight",
+        "classifier.modules_to_save.default.weight",
+    ],
+)
+def test_adapters_are_refused_with_the_cure(weights: dict[str, torch.Tensor], key: str) -> None:
+    with pytest.raises(CheckpointError, match=r"adapters of PEFT .*merge_and_unload\(\)"):
+        load_checkpoint(weights | {key: torch.zeros(4, 4)})

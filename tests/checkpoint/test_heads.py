@@ -184,6 +184,22 @@ def test_heads_of_real_checkpoints(test_data: Path, name: str, classes: int, wid
             {"fc.weight": torch.ones(7, 1280), "features.3.gate.weight": torch.ones(8)},
             r"does not fit mobilenet_v2 \(torchvision names\): no layer missing; 1 layer unknown",
         ),
+        (
+            {
+                "classifier.cbr.0.weight": torch.ones(128, 1280, 1, 1),
+                "classifier.scale.1.weight": torch.ones(128, 1280, 1, 1),
+                "classifier.low_classifier.weight": torch.ones(21, 40, 1, 1),
+            },
+            r"as those of detection or segmentation \(classifier \(2 tensors\)\): edgekit conv",
+        ),
+        (
+            {"projector.weight": torch.ones(64, 1280), "projector.bias": torch.ones(64)},
+            r"it ends in projector, whose name is that of an embedding.*--arch",
+        ),
+        (
+            {"head.weight": torch.ones(64, 1280), "loss_func.W": torch.ones(64, 9)},
+            r"loss_func\.W \[64, 9\] of the loss reads its 64 outputs, which are an embedding",
+        ),
     ],
 )
 def test_what_may_be_in_the_way_is_refused(head: Weights, message: str) -> None:
@@ -256,6 +272,19 @@ def test_layers_around_a_whole_network(beside: Weights, message: str) -> None:
     assert load_checkpoint(whole | linear(64, 1280, "projection")).spec.classes == 7
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(whole | beside)
+
+
+def test_a_loss_with_weights_of_its_own_is_left_aside() -> None:
+    """A center loss reads the features, and weights of classes are no layer."""
+    _, weights = make("mobilenet_v2", nn.Linear(1280, 7))
+    losses = {"center_loss.centers": torch.ones(7, 1280), "confusion_metric": torch.ones(7, 7)}
+    assert load_checkpoint(weights | losses).spec.classes == 7
+
+
+def test_a_head_without_bias_may_be_one_of_angles() -> None:
+    _, weights = make("mobilenet_v2", nn.Linear(1280, 7, bias=False))
+    notes = load_checkpoint(weights).notes
+    assert any("has no bias: if it takes normalized features, as in Arc" in note for note in notes)
 
 
 def test_a_network_without_its_classifier() -> None:

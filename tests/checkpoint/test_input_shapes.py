@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from edgekit.checkpoint import load_checkpoint
-from edgekit.checkpoint.layouts import LAYOUTS, Layout
 from edgekit.checkpoint.networks import own_layout
 from edgekit.errors import CheckpointError, SettingsError
+from edgekit.layouts import LAYOUTS, Layout
 from edgekit.models import FAMILIES
 from edgekit.spec import CheckpointFlags, Normalization, Size
 from tests.checkpoint.exported_files import export

@@ -11,8 +11,8 @@ import torch
 from torch.nn import BatchNorm2d
 
 from edgekit.checkpoint import load_checkpoint
-from edgekit.checkpoint.layouts import LAYOUTS
 from edgekit.errors import CheckpointError, SettingsError
+from edgekit.layouts import LAYOUTS
 from edgekit.models import FAMILIES
 from edgekit.spec import CheckpointFlags
 from tests.checkpoint.test_recognise import save_as

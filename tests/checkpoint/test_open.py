@@ -12,6 +12,7 @@ import pathlib
 import pickle
 import struct
 import uuid
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,9 @@ def test_truncated_safetensors(tmp_path: Path, weights: dict[str, torch.Tensor])
         (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
         (b"\x89HDF\r\n\x1a\n", "is a Keras or TensorFlow model: convert it with tf.lite"),
         (b"\x1f\x8b\x08\x00", "is gzip-compressed"),
+        (b"BZh91AY", r"is bzip2-compressed \(unpack it first\)"),
+        (b"weights.pth".ljust(257, b"\0") + b"ustar", r"is a tar archive \(unpack it first\)"),
+        (b"\x93NUMPY\x01\x00", "is a NumPy array, not a PyTorch checkpoint"),
         (b"\x20\x00\x00\x00TFL3", "is a TFLite model, converted already: edgekit run"),
         (b"hello", r"is an unknown kind of file \(first bytes 68 65 6c 6c 6f\)"),
         (b"PK\x03\x04rubbish", "its zip directory is missing or wrong"),
@@ -207,13 +211,21 @@ def test_flipped_bytes_fail_in_one_line_or_not_at_all(
             assert "\n" not in str(error)
 
 
-def test_zip_of_something_else(tmp_path: Path) -> None:
-    import zipfile
-
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        (["photo.jpg"], r"no data\.pkl, first member 'photo\.jpg'"),
+        (["readme.txt", "run/best.pth"], r"is a zip archive: unpack it, and give best\.pth"),
+        (["conv.weight.npy", "fc.bias.npy"], r"is a file of NumPy arrays: .*from_numpy"),
+        ([], "first member 'none'"),
+    ],
+)
+def test_zip_of_something_else(tmp_path: Path, members: list[str], message: str) -> None:
     path = tmp_path / "model.pth"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("photo.jpg", b"")
-    with pytest.raises(CheckpointError, match=r"no data\.pkl, first member 'photo\.jpg'"):
+        for name in members:
+            archive.writestr(name, b"")
+    with pytest.raises(CheckpointError, match=message):
         load_checkpoint(path)
 
 
@@ -222,6 +234,10 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "nope.pth")
     with pytest.raises(CheckpointError, match="is a folder: expected a checkpoint file"):
         load_checkpoint(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"give the checkpoint in it, as .*model\.safetens"):
+        load_checkpoint(tmp_path)
 
 
 def test_device_is_refused() -> None:
@@ -229,8 +245,20 @@ def test_device_is_refused() -> None:
         load_checkpoint("/dev/zero")
 
 
-def test_refuses_a_pickle_that_torch_did_not_write(tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_refuses_a_pickle_that_torch_did_not_write(tmp_path: Path, protocol: int) -> None:
     path = tmp_path / "plain.pth"
-    path.write_bytes(pickle.dumps({"state_dict": Path("x")}, protocol=4))
-    with pytest.raises(CheckpointError, match=r"pickle \(protocol 4\) that torch.save did not"):
+    path.write_bytes(pickle.dumps({"state_dict": Path("x")}, protocol=protocol))
+    message = rf"pickle \(protocol {protocol}\) that torch.save did not"
+    with pytest.raises(CheckpointError, match=message):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_newer_pickle_protocol_is_named(
+    tmp_path: Path, weights: dict[str, torch.Tensor], *, is_zip: bool
+) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(weights, path, pickle_protocol=4, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(CheckpointError, match=r"in pickle protocol 4.*leave pickle_protocol out"):
         open_checkpoint(path)

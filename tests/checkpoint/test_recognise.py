@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from edgekit.checkpoint import load_checkpoint
-from edgekit.checkpoint.layouts import LAYOUTS, Layout
 from edgekit.checkpoint.networks import own_layout
 from edgekit.errors import CheckpointError
+from edgekit.layouts import LAYOUTS, Layout
 from edgekit.models import FAMILIES
 from edgekit.spec import CheckpointFlags
 
+V2 = ("mobilenet_v2", "torchvision")
 LAYOUT_IDS = [f"{layout.family}-{layout.name}" for layout in LAYOUTS]
 
 
@@ -150,6 +151,22 @@ def test_folded_batch_norm_is_refused() -> None:
     weights = torchvision_v2() | {"features.0.0.bias": torch.zeros(16)}
     with pytest.raises(CheckpointError, match=r"1 tensor unknown \(stem\.conv\.bias\).*not folded"):
         load_checkpoint(weights)
+
+
+@pytest.mark.parametrize("suffix", ["", ".0"])
+def test_batch_norms_that_were_fused_are_named(suffix: str) -> None:
+    """Convolutions with biases are left; `fuse_modules` puts those with a ReLU one deeper."""
+    (layout,) = (each for each in LAYOUTS if (each.family, each.name) == V2)
+    norms = {path for ours, path in layout.trunk.items() if ours.endswith("bn")}
+    fused = {}
+    for key, tensor in save_as(layout, 0.5).items():
+        path, _, parameter = key.rpartition(".")
+        if path.removeprefix(layout.root) not in norms and path != "classifier.1":
+            path = f"{path}{suffix}" if path.endswith(".0") else path
+            fused[f"{path}.{parameter}"] = tensor
+            fused[f"{path}.bias"] = torch.zeros(len(tensor))
+    with pytest.raises(CheckpointError, match=r"mobilenet_v2 \(torchvision names\) with its batch"):
+        load_checkpoint(fused)
 
 
 def test_another_network_is_refused_in_one_line() -> None:

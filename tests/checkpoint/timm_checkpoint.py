@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from edgekit.checkpoint.layouts import LAYOUTS
+from edgekit.layouts import LAYOUTS
 from edgekit.models import FAMILIES
 
 

@@ -63,6 +63,12 @@ def measure_reference(checkpoint: Checkpoint, model: bytes) -> float:
         ("class_token", "jetson", "int8"),
         ("no_bias_anywhere", "pi", "int8"),
         ("softmax_gate", "pi", "int8"),
+        ("dense_transition", "pi", "int8"),
+        ("selections", "pi", "int8"),
+        ("resized", "pi", "int8"),
+        ("made_in_forward", "pi", "int8"),
+        ("conditional_convolution", "pi", "int8"),
+        ("conditional_convolution", "jetson", "int8"),
         ("normalized_by_buffers", "jetson", "int8"),
     ],
 )

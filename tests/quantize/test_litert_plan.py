@@ -42,7 +42,7 @@ def test_operators_without_an_int8_form_are_listed() -> None:
     [
         (nn.GELU(), "gelu"),
         (nn.LeakyReLU(0.1), "leaky_relu"),
-        (nn.AvgPool2d(2), "avg_pool2d"),
+        (nn.AvgPool2d(2, divisor_override=3), "avg_pool2d"),
     ],
     ids=str,
 )
@@ -53,6 +53,14 @@ def test_unfused_activations_are_listed(layer: nn.Module, left: str) -> None:
 def test_a_fused_activation_has_the_range_and_its_layer_none() -> None:
     plan = plan_for_litert(export(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)))
     assert plan.tensors[1:] == ("relu", "conv2d_1")
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool2d(3, 2, 1), nn.MaxPool2d(2)], ids=str)
+def test_windows_keep_their_inputs_encoding(pool: nn.Module) -> None:
+    plan = plan_for_litert(export(nn.Conv2d(3, 4, 3), pool, nn.Conv2d(4, 4, 3)))
+    window = plan.operators[1]
+    assert plan.left_float == ()
+    assert plan.encoded_as[window] == "conv2d"
 
 
 def test_moving_operators_share_their_inputs_encoding() -> None:

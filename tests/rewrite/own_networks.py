@@ -502,6 +502,90 @@ def softmax_gate() -> nn.Module:
 
 
 @network
+def dense_transition() -> nn.Module:
+    """As in DenseNet, the average of a layer without activation is read by a batch norm of its own,
+    and joined with all that comes of it."""
+
+    def forward(net: Net, x: Tensor) -> Tensor:
+        x = F.avg_pool2d(net.reduce(x), 2, 2)
+        grown = net.grow(x)
+        more = net.more(torch.cat([x, grown], 1))
+        return net.head(net.last(torch.cat([x, grown, more], 1)))
+
+    def norm(channels: int) -> nn.Sequential:
+        return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
+
+    def grow(channels: int) -> nn.Sequential:
+        narrow, wide = nn.Conv2d(channels, 16, 1, bias=False), nn.Conv2d(16, 8, 3, 1, 1, bias=False)
+        return nn.Sequential(norm(channels), narrow, norm(16), wide)
+
+    layers = {"grow": grow(16), "more": grow(24), "last": norm(32), "head": head(32)}
+    return after_trunk(forward, reduce=nn.Conv2d(16, 16, 1, bias=False), **layers)
+
+
+@network
+def selections() -> nn.Module:
+    """Values that a mask chooses, with numbers of all kinds, between int8 layers."""
+
+    def forward(net: Net, x: Tensor) -> Tensor:
+        x = net.first(x)
+        x = net.second(torch.where(x > 0, x, 0.1 * x))
+        x = net.third(x.masked_fill(x < -1, torch.tensor(-1.0)) + x.masked_fill(x < 0, 0.0))
+        x = F.hardshrink(x, 0.001) + torch.where(x > 1, 1.0, x)
+        return net.head(F.softplus(x).clamp(min=0.3))
+
+    convs = {name: nn.Conv2d(16, 16, 1) for name in ("first", "second", "third")}
+    return after_trunk(forward, **convs, head=head(16))
+
+
+@network
+def resized() -> nn.Module:
+    """Tensors that are resized, moved, averaged and copied between int8 layers."""
+
+    def forward(net: Net, x: Tensor) -> Tensor:
+        x = F.interpolate(net.first(x), scale_factor=2, mode="nearest")
+        x = F.interpolate(net.second(x), size=(12, 12), mode="bilinear")
+        x = F.adaptive_avg_pool2d(net.third(x).transpose(2, 3), 4)
+        x = net.fourth(x.narrow(2, 1, 3).repeat(1, 1, 2, 1))
+        x = net.fifth(F.pad(x, (1, 2, 3, 0), mode="reflect"))
+        return net.head(x.tile(1, 2, 1, 1)[:, :16])
+
+    convs = {name: nn.Conv2d(16, 16, 1) for name in ("first", "second", "third", "fourth", "fifth")}
+    return after_trunk(forward, **convs, head=head(16))
+
+
+@network
+def made_in_forward() -> nn.Module:
+    """Weights and constants that operators make: a blur, a grid, an identity."""
+
+    def forward(net: Net, x: Tensor) -> Tensor:
+        x = F.conv2d(net.conv(x), x.new_ones(16, 1, 3, 3) / 9, padding=1, groups=16)
+        x = torch.einsum("bchw,cd->bdhw", x, torch.eye(16, dtype=x.dtype)) + torch.arange(8) / 8
+        return net.head(x * (x.argmax(1, keepdim=True) > 3))
+
+    return after_trunk(forward, conv=nn.Conv2d(16, 16, 1), head=head(16))
+
+
+@network
+def conditional_convolution() -> nn.Module:
+    """As in CondConv, each image's weights are a mixture, and so are those of a linear layer."""
+
+    def forward(net: Net, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        pooled = x.mean((2, 3))
+        weight = torch.sigmoid(net.routing(pooled)) @ net.experts
+        weight = weight.view(batch * channels, 1, 3, 3) * 2
+        y = F.conv2d(x.reshape(1, -1, height, width), weight, padding=1, groups=batch * channels)
+        y = F.relu(net.norm(y.view(batch, channels, height, width)))
+        mixed = F.linear(y.mean((2, 3)), torch.diag(net.experts[0, :16]) * pooled.mean(), pooled[0])
+        return net.head(y * torch.sigmoid(mixed)[:, :, None, None])
+
+    experts = nn.Parameter(torch.randn(3, 16 * 9) / 3)
+    layers = {"routing": nn.Linear(16, 3), "norm": nn.BatchNorm2d(16), "head": head(16)}
+    return after_trunk(forward, experts=experts, **layers)
+
+
+@network
 def patches() -> nn.Module:
     """As in MobileViT, attention between the pixels at one place of all patches: the first of four
     axes is that of channels then."""

@@ -16,7 +16,7 @@ from tests.rewrite.compare import CONV, Net, prepare, rewrite
 from tests.rewrite.own_networks import ACTIVATIONS, NETWORKS, body, head, trunk
 
 SIDE = 32
-ONE_IMAGE = ("class_token", "patches", "written_items")
+ONE_IMAGE = ("class_token", "patches", "written_items", "conditional_convolution")
 """Networks whose programs contain the batch size of one image."""
 NORMALIZATION = NORMALIZATIONS["imagenet"]
 

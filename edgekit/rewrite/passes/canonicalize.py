@@ -13,9 +13,11 @@ from typing import cast
 
 import torch
 from torch.fx import GraphModule, Node
+from torch.fx.node import Argument
 
 from edgekit.rewrite.graph import (
     CONVOLUTION,
+    LINEAR,
     add_constant,
     argument,
     aten,
@@ -28,6 +30,8 @@ from edgekit.rewrite.graph import (
 )
 
 IMAGE_AXES = 4
+GENERAL_CONVOLUTION = aten.convolution.default
+"""The operator that `conv2d` and its like are written with."""
 Rewriter = Callable[[GraphModule, Node], Node | None]
 """Returns the node that replaces the given one, or None where nothing is to be replaced."""
 
@@ -43,19 +47,32 @@ def canonicalize(program: GraphModule) -> None:
             replace(node, replacement)
 
 
+NEW = (aten.new_ones.default, aten.new_zeros.default, aten.new_full.default)
+"""Operators that make a tensor of a size of its own, and take the dtype of another one."""
+
+
 def fold_constants(program: GraphModule) -> None:
-    """Replace every value that does not depend on the input by a constant."""
+    """Replace every value that does not depend on the input by a constant.
+
+    Those of operators that make tensors, such as `ones` and `arange`, are constants too.
+    """
     for node in list(program.graph.nodes):
-        sources = node.all_input_nodes
-        if node.op != "call_function" or not sources or is_in_place(node):
+        if node.op != "call_function" or is_in_place(node) or _is_random(node):
             continue
-        if any(source.op != "get_attr" for source in sources):
+        args = node.args
+        if is_call(node, *NEW) and not node.all_input_nodes[1:]:
+            args = (torch.empty(0, dtype=_source(node).meta["val"].dtype), *args[1:])
+        elif any(source.op != "get_attr" for source in node.all_input_nodes):
             continue
         read = partial(read_constant, program)
-        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), read)
+        args, kwargs = torch.fx.map_arg((args, node.kwargs), read)
         value = node.target(*args, **kwargs)
         if isinstance(value, torch.Tensor):
             replace(node, add_constant(program, node.name, value, node))
+
+
+def _is_random(node: Node) -> bool:
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
 def write_out_of_place(program: GraphModule) -> None:
@@ -167,15 +184,62 @@ def _named_padding(program: GraphModule, node: Node) -> Node:
         source = insert_call(program, aten.constant_pad_nd.default, source, sides, before=node)
         padding = [0, 0]
     bias, stride, groups = argument(node, 2), argument(node, 3, [1, 1]), argument(node, 6, 1)
-    return insert_call(
+    found = insert_call(
         program, CONVOLUTION, source, weight, bias, stride, padding, dilation, groups, before=node
     )
+    return _computed_convolution(program, found) or found
+
+
+def _computed_convolution(program: GraphModule, node: Node) -> Node | None:
+    """Write a convolution whose weight depends on the image as the general one.
+
+    All passes and plans take `conv2d` for a layer with constant weights. CondConv's have others.
+    The weight has a fifth axis once: litert-torch 0.10 would move four as those of an image.
+    """
+    source, weight, bias = _source(node), cast(Node, node.args[1]), argument(node, 2)
+    if all(part is None or cast(Node, part).op == "get_attr" for part in (weight, bias)):
+        return None
+    stride, padding, dilation = (
+        cast("list[int]", argument(node, index, [default] * 2))
+        for index, default in ((3, 1), (4, 0), (5, 1))
+    )
+    sizes = [
+        side * 2 if len(side) == 1 else side for side in map(list, (stride, padding, dilation))
+    ]
+    rest = (*sizes, False, [0, 0], argument(node, 6, 1))
+    weight = insert_call(program, aten.unsqueeze.default, weight, 0, before=node)
+    weight = insert_call(program, aten.squeeze.dim, weight, 0, before=node)
+    return insert_call(program, GENERAL_CONVOLUTION, source, weight, bias, *rest, before=node)
+
+
+def _computed_linear(program: GraphModule, node: Node) -> Node | None:
+    """Write a linear layer whose weight depends on the image as a product of matrices."""
+    source, weight, bias = _source(node), cast(Node, node.args[1]), argument(node, 2)
+    if all(part is None or cast(Node, part).op == "get_attr" for part in (weight, bias)):
+        return None
+    transposed = insert_call(program, aten.permute.default, weight, [1, 0], before=node)
+    product = insert_call(program, aten.matmul.default, source, transposed, before=node)
+    if bias is None:
+        return product
+    return insert_call(program, aten.add.Tensor, product, bias, before=node)
 
 
 def _adaptive_pooling(program: GraphModule, node: Node) -> Node | None:
-    if list(cast("list[int]", node.args[1])) != [1, 1]:
+    """Write the averages of an adaptive pooling with windows of one size, one window as a mean."""
+    if list(cast("list[int]", node.args[1])) == [1, 1]:
+        return insert_call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
+    window = _find_window(_source(node), node)
+    if window is None:
         return None
-    return insert_call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
+    return insert_call(program, aten.avg_pool2d.default, _source(node), window, window, before=node)
+
+
+def _find_window(source: Node, pooled: Node) -> list[int] | None:
+    """The sides of the windows of an adaptive pooling, None where they differ."""
+    sides = list(zip(shape(source)[2:], shape(pooled)[2:], strict=True))
+    if any(size % parts for size, parts in sides):
+        return None
+    return [size // parts for size, parts in sides]
 
 
 def _average_pooling(program: GraphModule, node: Node) -> Node | None:
@@ -194,11 +258,87 @@ def _adaptive_max_pooling(program: GraphModule, node: Node) -> Node | None:
     pool, number = node.args
     if not is_call(pool, aten.adaptive_max_pool2d.default) or number != 0:
         return None
-    before, after = shape(_source(pool))[2:], shape(node)[2:]
-    if any(size % parts for size, parts in zip(before, after, strict=True)):
+    window = _find_window(_source(pool), node)
+    if window is None:
         return None
-    window = [size // parts for size, parts in zip(before, after, strict=True)]
     return insert_call(program, aten.max_pool2d.default, _source(pool), window, window, before=node)
+
+
+def _transpose(program: GraphModule, node: Node) -> Node:
+    """Write a transposition as a permutation of all axes."""
+    axes = list(range(len(shape(node))))
+    first, second = cast("list[int]", node.args[1:3])
+    axes[first], axes[second] = axes[second], axes[first]
+    return insert_call(program, aten.permute.default, _source(node), axes, before=node)
+
+
+def _narrow(program: GraphModule, node: Node) -> Node | None:
+    """Write a part of an axis as a slice."""
+    axis, start, length = node.args[1:4]
+    if not (isinstance(start, int) and isinstance(length, int) and start >= 0):
+        return None
+    end = start + length
+    return insert_call(program, aten.slice.Tensor, _source(node), axis, start, end, before=node)
+
+
+def _repeat(program: GraphModule, node: Node) -> Node | None:
+    """Write copies of an image side by side as a concatenation.
+
+    litert-torch 0.10 does not see that the counts depend on the order of the axes. Copies along
+    axes of length one are left to `drop_expansions`.
+    """
+    source, counts = _source(node), cast("list[int]", node.args[1])
+    sides = shape(source)
+    if len(counts) != len(sides) or not all(isinstance(count, int) for count in counts):
+        return None
+    whole = [axis for axis, count in enumerate(counts) if count > 1 and sides[axis] > 1]
+    if not whole or min(counts) < 1:
+        return None
+    for axis in whole:
+        copies = [source] * counts[axis]
+        source = insert_call(program, aten.cat.default, copies, axis, before=node)
+    rest = [1 if axis in whole else count for axis, count in enumerate(counts)]
+    if max(rest) == 1:
+        return source
+    return insert_call(program, node.target, source, rest, before=node)
+
+
+def _masked_fill(program: GraphModule, node: Node) -> Node | None:
+    """Write the filling of places as a selection, of which litert-torch knows the order of axes."""
+    source, mask, value = node.args
+    filling = _with_all_axes(program, node, value)
+    return insert_call(program, aten.where.self, mask, filling, source, before=node)
+
+
+def _hard_shrink(program: GraphModule, node: Node) -> Node:
+    source, bound = _source(node), cast(float, argument(node, 1, 0.5))
+    size = insert_call(program, aten.abs.default, source, before=node)
+    is_large = insert_call(program, aten.gt.Scalar, size, bound, before=node)
+    zero = _with_all_axes(program, node, 0.0)
+    return insert_call(program, aten.where.self, is_large, source, zero, before=node)
+
+
+def _where(program: GraphModule, node: Node) -> Node | None:
+    """Write the numbers of a selection as tensors of as many axes as the other ones."""
+    condition, *choices = node.args
+    written = [_with_all_axes(program, node, choice) for choice in choices]
+    if written == choices:
+        return None
+    return insert_call(program, aten.where.self, condition, *written, before=node)
+
+
+def _with_all_axes(program: GraphModule, node: Node, value: Argument) -> Argument:
+    """Write a number, or a constant without axes, as one with as many axes as a node.
+
+    litert-torch 0.10 mixes up the order of the other tensors' axes where one has none.
+    """
+    if isinstance(value, Node):
+        if value.op != "get_attr" or shape(value):
+            return value
+        value = read_constant(program, value).item()
+    like = node.meta["val"]
+    number = torch.full((1,) * like.ndim, value, dtype=like.dtype)
+    return add_constant(program, "number", number, node)
 
 
 def _attention(program: GraphModule, node: Node) -> Node | None:
@@ -255,11 +395,24 @@ REWRITERS: dict[object, Rewriter] = {
     aten.min.other: _minimum,
     aten.clamp_min.default: _clamp_min,
     aten.clamp_max.default: _clamp_max,
+    CONVOLUTION: _computed_convolution,
+    LINEAR: _computed_linear,
     aten.conv2d.padding: _named_padding,
     aten.max.other: _maximum,
     aten.adaptive_avg_pool2d.default: _adaptive_pooling,
     aten.avg_pool2d.default: _average_pooling,
     operator.getitem: _adaptive_max_pooling,
+    aten.masked_fill.Scalar: _masked_fill,
+    aten.masked_fill.Tensor: _masked_fill,
+    aten.where.self: _where,
+    aten.where.ScalarSelf: _where,
+    aten.where.ScalarOther: _where,
+    aten.where.Scalar: _where,
+    aten.hardshrink.default: _hard_shrink,
+    aten.transpose.int: _transpose,
+    aten.narrow.default: _narrow,
+    aten.repeat.default: _repeat,
+    aten.tile.default: _repeat,
     aten.scaled_dot_product_attention.default: _attention,
 }
 

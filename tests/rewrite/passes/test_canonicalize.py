@@ -47,7 +47,12 @@ def after_conv(function: Callable[[Tensor], Tensor], channels: int = 6) -> Net:
         (nn.Dropout(0.5).eval(), []),
         (lambda x: x.clone().contiguous(), []),
         (lambda x: F.adaptive_avg_pool2d(x, (1, 1)), [MEAN]),
-        (lambda x: F.adaptive_avg_pool2d(x, 2), ["aten.adaptive_avg_pool2d.default"]),
+        (lambda x: F.adaptive_avg_pool2d(x, 2), ["aten.avg_pool2d.default"]),
+        (lambda x: F.adaptive_avg_pool2d(x, 3), ["aten.adaptive_avg_pool2d.default"]),
+        (lambda x: x.transpose(2, 3), ["aten.permute.default"]),
+        (lambda x: x.narrow(2, 1, 3), ["aten.slice.Tensor"]),
+        (lambda x: x.repeat(1, 2, 1, 1), ["aten.cat.default"]),
+        (lambda x: x * torch.ones(8, dtype=x.dtype).cumsum(0), ["aten.mul.Tensor"]),
         (lambda x: F.adaptive_max_pool2d(x, 1), ["aten.max_pool2d.default"]),
         (lambda x: F.adaptive_max_pool2d(x, (2, None)), ["aten.max_pool2d.default"]),
         (

@@ -72,8 +72,3 @@ def test_what_must_be_expanded_is_a_product_with_ones(
     function: Callable[[Tensor, Tensor], Tensor], form: list[str]
 ) -> None:
     assert simplify(gated(function)) == form
-
-
-def test_repetitions_of_more_than_one_value_stay() -> None:
-    net = gated(lambda x, y: torch.cat([x[:, :4]] * 2, 1) + x[:, :4].repeat(1, 2, 1, 1) * y)
-    assert "aten.repeat.default" in calls(rewrite(net, "drop expansions"))

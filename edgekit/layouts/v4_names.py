@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgekit.checkpoint.layouts.base import Layout, map_conv_bn
+from edgekit.layouts.base import Layout, map_conv_bn
 from edgekit.models import mobilenet_v4
 
 

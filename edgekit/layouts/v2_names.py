@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgekit.checkpoint.layouts.base import Layout, map_conv_bn, number_in_stages
-from edgekit.checkpoint.layouts.inverted_residual import map_sequential, map_timm_inverted_residual
+from edgekit.layouts.base import Layout, map_conv_bn, number_in_stages
+from edgekit.layouts.inverted_residual import map_sequential, map_timm_inverted_residual
 from edgekit.models import mobilenet_v2
 
 V2_STAGES = tuple(repeats for _, _, repeats, _ in mobilenet_v2.BOTTLENECKS)

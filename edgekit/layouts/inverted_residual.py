@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgekit.checkpoint.layouts.base import map_conv_bn
+from edgekit.layouts.base import map_conv_bn
 
 
 def map_timm_inverted_residual(ours: str, theirs: str, *, expands: bool) -> dict[str, str]:

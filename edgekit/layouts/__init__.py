@@ -7,12 +7,12 @@ layer twice: a missing one makes all checkpoints of the layout unknown.
 
 from __future__ import annotations
 
-from edgekit.checkpoint.layouts.base import Layout
-from edgekit.checkpoint.layouts.micronet_names import MICRONET_LAYOUTS
-from edgekit.checkpoint.layouts.v1_names import V1_LAYOUTS
-from edgekit.checkpoint.layouts.v2_names import V2_LAYOUTS
-from edgekit.checkpoint.layouts.v3_names import V3_LAYOUTS
-from edgekit.checkpoint.layouts.v4_names import V4_LAYOUTS
+from edgekit.layouts.base import Layout
+from edgekit.layouts.micronet_names import MICRONET_LAYOUTS
+from edgekit.layouts.v1_names import V1_LAYOUTS
+from edgekit.layouts.v2_names import V2_LAYOUTS
+from edgekit.layouts.v3_names import V3_LAYOUTS
+from edgekit.layouts.v4_names import V4_LAYOUTS
 
 LAYOUTS: tuple[Layout, ...] = (
     *V1_LAYOUTS,

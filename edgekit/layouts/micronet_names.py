@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekit.checkpoint.layouts.base import Layout, map_conv_bn
+from edgekit.layouts.base import Layout, map_conv_bn
 from edgekit.models import micronet
 
 

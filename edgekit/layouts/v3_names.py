@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgekit.checkpoint.layouts.base import Layout, map_conv_bn, number_in_stages
-from edgekit.checkpoint.layouts.inverted_residual import map_sequential, map_timm_inverted_residual
+from edgekit.layouts.base import Layout, map_conv_bn, number_in_stages
+from edgekit.layouts.inverted_residual import map_sequential, map_timm_inverted_residual
 from edgekit.models import mobilenet_v3
 
 V3_LARGE_STAGES = (1, 2, 3, 4, 2, 3)

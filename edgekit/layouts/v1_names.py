@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgekit.checkpoint.layouts.base import Layout, map_conv_bn, number_in_stages
+from edgekit.layouts.base import Layout, map_conv_bn, number_in_stages
 from edgekit.models import mobilenet_v1
 
 
