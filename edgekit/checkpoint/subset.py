@@ -87,15 +87,18 @@ def _split(path: str) -> Iterable[tuple[str, str]]:
 
 
 def keep_largest(matches: Iterable[Match]) -> list[list[Match]]:
-    """Group whole matches by their layers, without those that are a part of a larger one.
+    """Group whole matches by their layers, without those that share layers with a larger one.
 
-    A shallow MobileNet is a part of a MobileNetV1, under the names of several layouts. Families
-    whose layers have the same names are one group: their shapes differ.
+    A shallow MobileNet is a part of a MobileNetV1, under the names of several layouts, and two
+    families may be parts of a deeper network. Families whose layers have the same names are one
+    group: their shapes differ.
     """
     groups: dict[frozenset[str], list[Match]] = {}
     for match in matches:
         if match.is_whole:
             groups.setdefault(match.layers, []).append(match)
     return [
-        group for layers, group in groups.items() if not any(layers < others for others in groups)
+        group
+        for layers, group in groups.items()
+        if not any(layers & others and len(layers) < len(others) for others in groups)
     ]

@@ -120,13 +120,17 @@ def check_inputs(checkpoint: object, calibration: object, needs_images: str | No
         needs_images: What cannot do without images, in words; None where nothing needs them.
 
     Raises:
-        CheckpointError: The path of the checkpoint does not exist.
+        CheckpointError: The path of the checkpoint does not exist, or is that of another file.
         CalibrationError: There are no images where they are needed.
     """
     if isinstance(checkpoint, (str, Path)) and not Path(checkpoint).exists():
         raise CheckpointError(f"{checkpoint} does not exist: expected a checkpoint file")
     if needs_images is not None and calibration is None:
-        name = checkpoint if isinstance(checkpoint, (str, Path)) else "the checkpoint"
+        name = "the checkpoint"
+        if isinstance(checkpoint, (str, Path)):
+            from edgekit.checkpoint.open import open_checkpoint
+
+            name = open_checkpoint(checkpoint).name
         raise CalibrationError(
             f"{needs_images} needs images to calibrate on, and none were given for {name}: add"
             " --calibration DIR with 200 or so photographs of what the camera will see"

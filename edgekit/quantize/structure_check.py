@@ -9,6 +9,7 @@ epsilon, strides or anti-aliasing; the running statistics of the batch norms do
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from statistics import median
 from typing import NamedTuple
 
@@ -134,10 +135,11 @@ def _search(
     chosen: list[Alternative] = []
     best = given
     while best.largest > MISFIT and alternatives:
-        fits = {
-            alternative: _measure(alternative.apply(best.module), normalization, pixels)
-            for alternative in _find_likely(alternatives, best, given)
-        }
+        fits = {}
+        for alternative in _find_likely(alternatives, best, given):
+            changed = alternative.apply(best.module)
+            with suppress(Exception):  # of parallel layers with strides one alone cannot change
+                fits[alternative] = _measure(changed, normalization, pixels)
         if not fits:
             break
         alternative = min(fits, key=lambda one: fits[one].mean)

@@ -11,6 +11,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from edgekit.checkpoint import load_checkpoint
 from edgekit.errors import CheckpointError
+from edgekit.layouts import LAYOUTS
 from edgekit.models import FAMILIES
 from edgekit.spec import CheckpointFlags
 from tests.checkpoint.networks_of_scripts import OPTIMIZER, Weights, build, prefix, rename
@@ -45,6 +46,14 @@ def test_any_key_of_the_only_state_dict(weights: Weights, key: str) -> None:
 def test_any_prefix(weights: Weights, start: str) -> None:
     module = load_checkpoint(prefix(weights, start)).module
     torch.testing.assert_close(module.classifier.weight.data, weights["classifier.1.weight"])
+
+
+def test_two_families_that_a_deeper_network_contains_are_no_choice() -> None:
+    """timm's EfficientNet-B5 has all layers of its MobileNetV1 and V2, and more between them."""
+    paths = [path for layout in LAYOUTS for path in layout.paths.values() if layout.name == "timm"]
+    weights = {f"{path}.weight": torch.zeros(8, 8) for path in paths}
+    with pytest.raises(CheckpointError, match=r"does not fit .*layers unknown.*--arch"):
+        load_checkpoint(weights)
 
 
 @pytest.mark.parametrize("family", ["mobilenet_v2", "micronet_m0"])

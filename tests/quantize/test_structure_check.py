@@ -204,6 +204,30 @@ def test_batch_norms_of_exported_programs_are_measured(tmp_path: Path) -> None:
     assert "--arch" not in warning and warning.endswith("what the network's code is built with")
 
 
+class Parallel(Plain):
+    """Two layers with strides side by side, whose sum needs both."""
+
+    def __init__(self, *, slope: float = 0.0) -> None:
+        super().__init__(slope=slope)
+        self.beside = nn.Conv2d(8, 16, 3, stride=2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.leaky_relu(self.first(x), self.slope)
+        return self.head(self.norm(self.second(x) + self.beside(x)).mean((2, 3)))
+
+
+def test_a_stride_that_cannot_change_alone_is_passed_over(tmp_path: Path) -> None:
+    network = Parallel()
+    tensors = train(network)
+    program = torch.export.export(network, (torch.zeros(1, 3, SIZE, SIZE),))
+    torch.export.save(program, tmp_path / "parallel.pt2")
+    wrong = Parallel(slope=2.0)
+    wrong.load_state_dict(tensors)
+    checkpoint = replace(load_checkpoint(tmp_path / "parallel.pt2"), module=wrong.eval())
+    (warning,) = check_structure(checkpoint, batches(draw(size=SIZE)))
+    assert "the first of them norm (distance" in warning
+
+
 def test_nothing_is_left_changed() -> None:
     tensors = train(FAMILIES["mobilenet_v1"].build(0.25, 10, padding="same"))
     checkpoint = load_checkpoint(tensors, CheckpointFlags(input_size=SIZE))
