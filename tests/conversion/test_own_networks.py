@@ -67,6 +67,8 @@ def measure_reference(checkpoint: Checkpoint, model: bytes) -> float:
         ("selections", "pi", "int8"),
         ("resized", "pi", "int8"),
         ("made_in_forward", "pi", "int8"),
+        ("folded_patches", "pi", "int8"),
+        ("folded_patches", "jetson", "int8"),
         ("conditional_convolution", "pi", "int8"),
         ("conditional_convolution", "jetson", "int8"),
         ("normalized_by_buffers", "jetson", "int8"),

@@ -586,6 +586,19 @@ def conditional_convolution() -> nn.Module:
 
 
 @network
+def folded_patches() -> nn.Module:
+    """As in VOLO, overlapping patches are changed and summed; the last row is in none of them."""
+
+    def forward(net: Net, x: Tensor) -> Tensor:
+        patches = torch.tanh(F.unfold(net.first(x), (3, 2), padding=(1, 0), stride=(2, 1)))
+        x = x + F.fold(patches, (8, 8), (3, 2), padding=(1, 0), stride=(2, 1))
+        return net.head(net.second(x))
+
+    convs = {name: nn.Conv2d(16, 16, 1) for name in ("first", "second")}
+    return after_trunk(forward, **convs, head=head(16))
+
+
+@network
 def patches() -> nn.Module:
     """As in MobileViT, attention between the pixels at one place of all patches: the first of four
     axes is that of channels then."""

@@ -6,8 +6,7 @@ not be fused with the layer before it, whose output would be quantized before th
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import cast
 
@@ -15,9 +14,8 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.fx.node import Argument
 
+from edgekit.rewrite.canonical_layers import LAYERS, Rewriter
 from edgekit.rewrite.graph import (
-    CONVOLUTION,
-    LINEAR,
     add_constant,
     argument,
     aten,
@@ -30,10 +28,6 @@ from edgekit.rewrite.graph import (
 )
 
 IMAGE_AXES = 4
-GENERAL_CONVOLUTION = aten.convolution.default
-"""The operator that `conv2d` and its like are written with."""
-Rewriter = Callable[[GraphModule, Node], Node | None]
-"""Returns the node that replaces the given one, or None where nothing is to be replaced."""
 
 
 def canonicalize(program: GraphModule) -> None:
@@ -165,105 +159,6 @@ def _clamp_max(program: GraphModule, node: Node) -> Node:
     return insert_call(program, aten.clamp.default, _source(node), None, node.args[1], before=node)
 
 
-def _named_padding(program: GraphModule, node: Node) -> Node:
-    """Write the paddings "same" and "valid" of a convolution as numbers.
-
-    "same" pads dilation·(taps − 1) in total on each axis; of an odd total the larger part is on the
-    right and at the bottom, as PyTorch documents it.
-    """
-    weight = cast(Node, node.args[1])
-    steps = cast("list[int]", argument(node, 5, [1, 1]))
-    dilation = [steps[0], steps[-1]]
-    same = argument(node, 4, "valid") == "same"
-    sums = [
-        step * (taps - 1) * same for step, taps in zip(dilation, shape(weight)[2:], strict=True)
-    ]
-    source, padding = _source(node), [total // 2 for total in sums]
-    if any(total % 2 for total in sums):
-        sides = [part for total in sums[::-1] for part in (total // 2, total - total // 2)]
-        source = insert_call(program, aten.constant_pad_nd.default, source, sides, before=node)
-        padding = [0, 0]
-    bias, stride, groups = argument(node, 2), argument(node, 3, [1, 1]), argument(node, 6, 1)
-    found = insert_call(
-        program, CONVOLUTION, source, weight, bias, stride, padding, dilation, groups, before=node
-    )
-    return _computed_convolution(program, found) or found
-
-
-def _computed_convolution(program: GraphModule, node: Node) -> Node | None:
-    """Write a convolution whose weight depends on the image as the general one.
-
-    All passes and plans take `conv2d` for a layer with constant weights. CondConv's have others.
-    The weight has a fifth axis once: litert-torch 0.10 would move four as those of an image.
-    """
-    source, weight, bias = _source(node), cast(Node, node.args[1]), argument(node, 2)
-    if all(part is None or cast(Node, part).op == "get_attr" for part in (weight, bias)):
-        return None
-    stride, padding, dilation = (
-        cast("list[int]", argument(node, index, [default] * 2))
-        for index, default in ((3, 1), (4, 0), (5, 1))
-    )
-    sizes = [
-        side * 2 if len(side) == 1 else side for side in map(list, (stride, padding, dilation))
-    ]
-    rest = (*sizes, False, [0, 0], argument(node, 6, 1))
-    weight = insert_call(program, aten.unsqueeze.default, weight, 0, before=node)
-    weight = insert_call(program, aten.squeeze.dim, weight, 0, before=node)
-    return insert_call(program, GENERAL_CONVOLUTION, source, weight, bias, *rest, before=node)
-
-
-def _computed_linear(program: GraphModule, node: Node) -> Node | None:
-    """Write a linear layer whose weight depends on the image as a product of matrices."""
-    source, weight, bias = _source(node), cast(Node, node.args[1]), argument(node, 2)
-    if all(part is None or cast(Node, part).op == "get_attr" for part in (weight, bias)):
-        return None
-    transposed = insert_call(program, aten.permute.default, weight, [1, 0], before=node)
-    product = insert_call(program, aten.matmul.default, source, transposed, before=node)
-    if bias is None:
-        return product
-    return insert_call(program, aten.add.Tensor, product, bias, before=node)
-
-
-def _adaptive_pooling(program: GraphModule, node: Node) -> Node | None:
-    """Write the averages of an adaptive pooling with windows of one size, one window as a mean."""
-    if list(cast("list[int]", node.args[1])) == [1, 1]:
-        return insert_call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
-    window = _find_window(_source(node), node)
-    if window is None:
-        return None
-    return insert_call(program, aten.avg_pool2d.default, _source(node), window, window, before=node)
-
-
-def _find_window(source: Node, pooled: Node) -> list[int] | None:
-    """The sides of the windows of an adaptive pooling, None where they differ."""
-    sides = list(zip(shape(source)[2:], shape(pooled)[2:], strict=True))
-    if any(size % parts for size, parts in sides):
-        return None
-    return [size // parts for size, parts in sides]
-
-
-def _average_pooling(program: GraphModule, node: Node) -> Node | None:
-    window, padding = cast("list[int]", node.args[1]), cast("list[int]", argument(node, 3, [0]))
-    covers_all = list(window) == list(shape(_source(node))[2:]) and not any(padding)
-    if not covers_all or argument(node, 6) is not None or node.kwargs:
-        return None
-    return insert_call(program, aten.mean.dim, _source(node), [2, 3], True, before=node)
-
-
-def _adaptive_max_pooling(program: GraphModule, node: Node) -> Node | None:
-    """Write the maxima of an adaptive pooling, its first result, with windows of one size.
-
-    litert-torch 0.10 has no adaptive maxima.
-    """
-    pool, number = node.args
-    if not is_call(pool, aten.adaptive_max_pool2d.default) or number != 0:
-        return None
-    window = _find_window(_source(pool), node)
-    if window is None:
-        return None
-    return insert_call(program, aten.max_pool2d.default, _source(pool), window, window, before=node)
-
-
 def _transpose(program: GraphModule, node: Node) -> Node:
     """Write a transposition as a permutation of all axes."""
     axes = list(range(len(shape(node))))
@@ -379,6 +274,7 @@ DROPOUTS = (
 )
 """After training they do nothing."""
 REWRITERS: dict[object, Rewriter] = {
+    **LAYERS,
     aten.view.default: _view,
     aten._unsafe_view.default: _view,
     aten.reshape.default: _reshape,
@@ -395,13 +291,7 @@ REWRITERS: dict[object, Rewriter] = {
     aten.min.other: _minimum,
     aten.clamp_min.default: _clamp_min,
     aten.clamp_max.default: _clamp_max,
-    CONVOLUTION: _computed_convolution,
-    LINEAR: _computed_linear,
-    aten.conv2d.padding: _named_padding,
     aten.max.other: _maximum,
-    aten.adaptive_avg_pool2d.default: _adaptive_pooling,
-    aten.avg_pool2d.default: _average_pooling,
-    operator.getitem: _adaptive_max_pooling,
     aten.masked_fill.Scalar: _masked_fill,
     aten.masked_fill.Tensor: _masked_fill,
     aten.where.self: _where,
