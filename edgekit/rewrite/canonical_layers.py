@@ -21,6 +21,7 @@ from edgekit.rewrite.graph import (
     aten,
     insert_call,
     is_call,
+    read_constant,
     shape,
 )
 
@@ -53,6 +54,25 @@ def _named_padding(program: GraphModule, node: Node) -> Node:
         program, CONVOLUTION, source, weight, bias, stride, padding, dilation, groups, before=node
     )
     return _computed_convolution(program, found) or found
+
+
+def _convolution_of_rows(program: GraphModule, node: Node) -> Node | None:
+    """Write a convolution over one axis as one over images of one row, which becomes int8."""
+    source, weight, bias = _source(node), cast(Node, node.args[1]), argument(node, 2)
+    if weight.op != "get_attr" or len(shape(source)) != len(shape(weight)):
+        return None
+    stride, padding, dilation = (
+        cast("list[int]", argument(node, index, [default]))[-1]
+        for index, default in ((3, 1), (4, 0), (5, 1))
+    )
+    insert = partial(insert_call, program, before=node)
+    taps = read_constant(program, weight).unsqueeze(2)
+    rows = add_constant(program, f"{node.name}_rows", taps, node)
+    image = insert(aten.unsqueeze.default, source, 2)
+    rest = ([1, stride], [0, padding], [1, dilation], argument(node, 6, 1))
+    found = insert(CONVOLUTION, image, rows, bias, *rest)
+    found = _computed_convolution(program, found) or found
+    return insert(aten.squeeze.dims, found, [2])
 
 
 def _computed_convolution(program: GraphModule, node: Node) -> Node | None:
@@ -163,6 +183,7 @@ def _source(node: Node) -> Node:
 LAYERS: dict[object, Rewriter] = {
     CONVOLUTION: _computed_convolution,
     LINEAR: _computed_linear,
+    aten.conv1d.default: _convolution_of_rows,
     aten.conv2d.padding: _named_padding,
     aten.adaptive_avg_pool2d.default: _adaptive_pooling,
     aten.avg_pool2d.default: _average_pooling,

@@ -67,6 +67,7 @@ def measure_reference(checkpoint: Checkpoint, model: bytes) -> float:
         ("selections", "pi", "int8"),
         ("resized", "pi", "int8"),
         ("made_in_forward", "pi", "int8"),
+        ("convolutions_of_rows", "pi", "int8"),
         ("folded_patches", "pi", "int8"),
         ("folded_patches", "jetson", "int8"),
         ("conditional_convolution", "pi", "int8"),

@@ -586,6 +586,20 @@ def conditional_convolution() -> nn.Module:
 
 
 @network
+def convolutions_of_rows() -> nn.Module:
+    """A gate of neighbouring channels, as in ECA-Net, and a convolution of tokens with a stride."""
+
+    def forward(net: Net, x: Tensor) -> Tensor:
+        gate = torch.sigmoid(net.gate(x.mean((2, 3))[:, None]))
+        y = net.tokens((x * gate.view(-1, 16, 1, 1)).flatten(2))
+        return net.head(net.norm(y).relu().mean(2)[:, :, None, None])
+
+    layers = {"gate": nn.Conv1d(1, 1, 3, padding=1, bias=False), "norm": nn.BatchNorm1d(16)}
+    tokens = nn.Conv1d(16, 16, 5, stride=2, padding=4, dilation=2, groups=4)
+    return after_trunk(forward, tokens=tokens, head=head(16), **layers)
+
+
+@network
 def folded_patches() -> nn.Module:
     """As in VOLO, overlapping patches are changed and summed; the last row is in none of them."""
 
