@@ -8,7 +8,7 @@ around the network would be left out without a message.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from torch import Tensor
@@ -28,7 +28,7 @@ _EMBEDDING = re.compile(r"(^|[._])(proj(ect(or|ion))?|embed\w*|emb)(?=$|[._\d])"
 """Last layers whose outputs are not classes, as SimCLR's projection head."""
 _OTHER_TASK = re.compile(
     r"(^|[._])(seg\w*|low_classifier|high_classifier|cbr|aspp|decoder\w*|up(conv|sample)?\d*|fpn|rpn"
-    r"|roi_heads?|bbox\w*|box\w*|anchors?|masks?|loc\w*|reg(ression)?_headers|heatmap|keypoints?"
+    r"|roi_heads?|bbox\w*|box\w*|anchors?|masks?|loc\w*|reg(ression)?_heads?|heatmap|keypoints?"
     r"|classification_head\w*|regression_head\w*|depth)(?=$|[._\d])",
     re.IGNORECASE,
 )
@@ -40,17 +40,17 @@ _FACTORS = ("p", "temperature", "logit_scale", "scale", "tau")
 _IMAGE_CHANNELS = (1, 3, 4)
 
 
-def check_task(keys: Iterable[str], label: str) -> None:
+def check_task(tensors: Mapping[str, Tensor], label: str) -> None:
     """Refuse a network that answers for places in the image, not for the whole.
 
     Args:
-        keys: Those of the tensors that are not the trunk's, without a head.
+        tensors: The tensors that are not the trunk's, by key; convolutions are looked at.
         label: The file and what was recognised, for messages.
 
     Raises:
         CheckpointError: They are named as the layers of such networks.
     """
-    found = [key for key in keys if _OTHER_TASK.search(key) and not is_set_aside(key)]
+    found = [key for key, one in tensors.items() if one.ndim == 4 and _OTHER_TASK.search(key)]
     if found:
         raise CheckpointError(
             f"{label}, and layers that are named as those of detection or segmentation"

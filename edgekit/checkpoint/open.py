@@ -303,11 +303,12 @@ def _find_wrong_pickle(path: Path) -> str | None:
             names = (name for name in archive.namelist() if name.endswith("data.pkl"))
             start = archive.open(next(names)).read(2)
     if not is_zip and TORCH_NUMBER not in start[:32]:
+        protocol = int.from_bytes(start[1:2], "big")
         return (
-            f"a Python pickle (protocol {start[1]}) that torch.save did not write; loading it could"
+            f"a Python pickle (protocol {protocol}) that torch.save did not write; loading it could"
             " run code and is refused"
         )
-    protocol = start[1] if start[:1] == b"\x80" else PROTOCOL
+    protocol = start[1] if start[:1] == b"\x80" and start[1:] else PROTOCOL
     if protocol != PROTOCOL:
         return (
             f"in pickle protocol {protocol}, which PyTorch does not load without running code"

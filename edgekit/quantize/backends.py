@@ -12,8 +12,8 @@ from torch.fx import GraphModule
 
 from edgekit.quantize.activation_shift import Shifts, shift_activations
 from edgekit.quantize.activation_statistics import TensorStatistics
+from edgekit.quantize.float_separators import separate_float_layers, separate_float_operators
 from edgekit.quantize.litert_plan import FIXED_RANGE, Plan, plan_for_litert
-from edgekit.quantize.pt2e import separate_float_layers, separate_float_operators
 from edgekit.quantize.ranges import ActivationScheme, Encoding
 from edgekit.quantize.recipe import Recipe
 from edgekit.quantize.tensorrt_plan import plan_for_tensorrt

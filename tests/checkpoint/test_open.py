@@ -169,6 +169,7 @@ def test_truncated_safetensors(tmp_path: Path, weights: dict[str, torch.Tensor])
         (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
         (b"\x89HDF\r\n\x1a\n", "is a Keras or TensorFlow model: convert it with tf.lite"),
         (b"\x1f\x8b\x08\x00", "is gzip-compressed"),
+        (b"\x80", "is a Python pickle"),
         (b"BZh91AY", r"is bzip2-compressed \(unpack it first\)"),
         (b"weights.pth".ljust(257, b"\0") + b"ustar", r"is a tar archive \(unpack it first\)"),
         (b"\x93NUMPY\x01\x00", "is a NumPy array, not a PyTorch checkpoint"),
