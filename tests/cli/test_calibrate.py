@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from edgekit.bundle import open_bundle
 from edgekit.images import list_images
@@ -79,12 +80,14 @@ def test_wrong_input(
 
 
 def test_a_checkpoint_needs_images(edgekit: Callable[..., Outcome], tmp_path: Path) -> None:
-    (tmp_path / "my.pth").write_bytes(b"weights")
+    torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "my.pth")
     assert_refused(
         edgekit("calibrate", "my.pth"),
         "a table of statistics needs images",
         "add --calibration DIR",
     )
+    (tmp_path / "notes.md").write_text("weights")
+    assert_refused(edgekit("calibrate", "notes.md"), "notes.md is an unknown kind of file")
 
 
 def test_usage_errors_exit_2(edgekit: Callable[..., Outcome]) -> None:
